@@ -1,0 +1,157 @@
+"""What a study fixes, as frozen dataclasses. The defaults are the original's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from dgex_jax.errors import StudyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DuplicateRule = Literal["clusters", "all-pairs", "none"]
+ScaleOn = Literal["all", "train"]
+Precision = Literal["highest", "tf32"]
+
+
+def check_choice(key: str, value: object, kind: object) -> None:
+    """Raise `StudyError` unless `value` is one of the literals of `kind`."""
+    choices = get_args(kind)
+    if value not in choices:
+        raise StudyError(f"{key} = {value!r}: must be one of {', '.join(map(repr, choices))}")
+
+
+def check_range(key: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise `StudyError` unless low <= `value` <= high (NaN is refused)."""
+    if not low <= value <= high:
+        wanted = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
+        raise StudyError(f"{key} = {value}: must be {wanted}")
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The five raw files of a study (paper section 2.1)."""
+
+    geo: Path
+    gtex: Path
+    thousand_genomes: Path
+    landmarks: Path
+    targets: Path
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How raw files become a prepared study; the defaults follow the original scripts.
+
+    Attributes
+    ----------
+    duplicates
+        ``clusters`` (the original: pairs inside k-means clusters), ``all-pairs`` (exact), ``none``.
+    scale_on
+        ``all`` (the original: GEO quantile, means and deviations over all profiles, test set
+        included) or ``train`` (GEO-tr alone: no leak).
+    seed
+        Seeds k-means and the shuffles of profiles, landmarks and targets.
+    block_size
+        Profiles held in memory at a time; changes memory and speed, never a result.
+    accept_wrong_dimensions
+        Read GCT files whose dimension line is wrong, trusting the table instead.
+    """
+
+    duplicates: DuplicateRule = "clusters"
+    scale_on: ScaleOn = "all"
+    seed: int = 1
+    block_size: int = 1024
+    accept_wrong_dimensions: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("duplicates", self.duplicates, DuplicateRule)
+        check_choice("scale_on", self.scale_on, ScaleOn)
+        check_range("seed", self.seed, 0, 2**32 - 1)
+        check_range("block_size", self.block_size, 1)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """One architecture of the grid (paper section 2.3).
+
+    Attributes
+    ----------
+    hidden_layers
+        Number of hidden layers (1 to 3).
+    units
+        Hidden units of each hidden layer.
+    dropout
+        Dropout rate of every hidden layer's outputs; the include rate is ``1 - dropout``.
+    """
+
+    hidden_layers: int = 3
+    units: int = 9000
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range("hidden_layers", self.hidden_layers, 1, 3)
+        check_range("units", self.units, 1)
+        check_range("dropout", self.dropout, 0.0, 0.99)
+
+    @property
+    def name(self) -> str:
+        """The paper's name of the network, as in ``D-GEX-10%-9000x3``."""
+        return f"D-GEX-{self.dropout:.4%}".rstrip("%").rstrip("0").rstrip(".") + (
+            f"%-{self.units}x{self.hidden_layers}"
+        )
+
+
+PAPER_RATES = {1: 5e-4, 2: 3e-4, 3: 3e-4}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How one network is trained; the defaults are the original's (paper Table S1).
+
+    Attributes
+    ----------
+    epochs
+        Passes over GEO-tr.
+    batch_size
+        Profiles per update; the short last batch of an epoch is trained on as well.
+    learning_rate
+        Initial learning rate; ``None`` ("auto") is the paper's: 5e-4 for one hidden layer,
+        3e-4 for two or three. It is never rescaled to the study's size.
+    monitor_size
+        Training profiles whose error steers the learning rate (fewer if GEO-tr is smaller).
+    momentum
+        Share of the velocity kept from update to update.
+    seed
+        Seeds the initial weights and, by half, the dropout masks.
+    halves
+        2: each half of the targets is a network of its own (the original); 1: all in one.
+    precision
+        ``highest`` (float32 products, the original) or ``tf32`` (a named departure: on recent GPUs
+        the factors of matrix products are rounded to 10 bits).
+    """
+
+    epochs: int = 200
+    batch_size: int = 200
+    learning_rate: float | None = None
+    monitor_size: int = 5000
+    momentum: float = 0.5
+    seed: int = 1
+    halves: int = 2
+    precision: Precision = "highest"
+
+    def __post_init__(self) -> None:
+        check_range("epochs", self.epochs, 1)
+        check_range("batch_size", self.batch_size, 1)
+        if self.learning_rate is not None:
+            check_range("learning_rate", self.learning_rate, 1e-12, 1e3)
+        check_range("monitor_size", self.monitor_size, 1)
+        check_range("momentum", self.momentum, 0.0, 1.0)
+        check_range("seed", self.seed, 0, 2**32 - 1)
+        check_range("halves", self.halves, 1, 2)
+        check_choice("precision", self.precision, Precision)
+
+    def initial_rate(self, hidden_layers: int) -> float:
+        """Learning rate of the first epoch for a network of `hidden_layers` layers."""
+        return PAPER_RATES[hidden_layers] if self.learning_rate is None else self.learning_rate

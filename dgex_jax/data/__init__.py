@@ -1,0 +1,1 @@
+"""Raw files to one prepared study. No JAX."""

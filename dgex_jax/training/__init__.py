@@ -1,0 +1,1 @@
+"""The original training, rule by rule."""

@@ -1,0 +1,1 @@
+"""Scripts that regenerate the tables and figures of the paper."""

@@ -1,0 +1,30 @@
+"""Strict numerics for every test, two CPU devices, and where the recorded files lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
+GOLDEN = Path(__file__).parent / "golden"
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture
+def golden() -> Path:
+    """The recorded behaviour of the original software (see tests/golden/README.md)."""
+    return GOLDEN
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Real data beside the checkout; the test is skipped where it is missing."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the real data in ../shared, which is not here")
+    return SHARED
