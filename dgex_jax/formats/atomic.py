@@ -1,0 +1,66 @@
+"""A file is either complete under its final name or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dgex_jax.errors import DgexError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Give a temporary path beside `final`; move it onto `final` when the block succeeds.
+
+    Parameters
+    ----------
+    final
+        Where the file shall be. A symbolic link keeps pointing at the file it names.
+
+    Yields
+    ------
+    Path
+        An empty file in the folder of `final`, with the same suffixes (some writers choose a
+        format by them) and the permissions a new file gets.
+
+    Raises
+    ------
+    DgexError
+        The folder is missing or can't be written to, `final` is a folder or a device, or the disk
+        refuses the finished file. Whatever the block raises passes through; in every case the
+        temporary file is removed and an older file at `final` is left as it was.
+    """
+    place = Path(final).resolve()
+    if place.exists() and not place.is_file():
+        raise DgexError(f"{final}: can't be written: it is not an ordinary file")
+    # The end of the name holds the suffixes; its start could break the limit of 255 bytes.
+    temporary = place.parent / f".{secrets.token_hex(6)}.tmp.{place.name[-40:]}"
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise DgexError(f"{final}: can't be written: {error.strerror}") from error
+    try:
+        yield temporary
+        try:
+            _sync(temporary, os.O_RDWR)
+            temporary.replace(place)
+            _sync(place.parent, os.O_RDONLY)
+        except OSError as error:
+            raise DgexError(f"{final}: can't be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until the disk has the file (or the folder's entries)."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

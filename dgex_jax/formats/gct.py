@@ -1,0 +1,142 @@
+"""GCT 1.2 and 1.3 in and out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.expression import Expression
+from dgex_jax.formats.gct_write import write_gct
+from dgex_jax.formats.ids import check_ids
+from dgex_jax.formats.lines import read_lines
+from dgex_jax.formats.table import (
+    GeneFilter,
+    check_width,
+    read_body,
+    split_text,
+    text_frame,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dgex_jax.formats.lines import Line
+
+__all__ = ["read_gct", "write_gct"]
+
+Version = Literal["1.2", "1.3"]
+
+
+@dataclass(frozen=True)
+class _Dimensions:
+    """What the second line of a GCT file declares."""
+
+    rows: int
+    columns: int
+    row_fields: int
+    column_fields: int
+
+
+def read_gct(
+    path: Path | str, *, genes: GeneFilter = None, accept_wrong_dimensions: bool = False
+) -> Expression:
+    """Read a GCT file, plain or gzip-compressed (whatever its name).
+
+    Parameters
+    ----------
+    path
+        The file.
+    genes
+        Keep only these rows in memory: ids as the file writes them, or a test of such an id.
+    accept_wrong_dimensions
+        Trust the table where the dimension line declares other numbers of rows or columns.
+
+    Returns
+    -------
+    Expression
+        Float64 values, NaN where the file has ``NA``, ``NaN``, -666 or nothing. Annotation is text:
+        in 1.2 the gene field ``Description``, in 1.3 the row and column fields.
+
+    Raises
+    ------
+    FormatError
+        No such file, truncated or damaged, another version, a wrong dimension line, a short row,
+        ids that are empty or come twice, a value that is no number.
+    """
+    path = Path(path)
+    with closing(read_lines(path)) as lines:
+        version = _read_version(path, lines)
+        declared = _read_dimensions(path, lines, version)
+        number, text = _next(path, lines, "header")
+        header = split_text(text)
+        n_annotation = 1 + declared.row_fields
+        profiles = tuple(header[n_annotation:])
+        check_ids(path, "profile", profiles)
+        if len(profiles) != declared.columns and not accept_wrong_dimensions:
+            raise FormatError(
+                f"{path}: the dimension line says {declared.columns} profiles, "
+                f"the header (line {number}) has {len(profiles)}"
+            )
+        fields, texts = [], []
+        for _ in range(declared.column_fields):
+            line = _next(path, lines, "profile annotation")
+            check_width(path, line, len(header))
+            cells = split_text(line[1])
+            fields.append(cells[0])
+            texts.append(cells[n_annotation:])
+        body = read_body(path, lines, profiles, n_annotation, genes)
+    if body.n_rows != declared.rows and not accept_wrong_dimensions:
+        raise FormatError(
+            f"{path}: the dimension line says {declared.rows} rows, the file has {body.n_rows} "
+            "(accept_wrong_dimensions trusts the table)"
+        )
+    _check_fields(path, "profile", fields)
+    _check_fields(path, "gene", header[1:n_annotation])
+    by_profile = [list(cells) for cells in zip(*texts, strict=True)] or [[] for _ in profiles]
+    return Expression(
+        path,
+        body.values,
+        profiles,
+        body.genes,
+        text_frame(by_profile, profiles, fields),
+        text_frame(body.annotation, body.genes, header[1:n_annotation]),
+    )
+
+
+def _next(path: Path, lines: Iterator[Line], what: str) -> Line:
+    try:
+        return next(lines)
+    except StopIteration:
+        raise FormatError(f"{path}: ends before its {what}") from None
+
+
+def _read_version(path: Path, lines: Iterator[Line]) -> Version:
+    first = _next(path, lines, "version line")[1].rstrip(b"\t ")
+    if first == b"#1.2":
+        return "1.2"
+    if first == b"#1.3":
+        return "1.3"
+    raise FormatError(f"{path}: is not GCT 1.2 or 1.3: its first line is {first[:40]!r}")
+
+
+def _read_dimensions(path: Path, lines: Iterator[Line], version: Version) -> _Dimensions:
+    number, text = _next(path, lines, "dimension line")
+    cells = text.rstrip(b"\t ").split(b"\t")
+    wanted = 2 if version == "1.2" else 4
+    if len(cells) != wanted or not all(cell.strip().isdigit() for cell in cells):
+        raise FormatError(
+            f"{path}: line {number} is not {wanted} numbers (the dimensions of GCT {version}) "
+            f"but {text[:60]!r}"
+        )
+    rows, columns, *fields = map(int, cells)
+    row_fields, column_fields = fields if version == "1.3" else (1, 0)
+    return _Dimensions(rows, columns, row_fields, column_fields)
+
+
+def _check_fields(path: Path, kind: str, fields: list[str]) -> None:
+    twice = next((name for name in fields if fields.count(name) > 1), None)
+    if twice is not None:
+        raise FormatError(f"{path}: the {kind} field {twice!r} comes twice")

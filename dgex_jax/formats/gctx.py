@@ -1,0 +1,213 @@
+"""GCTX 1.0 in: ids at once, values only as they are asked for."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import h5py
+import numpy as np
+
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.formats.access import HDF5_MAGIC, one_line, read_head
+from dgex_jax.formats.gctx_meta import find_dataset, read_fields, read_ids, read_version
+from dgex_jax.formats.gctx_write import MISSING, GctxWriter, write_gctx
+from dgex_jax.formats.ids import check_ids
+from dgex_jax.formats.selection import is_run, pieces, positions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from dgex_jax.formats.expression import FloatArray, Selection
+
+__all__ = ["Gctx", "GctxWriter", "write_gctx"]
+
+MATRIX = "0/DATA/0/matrix"
+READ_BYTES = 1 << 25
+"""What one HDF5 call may bring in beyond the result itself."""
+CACHE_BYTES = 1 << 25
+CACHE_SLOTS = 10007
+NEAR_BYTES = 1 << 12
+"""In a contiguous matrix, values this near are read together: the disk does so anyway."""
+
+
+@contextmanager
+def hdf5_errors(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into a `FormatError` that names the file."""
+    try:
+        yield
+    except DgexError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: damaged or truncated HDF5 file: {one_line(error)}") from error
+
+
+class Gctx:
+    """A GCTX 1.0 file opened for reading in parts (an `ExpressionSource`).
+
+    Opening reads the ids and the shape, never the matrix. A context manager; `close` it otherwise.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    profiles, genes
+        Ids (``/0/META/COL/id``, ``/0/META/ROW/id``), unique, in file order; numbers as decimals.
+
+    Raises
+    ------
+    FormatError
+        No such file, not HDF5, truncated or damaged, not GCTX 1.0, a missing group, ids that are
+        empty, come twice or don't fit the matrix (a transposed matrix is called that).
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if read_head(self.path) != HDF5_MAGIC:
+            raise FormatError(f"{self.path}: is not GCTX: it does not begin as an HDF5 file")
+        with hdf5_errors(self.path):
+            # Locks fail on some network disks, and a finished file is never written to again.
+            self._file = h5py.File(
+                self.path,
+                "r",
+                locking="best-effort",
+                rdcc_nbytes=CACHE_BYTES,
+                rdcc_nslots=CACHE_SLOTS,
+            )
+        try:
+            with hdf5_errors(self.path):
+                read_version(self.path, self._file)
+                profiles = find_dataset(self.path, self._file, "0/META/COL/id")
+                genes = find_dataset(self.path, self._file, "0/META/ROW/id")
+                self._matrix = self._find_matrix((profiles.size, genes.size))
+                self.profiles = read_ids(self.path, profiles)
+                self.genes = read_ids(self.path, genes)
+            check_ids(self.path, "profile", self.profiles)
+            check_ids(self.path, "gene", self.genes)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _opened(self) -> AbstractContextManager[None]:
+        if not self._file:
+            raise ValueError(f"{self.path}: is closed")
+        return hdf5_errors(self.path)
+
+    def _find_matrix(self, wanted: tuple[int, int]) -> Any:
+        """Find the matrix; check its shape before as many ids are read as a damaged file says."""
+        matrix = find_dataset(self.path, self._file, MATRIX)
+        if matrix.dtype.kind not in "fiu":
+            raise FormatError(f"{self.path}: /{MATRIX} holds {matrix.dtype}, not numbers")
+        if matrix.shape == wanted:
+            return matrix
+        text = f"/{MATRIX} is {' x '.join(map(str, matrix.shape))}"
+        ids = f"{wanted[0]} profile (COL) and {wanted[1]} gene (ROW) ids"
+        if matrix.shape == wanted[::-1]:
+            raise FormatError(
+                f"{self.path}: the matrix is transposed against its ids: {text} for {ids}; "
+                "it must be profiles x genes"
+            )
+        raise FormatError(f"{self.path}: {text}, which does not fit {ids}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_profiles, n_genes)``."""
+        return len(self.profiles), len(self.genes)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]:
+        """Dtype of what `read` gives: float32 or float64 as stored (integers as float64)."""
+        narrow = self._matrix.dtype.kind == "f" and self._matrix.dtype.itemsize <= 4
+        return np.dtype(np.float32 if narrow else np.float64)
+
+    @cached_property
+    def profile_metadata(self) -> pd.DataFrame:
+        """One line a profile; see `read_fields` for the dtypes."""
+        with self._opened():
+            return read_fields(self.path, self._file, "COL", self.profiles)
+
+    @cached_property
+    def gene_metadata(self) -> pd.DataFrame:
+        """One line a gene; see `read_fields` for the dtypes."""
+        with self._opened():
+            return read_fields(self.path, self._file, "ROW", self.genes)
+
+    def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
+        """Read a selection of the values.
+
+        Parameters
+        ----------
+        profiles, genes
+            Slices or integer arrays (any order, repeats allowed); ``None`` for all.
+
+        Returns
+        -------
+        FloatArray
+            ``(n_profiles, n_genes)`` in the order of the selections; NaN where the file has NaN or
+            -666. Beside it and a mask of its size, at most about 32 MiB (or one row of chunks) are
+            in memory at a time.
+
+        Raises
+        ------
+        FormatError
+            The values can't be read (a damaged file).
+        IndexError
+            A selection out of bounds.
+        """
+        rows = positions(profiles, len(self.profiles))
+        columns = positions(genes, len(self.genes))
+        values = np.empty((len(rows), len(columns)), self.dtype)
+        if values.size:
+            with self._opened():
+                if is_run(rows) and is_run(columns):
+                    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                    self._matrix.read_direct(values, part)
+                else:
+                    self._gather(values, rows, columns)
+            values[values == MISSING] = np.nan
+        return values
+
+    def _gather(
+        self, values: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> None:
+        """Fill `values` from few larger reads, each touching every chunk it needs once."""
+        near = NEAR_BYTES // self.dtype.itemsize
+        chunk_rows, chunk_columns = self._matrix.chunks or (1, near)
+        for left, right, here, wanted in pieces(columns, chunk_columns, len(self.genes)):
+            fitting = READ_BYTES // ((right - left) * self.dtype.itemsize)
+            longest = max(chunk_rows, fitting - fitting % chunk_rows)
+            for top, bottom, there, needed in pieces(rows, chunk_rows, longest):
+                block = np.empty((bottom - top, right - left), self.dtype)
+                self._matrix.read_direct(block, np.s_[top:bottom, left:right])
+                part = block[needed].take(wanted, axis=1)
+                if isinstance(here, slice) or isinstance(there, slice):
+                    values[there, here] = part
+                else:
+                    values[np.ix_(there, here)] = part
+
+    def close(self) -> None:
+        """Close the file; ids and metadata already read stay."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
