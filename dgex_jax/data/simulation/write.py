@@ -1,0 +1,191 @@
+"""Write a simulated study: the five raw files, in the formats of the real ones."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dgex_jax.config import RawFiles
+from dgex_jax.data.progress import Progress
+from dgex_jax.data.simulation.array import deposit_again, intensities
+from dgex_jax.data.simulation.biology import true_abundance
+from dgex_jax.data.simulation.rnaseq import rpkm, sequenced_abundance
+from dgex_jax.data.simulation.samples import geo_samples, gtex_samples, thousand_genomes_samples
+from dgex_jax.data.simulation.streams import ProfileStreams
+from dgex_jax.data.simulation.world import make_world
+from dgex_jax.errors import StudyError
+from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.expression import Expression
+from dgex_jax.formats.gct import write_gct
+from dgex_jax.formats.gctx import GctxWriter
+from dgex_jax.formats.rpkm import write_rpkm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.data.progress import Listener, Tick
+    from dgex_jax.data.simulation.config import SimulationConfig
+    from dgex_jax.data.simulation.world import Part, World
+
+TILE = 256
+"""Profiles made at a time; fixed, as the last bits of a matrix product depend on its size."""
+MOST_WORKERS = 4
+"""Threads at most: each holds about ten arrays of a tile (200 MB at the paper's size)."""
+SOURCE = "simulated by dgex_jax.data.simulation"
+
+
+def simulate(
+    config: SimulationConfig, folder: Path, *, progress: bool | Listener = False
+) -> RawFiles:
+    """Make a study's raw files, the same for the same `config`.
+
+    GEO goes to its file tile by tile, so memory holds a few tiles (256 profiles each) and one
+    RNA-seq table, whatever the number of GEO profiles. Each file appears when it is complete.
+
+    Parameters
+    ----------
+    config
+        The study.
+    folder
+        Where to put ``geo.gctx`` (GCTX 1.0), ``gtex.gct.gz`` (GCT 1.2), ``1000g.txt.gz`` (the
+        GEUVADIS layout), ``map_lm.txt`` and ``map_tg.txt``; made if missing.
+    progress
+        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+
+    Returns
+    -------
+    RawFiles
+        The five paths.
+
+    Raises
+    ------
+    StudyError
+        `folder` can't be made.
+    DgexError
+        A file can't be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{folder}: can't be made: {error.strerror}") from error
+    world = make_world(config)
+    report = Progress(progress)
+    files = RawFiles(
+        geo=folder / "geo.gctx",
+        gtex=folder / "gtex.gct.gz",
+        thousand_genomes=folder / "1000g.txt.gz",
+        landmarks=folder / "map_lm.txt",
+        targets=folder / "map_tg.txt",
+    )
+    for path, kind in ((files.landmarks, "landmarks"), (files.targets, "targets")):
+        with atomic_path(path) as temporary:
+            temporary.write_text(world.catalogue.map_text(kind), encoding="utf-8")
+    with report.step("simulating GEO", config.n_profiles) as tick:
+        _write_geo(world, files.geo, tick)
+    with report.step("simulating GTEx", config.n_gtex) as tick:
+        write_gct(files.gtex, _expression(world, "GTEx", files.gtex, tick))
+    with report.step("simulating 1000G", config.n_1000g) as tick:
+        expression = _expression(world, "1000G", files.thousand_genomes, tick)
+        write_rpkm(files.thousand_genomes, expression)
+    return files
+
+
+def geo_block(world: World, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Make some rows ``(n, n_probes)`` of the GEO file, float32, log2."""
+    originals = world.deposits.source[rows]
+    samples = geo_samples(world.config, world.states, world.deposits, originals)
+    streams = ProfileStreams(world.config.seed, "GEO genes")
+    abundance = true_abundance(samples, world.states, world.regulation, streams, originals)
+    series = world.deposits.series[originals]
+    values = intensities(
+        world.config, world.array, samples, abundance, profiles=originals, series=series
+    )
+    copied = np.flatnonzero(world.deposits.is_copy[rows])
+    again = values[copied]
+    deposit_again(world.config, again, rows[copied])
+    values[copied] = again
+    return values
+
+
+def _write_geo(world: World, path: Path, tick: Tick) -> None:
+    n_profiles = world.config.n_profiles
+    profiles = [f"SIM_GSM{row + 1:06d}" for row in range(n_profiles)]
+    # A copy stands in the series of the profile before it: it was deposited there anew.
+    last_original = np.maximum.accumulate(
+        np.where(world.deposits.is_copy, 0, np.arange(n_profiles))
+    )
+    series = world.deposits.series[world.deposits.source[last_original]]
+    metadata = pd.DataFrame({"series": [f"SIM_GSE{one + 1:05d}" for one in series]}, index=profiles)
+    probes = world.catalogue.probe_ids
+    with GctxWriter(path, profiles, probes, profile_metadata=metadata, src=SOURCE) as writer:
+        for block in _in_order(partial(geo_block, world), _tiles(n_profiles)):
+            writer.append(block)
+            tick(len(block))
+
+
+def sequenced(world: World, part: Part, tick: Tick) -> NDArray[np.float32]:
+    """Make RPKM ``(n_samples, n_genes)`` of an RNA-seq part, all of the study's genes."""
+    config = world.config
+    n_samples = config.n_gtex if part == "GTEx" else config.n_1000g
+    draw_samples = gtex_samples if part == "GTEx" else thousand_genomes_samples
+    values = np.empty((n_samples, world.catalogue.n_genes), np.float32)
+    genes = ProfileStreams(config.seed, f"{part} genes")
+    counts = ProfileStreams(config.seed, f"{part} counts")
+    for rows in _tiles(n_samples):
+        samples = draw_samples(config, world.states, rows)
+        abundance = true_abundance(samples, world.states, world.regulation, genes, rows)
+        seen = sequenced_abundance(world.sequencing, samples, abundance)
+        values[rows] = rpkm(config, world.sequencing, seen, counts, rows)
+        tick(len(rows))
+    return values
+
+
+def _expression(world: World, part: Part, path: Path, tick: Tick) -> Expression:
+    """Make an RNA-seq file's content, with the annotation columns of either format."""
+    genes = world.gene_order(part)
+    ids = tuple(world.catalogue.ensembl[gene] for gene in genes)
+    symbols = [world.catalogue.symbols[gene] for gene in genes]
+    fields = {
+        "Description": [f"{symbol} (simulated)" for symbol in symbols],
+        "Gene_Symbol": symbols,
+        "Chr": ["simulated"] * len(genes),
+        "Coord": [str(gene + 1) for gene in genes],
+    }
+    values = sequenced(world, part, tick)[:, genes]
+    prefix = {"GTEx": "SIM_GTEX-", "1000G": "SIM_NA"}[part]
+    profiles = tuple(f"{prefix}{row + 1:05d}" for row in range(len(values)))
+    metadata = pd.DataFrame(fields, index=list(ids))
+    return Expression(path, values, profiles, ids, gene_metadata=metadata)
+
+
+def _in_order(
+    make: Callable[[NDArray[np.intp]], NDArray[np.float32]], tiles: list[NDArray[np.intp]]
+) -> Iterator[NDArray[np.float32]]:
+    """Make tiles on a few threads (NumPy frees them), no more ahead than there are threads."""
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[NDArray[np.float32]]] = deque()
+        try:
+            for tile in tiles:
+                waiting.append(pool.submit(make, tile))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _tiles(n: int) -> list[NDArray[np.intp]]:
+    return [np.arange(start, min(start + TILE, n)) for start in range(0, n, TILE)]
