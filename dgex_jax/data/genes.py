@@ -1,0 +1,183 @@
+"""Which genes a study keeps: those that every platform measures, and why the others go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgex_jax.data.genemap import match_ensembl
+from dgex_jax.errors import FormatError, PreparationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.data.genemap import GeneMap
+    from dgex_jax.formats.expression import ExpressionSource
+
+NOT_ON_ARRAY = "missing on the array"
+NOT_IN = {"GTEx": "missing in GTEx", "1000G": "missing in 1000G"}
+
+
+@dataclass(frozen=True)
+class DroppedGene:
+    """A gene of the maps that some platform lacks; `cause` lists them, joined by ``; ``."""
+
+    role: str
+    symbol: str
+    ensembl: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class PartialGene:
+    """A kept gene that lacks some of its probes; its value is the mean over the others."""
+
+    role: str
+    symbol: str
+    ensembl: str
+    missing_probes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyGenes:
+    """Kept genes of one role (or of both, landmarks first), with where each platform has them.
+
+    Attributes
+    ----------
+    symbols, ensembl
+        ``(n_genes,)`` names as in the gene map.
+    probes
+        For each gene the columns of its probes in the GEO file, in the map's order.
+    columns
+        For ``GTEx`` and ``1000G`` the ``(n_genes,)`` columns in their files.
+    """
+
+    symbols: tuple[str, ...]
+    ensembl: tuple[str, ...]
+    probes: tuple[tuple[int, ...], ...]
+    columns: Mapping[str, NDArray[np.intp]]
+
+    def __len__(self) -> int:
+        return len(self.ensembl)
+
+    def take(self, order: NDArray[np.intp]) -> StudyGenes:
+        """Return the genes in another order."""
+        return StudyGenes(
+            tuple(self.symbols[g] for g in order),
+            tuple(self.ensembl[g] for g in order),
+            tuple(self.probes[g] for g in order),
+            {name: columns[order] for name, columns in self.columns.items()},
+        )
+
+    def __add__(self, other: StudyGenes) -> StudyGenes:
+        return StudyGenes(
+            self.symbols + other.symbols,
+            self.ensembl + other.ensembl,
+            self.probes + other.probes,
+            {n: np.concatenate([self.columns[n], other.columns[n]]) for n in self.columns},
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The genes of a study and what became of the others.
+
+    Attributes
+    ----------
+    landmarks, targets
+        Kept genes, in the order of their maps until `shuffled`.
+    dropped, partial
+        In the order of the maps, landmarks first.
+    """
+
+    landmarks: StudyGenes
+    targets: StudyGenes
+    dropped: tuple[DroppedGene, ...]
+    partial: tuple[PartialGene, ...]
+
+    @property
+    def all_genes(self) -> StudyGenes:
+        """Landmarks, then targets: the genes that quantile normalisation ranks.
+
+        A gene that is both stands twice, as in the original.
+        """
+        return self.landmarks + self.targets
+
+    @property
+    def copy_of_landmark(self) -> NDArray[np.bool_]:
+        """``(n_targets,)``: the target's Ensembl id is a kept landmark's too.
+
+        On the array these are other probes; in RNA-seq the target is a copy of an input (445 of
+        the paper's 9,520 targets).
+        """
+        return match_ensembl(self.targets.ensembl, self.landmarks.ensembl) >= 0
+
+    def shuffled(self, landmarks: NDArray[np.intp], targets: NDArray[np.intp]) -> Selection:
+        """Return the same genes in the given orders."""
+        return replace(
+            self, landmarks=self.landmarks.take(landmarks), targets=self.targets.take(targets)
+        )
+
+
+def select_genes(
+    landmarks: GeneMap,
+    targets: GeneMap,
+    geo: ExpressionSource,
+    rna: Mapping[str, ExpressionSource],
+) -> Selection:
+    """Keep the landmarks and targets that the array and both RNA-seq data sets have.
+
+    Parameters
+    ----------
+    landmarks, targets
+        The gene maps.
+    geo
+        The array; only its probe ids are looked at.
+    rna
+        Sources ``GTEx`` and ``1000G``; only their gene ids are looked at.
+
+    Raises
+    ------
+    PreparationError
+        No landmark or no target is on every platform.
+    FormatError
+        Two rows of a file are the same gene of the study.
+    """
+    place = {probe: column for column, probe in enumerate(geo.genes)}
+    kept, dropped, partial = {}, [], []
+    for role, genes in (("landmark", landmarks), ("target", targets)):
+        _match(genes.path, genes.ensembl, genes.ensembl)
+        columns = {n: _match(s.path, genes.ensembl, s.genes) for n, s in rna.items()}
+        chosen = []
+        for g, (symbol, ensembl) in enumerate(zip(genes.symbols, genes.ensembl, strict=True)):
+            missing = tuple(p for p in genes.probes[g] if p not in place)
+            causes = [NOT_ON_ARRAY] if len(missing) == len(genes.probes[g]) else []
+            causes += [NOT_IN[name] for name, found in columns.items() if found[g] < 0]
+            if causes:
+                dropped.append(DroppedGene(role, symbol, ensembl, "; ".join(causes)))
+                continue
+            chosen.append(g)
+            if missing:
+                partial.append(PartialGene(role, symbol, ensembl, missing))
+        if not chosen:
+            files = ", ".join(str(source.path) for source in (geo, *rna.values()))
+            raise PreparationError(
+                f"{genes.path}: none of its {len(genes)} {role} genes is in all of {files}"
+            )
+        probes = tuple(tuple(place[p] for p in known if p in place) for known in genes.probes)
+        every = StudyGenes(genes.symbols, genes.ensembl, probes, columns)
+        kept[role] = every.take(np.array(chosen, dtype=np.intp))
+    return Selection(kept["landmark"], kept["target"], tuple(dropped), tuple(partial))
+
+
+def _match(path: Path, wanted: tuple[str, ...], available: tuple[str, ...]) -> NDArray[np.intp]:
+    """Find `wanted` among the ids of a file, which is named if two of them are one gene."""
+    try:
+        return match_ensembl(wanted, available)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error

@@ -1,0 +1,246 @@
+"""Raw files to one prepared study (paper section 2.1; the order of steps is the original's)."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from dgex_jax.data.duplicates import Duplicates, find_duplicates
+from dgex_jax.data.genes import Selection, select_genes
+from dgex_jax.data.normalize import ProbeMeans
+from dgex_jax.data.prepared_write import write_attributes, write_genes, write_values
+from dgex_jax.data.progress import Progress
+from dgex_jax.data.ranking import Ranked, rank_geo, rank_rna, store_profiles
+from dgex_jax.data.rawfiles import RawSources, check_room, checksums, open_raw, refuse_overwriting
+from dgex_jax.data.report import PrepareReport
+from dgex_jax.data.split import SplitSizes, half_slices, shuffled, split_sizes
+from dgex_jax.data.streams import STREAMS
+from dgex_jax.errors import PreparationError
+from dgex_jax.formats.access import one_line
+from dgex_jax.formats.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import PrepareConfig, RawFiles
+    from dgex_jax.data.progress import Listener
+
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every step of one preparation works with."""
+
+    sources: RawSources
+    genes: Selection
+    config: PrepareConfig
+    output: Path
+    scratch: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _Geo:
+    """GEO after duplicates are gone: ranks in file order, and the order they are stored in."""
+
+    ranked: Ranked
+    quantile: NDArray[np.float64]
+    duplicates: Duplicates
+    sizes: SplitSizes
+    order: NDArray[np.intp]
+    fitted_on: NDArray[np.intp]
+
+
+def prepare(
+    raw: RawFiles,
+    output: Path,
+    config: PrepareConfig,
+    *,
+    name: str,
+    title: str,
+    simulated: bool,
+    settings: Mapping[str, object] = NO_SETTINGS,
+    progress: bool | Listener = False,
+) -> PrepareReport:
+    """Make one prepared study of the five raw files.
+
+    GEO: drop duplicates, average probes, quantile-normalise; GTEx and 1000G: map each sample's
+    dense ranks on GEO's reference quantile; standardise each gene in each data set with that data
+    set's own mean and deviation; shuffle and split. With ``scale_on="train"`` the quantile and
+    GEO's means and deviations come from GEO-tr alone (also the quantile that GTEx and 1000G are
+    mapped on); the two RNA-seq sets keep statistics of their own, as the paper scales every data
+    set by itself.
+
+    Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
+    probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
+    The file is the same, byte for byte, for every block size.
+
+    Parameters
+    ----------
+    raw
+        The five files.
+    output
+        Where ``prepared.h5`` shall be; its folder must be there. Replaced only on success.
+    config
+        How to prepare.
+    name, title
+        The study, kept with the file.
+    simulated
+        Whether the expression values are made up.
+    settings
+        Kept with the file as JSON.
+    progress
+        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+
+    Returns
+    -------
+    PrepareReport
+        What was kept, dropped and clipped.
+
+    Raises
+    ------
+    FormatError
+        A raw file can't be read, or needed values are missing (how many, and the first place).
+    PreparationError
+        The files don't make a study: no gene on all platforms, too few profiles, no room on disk.
+    """
+    show = Progress(progress)
+    refuse_overwriting(raw, output)
+    try:
+        with (
+            ExitStack() as files,
+            atomic_path(output) as temporary,
+            tempfile.TemporaryDirectory(prefix=".dgex_", dir=temporary.parent) as scratch,
+        ):
+            sources = open_raw(raw, config, files)
+            genes = _shuffled_genes(sources, config.seed)
+            with h5py.File(temporary, "w") as file:
+                report = _write(file, _Job(sources, genes, config, output, Path(scratch), show))
+                write_attributes(
+                    file,
+                    {
+                        "study": name,
+                        "title": title,
+                        "simulated": simulated,
+                        "settings": dict(settings),
+                        "prepare": {
+                            "duplicates": config.duplicates,
+                            "scale_on": config.scale_on,
+                            "seed": config.seed,
+                            "accept_wrong_dimensions": config.accept_wrong_dimensions,
+                        },
+                        "random_streams": STREAMS,
+                        "raw_files": checksums(raw, show),
+                    },
+                )
+            return report
+    except OSError as error:
+        raise PreparationError(f"{output}: can't be prepared: {one_line(error)}") from error
+
+
+def _shuffled_genes(sources: RawSources, seed: int) -> Selection:
+    genes = select_genes(sources.landmarks, sources.targets, sources.geo, sources.rna)
+    return genes.shuffled(
+        shuffled(seed, "landmarks", len(genes.landmarks)),
+        shuffled(seed, "targets", len(genes.targets)),
+    )
+
+
+def _write(file: h5py.File, job: _Job) -> PrepareReport:
+    """Run every step but the opening of the files and write all datasets."""
+    genes, block_size = job.genes, job.config.block_size
+    rna = {name: _rank_rna(job, name) for name in job.sources.rna}
+    geo = _rank_geo(job)
+    write_genes(file, genes, half_slices(len(genes.targets)), geo.quantile)
+    everyone = {name: np.arange(len(ranked.profiles)) for name, ranked in rna.items()}
+    for name, ranked, order, fitted_on in (
+        ("GEO", geo.ranked, geo.order, geo.fitted_on),
+        *((name, rna[name], everyone[name], everyone[name]) for name in rna),
+    ):
+        write_values(
+            file,
+            name,
+            ranked,
+            geo.quantile,
+            n_landmarks=len(genes.landmarks),
+            order=order,
+            fitted_on=fitted_on,
+            block_size=block_size,
+            progress=job.progress,
+        )
+    for part, rows in geo.sizes.slices.items():
+        file[f"GEO/split/{part}"] = np.arange(rows.start, rows.stop)
+    report = PrepareReport(
+        output=job.output,
+        profiles={"GEO": len(job.sources.geo.profiles)}
+        | {name: len(ranked.profiles) for name, ranked in rna.items()},
+        n_kept=len(geo.order),
+        n_close_pairs=geo.duplicates.n_close,
+        n_straddling=geo.duplicates.n_straddling,
+        split={part: rows.stop - rows.start for part, rows in geo.sizes.slices.items()},
+        n_landmarks=len(genes.landmarks),
+        n_targets=len(genes.targets),
+        n_copies=int(genes.copy_of_landmark.sum()),
+        n_clipped={name: ranked.n_clipped for name, ranked in rna.items()},
+        dropped=genes.dropped,
+        partial=genes.partial,
+    )
+    file.create_group("report").attrs.update(report.counts())
+    return report
+
+
+def _rank_rna(job: _Job, name: str) -> Ranked:
+    source = job.sources.rna[name]
+    with job.progress.step(f"reading {name}", len(source.profiles)) as tick:
+        return rank_rna(
+            source,
+            job.genes.all_genes.columns[name],
+            job.scratch / name,
+            block_size=job.config.block_size,
+            tick=tick,
+        )
+
+
+def _rank_geo(job: _Job) -> _Geo:
+    """Store the probes, drop duplicates, decide the split, and rank the profiles that stay."""
+    config, progress = job.config, job.progress
+    source, genes = job.sources.geo, job.genes.all_genes
+    used = np.unique(np.concatenate([np.array(columns) for columns in genes.probes]))
+    # Duplicates are decided on all probes of the array; without that search, genes are enough.
+    stored = used if config.duplicates == "none" else np.arange(len(source.genes))
+    check_room(job.scratch, len(source.profiles), len(stored), len(genes))
+    with progress.step("reading GEO", len(source.profiles)) as tick:
+        probes = store_profiles(
+            source, stored, job.scratch / "probes", block_size=config.block_size, tick=tick
+        )
+    duplicates = find_duplicates(probes, config.duplicates, seed=config.seed, progress=progress)
+    rows = np.flatnonzero(duplicates.kept)
+    sizes = split_sizes(len(rows))
+    order = shuffled(config.seed, "profiles", len(rows))
+    reference = np.ones(len(rows), dtype=bool)
+    if config.scale_on == "train":
+        reference[order[sizes.train :]] = False
+    places = [np.searchsorted(stored, columns).tolist() for columns in genes.probes]
+    with progress.step("ranking GEO", len(rows)) as tick:
+        ranks, quantile = rank_geo(
+            probes,
+            rows,
+            ProbeMeans(places),
+            reference,
+            job.scratch / "GEO",
+            n_genes=len(genes),
+            block_size=config.block_size,
+            tick=tick,
+        )
+    ranked = Ranked(tuple(source.profiles[row] for row in rows), ranks)
+    return _Geo(ranked, quantile, duplicates, sizes, order, np.flatnonzero(reference))

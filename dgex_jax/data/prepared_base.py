@@ -1,0 +1,151 @@
+"""What training asks of a prepared study, whatever file it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from dgex_jax.errors import FormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.formats.expression import FloatArray
+
+PARTS = ("tr", "va", "te", "1000G", "GTEx")
+"""GEO-tr, GEO-va, GEO-te and the two RNA-seq data sets."""
+
+ROWS_AT_A_TIME = 4096
+
+
+class Prepared(ABC):
+    """A prepared study opened for reading: standardised landmarks X and targets Y of five parts.
+
+    Opening reads names and shapes; values are read, and checked to be finite, when asked for.
+    A context manager.
+
+    Attributes
+    ----------
+    path
+        The file.
+    name, title
+        The study.
+    simulated
+        Whether the expression values are made up.
+    landmarks, targets
+        Ensembl ids in the order of the columns of X and Y.
+    landmark_symbols, symbols
+        Gene symbols of landmarks and of targets.
+    copy_of_landmark
+        ``(n_targets,)`` bool: the target has the Ensembl id of a landmark.
+    halves
+        Columns of Y of the first and the second half of the targets.
+    """
+
+    path: Path
+    name: str
+    title: str
+    simulated: bool
+    landmarks: tuple[str, ...]
+    landmark_symbols: tuple[str, ...]
+    targets: tuple[str, ...]
+    symbols: tuple[str, ...]
+    copy_of_landmark: NDArray[np.bool_]
+    halves: tuple[slice, slice]
+
+    @property
+    def n_landmarks(self) -> int:
+        """Number of landmark genes."""
+        return len(self.landmarks)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of target genes, both halves."""
+        return len(self.targets)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file (hexadecimal)."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @abstractmethod
+    def n_profiles(self, part: str) -> int:
+        """Return the number of profiles of one of `PARTS`."""
+
+    @abstractmethod
+    def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
+        """Read columns of X or Y of a part."""
+
+    def X(self, part: str) -> NDArray[np.float32]:
+        """Landmarks of one of `PARTS`, ``(n_profiles, n_landmarks)`` float32, C-contiguous.
+
+        Raises
+        ------
+        FormatError
+            Values can't be read or are not finite.
+        """
+        return self._checked(part, "X", slice(0, self.n_landmarks))
+
+    def Y(self, part: str, columns: slice = slice(None)) -> NDArray[np.float32]:
+        """Targets of one of `PARTS`, ``(n_profiles, n_columns)`` float32, C-contiguous.
+
+        Parameters
+        ----------
+        part
+            One of `PARTS`.
+        columns
+            Which targets, as one of `halves` (a slice with step 1).
+
+        Raises
+        ------
+        FormatError
+            Values can't be read or are not finite.
+        """
+        start, stop, step = columns.indices(self.n_targets)
+        if step != 1:
+            raise ValueError(f"columns must have step 1, not {step}")
+        return self._checked(part, "Y", slice(start, max(start, stop)))
+
+    def _checked(self, part: str, kind: str, columns: slice) -> NDArray[np.float32]:
+        if part not in PARTS:
+            raise KeyError(f"{part!r} is not one of {', '.join(PARTS)}")
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(self._read(part, kind, columns), dtype=np.float32)
+        n_bad, first = 0, None
+        for start in range(0, len(values), ROWS_AT_A_TIME):
+            bad = np.argwhere(~np.isfinite(values[start : start + ROWS_AT_A_TIME]))
+            n_bad += len(bad)
+            if first is None and len(bad):
+                first = (start + int(bad[0, 0]) + 1, columns.start + int(bad[0, 1]) + 1)
+        if first is not None:
+            raise FormatError(
+                f"{self.path}: {self._array_name(part, kind)}: {n_bad} values are not finite, "
+                f"the first in row {first[0]}, column {first[1]}"
+            )
+        return values
+
+    def _array_name(self, part: str, kind: str) -> str:
+        return f"{kind}_{part}"
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

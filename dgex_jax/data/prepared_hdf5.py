@@ -1,0 +1,156 @@
+"""``prepared.h5`` read back.
+
+Layout (format version 1)
+-------------------------
+``GEO``, ``1000G``, ``GTEx``
+    ``X`` (profiles x landmarks) and ``Y`` (profiles x targets) float32, ``profiles`` ids, and the
+    float64 ``X_mean X_sd Y_mean Y_sd`` they were standardised with.
+``GEO/split/train``, ``validation``, ``test``
+    Rows of ``GEO``, consecutive because profiles are stored in shuffled order.
+``landmarks``, ``targets``
+    Ensembl ids of the columns; ``landmark_info/symbol``, ``target_info/symbol``,
+    ``target_info/half`` (1 or 2) and ``target_info/copy_of_landmark`` belong to them.
+``quantile``
+    Reference quantile, float64.
+``dropped/role symbol ensembl cause``, ``partial/role symbol ensembl missing_probes``
+    Genes of the maps that are not in the study; kept genes that lack some probes.
+``report``
+    Counts of the preparation, as attributes.
+``/`` as attributes
+    ``format_version``, ``study``, ``title``, ``simulated``, and as JSON ``settings``, ``prepare``,
+    ``random_streams``, ``versions`` and ``raw_files`` (name and sha256 of each).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from dgex_jax.data.prepared_base import Prepared
+from dgex_jax.data.prepared_write import FORMAT_VERSION
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.gctx import hdf5_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.formats.expression import FloatArray
+
+SPLIT = {"tr": "train", "va": "validation", "te": "test"}
+GROUPS = ("GEO", "1000G", "GTEx")
+
+
+class Hdf5Prepared(Prepared):
+    """A study prepared by `prepare`; see the module for its layout.
+
+    Raises
+    ------
+    FormatError
+        Not a prepared study, of another format version, or its pieces are missing or don't fit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with hdf5_errors(path):
+            self._file = h5py.File(path, "r", locking="best-effort")
+        try:
+            with hdf5_errors(path):
+                self._read_names()
+                self._rows = {part: self._split(name) for part, name in SPLIT.items()}
+                for group in GROUPS:
+                    self._check_group(group)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_names(self) -> None:
+        attributes = self._file.attrs
+        version = attributes.get("format_version")
+        if version is None:
+            raise FormatError(f"{self.path}: is HDF5 but not a prepared study: no format_version")
+        if version != FORMAT_VERSION:
+            raise FormatError(
+                f"{self.path}: format version {version}; this program reads {FORMAT_VERSION}"
+            )
+        self.name, self.title = str(attributes["study"]), str(attributes["title"])
+        self.simulated = bool(attributes["simulated"])
+        self.landmarks, self.targets = self._texts("landmarks"), self._texts("targets")
+        self.landmark_symbols = self._texts("landmark_info/symbol", self.n_landmarks)
+        self.symbols = self._texts("target_info/symbol", self.n_targets)
+        copies = self._vector("target_info/copy_of_landmark", self.n_targets)
+        self.copy_of_landmark = copies.astype(bool)
+        half = self._vector("target_info/half", self.n_targets)
+        middle = int(np.count_nonzero(half == 1))
+        if (half[:middle] != 1).any() or (half[middle:] != 2).any():
+            raise FormatError(f"{self.path}: target_info/half is not a run of 1, then a run of 2")
+        self.halves = (slice(0, middle), slice(middle, self.n_targets))
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        dataset = self._file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise FormatError(f"{self.path}: has no dataset /{name}")
+        return dataset
+
+    def _vector(self, name: str, length: int | None = None) -> NDArray[Any]:
+        dataset = self._dataset(name)
+        if dataset.ndim != 1 or length not in (None, len(dataset)):
+            raise FormatError(
+                f"{self.path}: /{name} has shape {dataset.shape}, expected ({length or 'n'},)"
+            )
+        return np.asarray(dataset[:])
+
+    def _texts(self, name: str, length: int | None = None) -> tuple[str, ...]:
+        return tuple(text.decode() for text in self._vector(name, length).tolist())
+
+    def _split(self, name: str) -> slice:
+        rows = self._vector(f"GEO/split/{name}")
+        if not len(rows) or (rows != np.arange(rows[0], rows[0] + len(rows))).any():
+            raise FormatError(f"{self.path}: /GEO/split/{name} is not a run of rows")
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+
+    def _check_group(self, group: str) -> None:
+        n = len(self._vector(f"{group}/profiles"))
+        for kind, width in (("X", self.n_landmarks), ("Y", self.n_targets)):
+            shape = self._dataset(f"{group}/{kind}").shape
+            if shape != (n, width):
+                raise FormatError(
+                    f"{self.path}: /{group}/{kind} has shape {shape}, expected {(n, width)}: "
+                    f"{n} profiles, {width} genes"
+                )
+        if group == "GEO" and max(rows.stop for rows in self._rows.values()) > n:
+            raise FormatError(f"{self.path}: /GEO/split has rows beyond the {n} profiles")
+
+    def _place(self, part: str) -> tuple[str, slice]:
+        return ("GEO", self._rows[part]) if part in SPLIT else (part, slice(None))
+
+    def n_profiles(self, part: str) -> int:
+        """Return the number of profiles of one of `PARTS`."""
+        group, rows = self._place(part)
+        return len(range(*rows.indices(self._dataset(f"{group}/X").shape[0])))
+
+    def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
+        group, rows = self._place(part)
+        with hdf5_errors(self.path):
+            return np.asarray(self._dataset(f"{group}/{kind}")[rows, columns])
+
+    def quantile(self) -> NDArray[np.float64]:
+        """Return the reference quantile ``(n_landmarks + n_targets,)`` of all data sets."""
+        return self._vector("quantile", self.n_landmarks + self.n_targets)
+
+    def scaling(self, part: str, kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the means and deviations that X or Y (`kind`) of `part` was standardised with."""
+        group, _ = self._place(part)
+        width = self.n_landmarks if kind == "X" else self.n_targets
+        mean = self._vector(f"{group}/{kind}_mean", width)
+        return mean, self._vector(f"{group}/{kind}_sd", width)
+
+    def _array_name(self, part: str, kind: str) -> str:
+        return f"{kind} of {part}"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

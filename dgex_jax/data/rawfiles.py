@@ -1,0 +1,125 @@
+"""The five raw files opened together, and what can be checked before hours of work."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from dgex_jax.data.genemap import GeneMap, read_gene_map, strip_version
+from dgex_jax.errors import PreparationError
+from dgex_jax.formats.gctx import Gctx
+from dgex_jax.formats.opening import open_expression
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from dgex_jax.config import PrepareConfig, RawFiles
+    from dgex_jax.data.progress import Progress
+    from dgex_jax.formats.expression import ExpressionSource
+    from dgex_jax.formats.table import GeneFilter
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class RawSources:
+    """The raw files of a study, open: `rna` has ``GTEx`` and ``1000G``."""
+
+    landmarks: GeneMap
+    targets: GeneMap
+    geo: ExpressionSource
+    rna: Mapping[str, ExpressionSource]
+
+
+def open_raw(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
+    """Open the five raw files.
+
+    Text files are read at once, but only the genes the study can use are kept of them.
+
+    Parameters
+    ----------
+    raw, config
+        The files and how to read them.
+    files
+        Closes the files that stay open.
+
+    Raises
+    ------
+    FormatError
+        A file can't be read as what it should be.
+    """
+    landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
+    wanted = {_loose(gene) for genes in (landmarks, targets) for gene in genes.ensembl}
+    probes = {probe for genes in (landmarks, targets) for gene in genes.probes for probe in gene}
+
+    def source(path: Path, genes: GeneFilter) -> ExpressionSource:
+        opened = open_expression(
+            path, genes=genes, accept_wrong_dimensions=config.accept_wrong_dimensions
+        )
+        if isinstance(opened, Gctx):
+            files.callback(opened.close)
+        return opened
+
+    def is_wanted(gene: str) -> bool:
+        return _loose(gene) in wanted
+
+    return RawSources(
+        landmarks,
+        targets,
+        source(raw.geo, probes if config.duplicates == "none" else None),
+        {"GTEx": source(raw.gtex, is_wanted), "1000G": source(raw.thousand_genomes, is_wanted)},
+    )
+
+
+def _loose(gene: str) -> str:
+    """Write an Ensembl id so that all spellings of a gene, and its Y copy, become one.
+
+    Which of them is meant is decided later, by `match_ensembl`; here nothing may be lost.
+    """
+    plain = strip_version(gene).removesuffix("_PAR_Y")
+    return f"ENSG0{plain[5:]}" if plain.startswith("ENSGR") else plain
+
+
+def refuse_overwriting(raw: RawFiles, output: Path) -> None:
+    """Raise `PreparationError` if `output` is one of the raw files."""
+    for path in asdict(raw).values():
+        if path.exists() and output.exists() and path.samefile(output):
+            raise PreparationError(f"{output}: is a raw file of the study, not to be overwritten")
+
+
+def check_room(folder: Path, n_profiles: int, n_probes: int, n_genes: int) -> None:
+    """Raise `PreparationError` if scratch files and output don't fit on the disk of `folder`.
+
+    Parameters
+    ----------
+    folder
+        Where the scratch files are to be.
+    n_profiles, n_probes, n_genes
+        GEO profiles, probes stored of each (four bytes), genes of the study (two bytes as a rank
+        and four as a value; the RNA-seq sets are small beside GEO).
+    """
+    needed = n_profiles * (4 * n_probes + 6 * n_genes)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise PreparationError(
+            f"{folder.parent}: preparing needs about {needed / GIB:.1f} GiB there, "
+            f"{free / GIB:.1f} GiB are free"
+        )
+
+
+def checksums(raw: RawFiles, progress: Progress) -> dict[str, dict[str, str]]:
+    """Name and sha256 of each raw file, by its role."""
+    sums = {}
+    with progress.step("checksums of the raw files", len(asdict(raw)), unit="files") as tick:
+        for role, path in asdict(raw).items():
+            with path.open("rb") as file:
+                sums[role] = {
+                    "name": path.name,
+                    "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+                }
+            tick(1)
+    return sums
