@@ -1,0 +1,204 @@
+"""One epoch of one network as one program: updates, errors, learning rate and the two bests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from dgex_jax.training.pylearn2 import DECAY, FIRST_COMPARISON, LOWEST_RATE
+from dgex_jax.training.step import optimizer, update
+
+if TYPE_CHECKING:
+    from dgex_jax.models.mlp import MLP
+
+PARTS = ("va", "te", "1000G", "GTEx", "tr")
+"""Parts of a study in the order of the log; ``tr`` is the monitored part of GEO-tr."""
+
+MASK_GENERATOR = "threefry2x32"
+
+Array = Any
+"""A NumPy array or scalar on the host, a `jax.Array` on a device."""
+
+
+@struct.dataclass
+class Best:
+    """The weights of the epoch with the smallest error on one validation set."""
+
+    mae: Array
+    epoch: Array
+    params: Any
+
+
+@struct.dataclass
+class State:
+    """Everything that changes while one network trains."""
+
+    params: Any
+    velocity: Any
+    learning_rate: Array
+    previous_mae: Array
+    epoch: Array
+    best_va: Best
+    best_1000G: Best  # noqa: N815
+
+
+@struct.dataclass
+class Network:
+    """What tells one network of a stack from the next; data, so that they share one program.
+
+    `mask_key` is the raw data of a threefry key: threefry draws the same masks on every platform
+    and under every transformation. (philox4x32 is twice as fast on a CPU, but JAX 0.10.2 and
+    0.12.0 can't compile it under `jax.pmap` on more than one device.)
+    """
+
+    mask_key: Array
+    include: Array
+    n_targets: Array
+
+
+@struct.dataclass
+class Data:
+    """A study on a device, float32: X ``(n_profiles, n_landmarks)``, Y ``(…, n_targets)``."""
+
+    X: jax.Array
+    Y: jax.Array
+    watched_X: jax.Array
+    watched_Y: jax.Array
+
+
+def initial_state(params: Any, hidden_layers: int, learning_rate: float) -> State:
+    """State before the first epoch (NumPy leaves, so that stacking needs no device)."""
+    zeros = jax.tree.map(np.zeros_like, params)
+    velocity = optimizer(hidden_layers, jnp.float32(0), 0.0).init(zeros)
+
+    def nothing_yet() -> Best:
+        return Best(np.float64(np.inf), np.int32(-1), zeros)
+
+    return State(
+        params=params,
+        velocity=jax.tree.map(np.asarray, velocity),
+        learning_rate=np.float32(learning_rate),
+        previous_mae=np.float64(FIRST_COMPARISON),
+        epoch=np.int32(0),
+        best_va=nothing_yet(),
+        best_1000G=nothing_yet(),
+    )
+
+
+def absolute_errors(params: Any, model: MLP, X: jax.Array, Y: jax.Array) -> jax.Array:
+    """Absolute errors ``(n_profiles, n_targets)`` in float64 of float32 predictions, no dropout."""
+    predicted = model.apply({"params": params}, X)
+    return jnp.abs(jnp.asarray(predicted, jnp.float64) - Y.astype(jnp.float64))
+
+
+def train(
+    state: State,
+    network: Network,
+    model: MLP,
+    momentum: float,
+    batch_size: int,
+    X: jax.Array,
+    Y: jax.Array,
+    order: jax.Array,
+) -> State:
+    """Update on every batch of `order` ``(n_profiles,)``, the short last batch included."""
+    n_full = order.shape[0] // batch_size
+    n_updates = -(-order.shape[0] // batch_size)
+    run_key = jax.random.wrap_key_data(network.mask_key, impl=MASK_GENERATOR)
+    epoch_key = jax.random.fold_in(run_key, state.epoch)
+
+    def step(carry: tuple[Any, Any], batch: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        rows, number = batch
+        new = update(
+            *carry,
+            model,
+            state.learning_rate,
+            momentum,
+            X.at[rows].get(mode="promise_in_bounds"),
+            Y.at[rows].get(mode="promise_in_bounds"),
+            jax.random.fold_in(epoch_key, number),
+            network.include,
+        )
+        return new, None
+
+    numbers = jnp.arange(n_updates, dtype=jnp.int32)
+    full = order[: n_full * batch_size].reshape(n_full, batch_size)
+    carry = (state.params, state.velocity)
+    if n_full:
+        carry, _ = jax.lax.scan(step, carry, (full, numbers[:n_full]))
+    if n_updates > n_full:
+        carry, _ = step(carry, (order[n_full * batch_size :], numbers[-1]))
+    return state.replace(params=carry[0], velocity=carry[1])  # type: ignore[attr-defined,no-any-return]
+
+
+def keep_best(best: Best, mae: jax.Array, epoch: jax.Array, params: Any) -> Best:
+    """Return the better of `best` and this epoch by strict ``<``; a NaN is never better."""
+    better = mae < best.mae
+    return jax.tree.map(  # type: ignore[no-any-return]
+        lambda new, old: jnp.where(better, new, old), Best(mae, epoch, params), best
+    )
+
+
+def next_learning_rate(rate: jax.Array, mae: jax.Array, previous: jax.Array) -> jax.Array:
+    """Decay the float32 `rate` by 0.9 if the monitored error grew since the previous epoch.
+
+    The product is taken in float64 and rounded, which repeats the recorded rates to the bit.
+    """
+    decayed = (rate.astype(jnp.float64) * DECAY).astype(jnp.float32)
+    return jnp.where(mae > previous, jnp.maximum(decayed, jnp.float32(LOWEST_RATE)), rate)
+
+
+def run_epoch(
+    state: State,
+    network: Network,
+    data: Data,
+    order: jax.Array,
+    *,
+    model: MLP,
+    momentum: float,
+    batch_size: int,
+    part_sizes: tuple[int, ...],
+) -> tuple[State, tuple[jax.Array, jax.Array]]:
+    """Train one network for one epoch and look at it.
+
+    Parameters
+    ----------
+    state, network
+        The network.
+    data
+        The training profiles and the watched ones (every part of `PARTS`, one after the other, so
+        that one pass infers them all). Columns past the network's own number of targets hold
+        zeros: their weights start at zero and so stay there, without any mask.
+    order
+        ``(n_train,)`` int32, the order of the training profiles.
+    part_sizes
+        Number of watched profiles of each part.
+
+    Returns
+    -------
+    tuple
+        The new state, and (errors ``(5,)`` float64 as in `PARTS`, the learning rate used).
+    """
+    used = state.learning_rate
+    state = train(state, network, model, momentum, batch_size, data.X, data.Y, order)
+    distance = absolute_errors(state.params, model, data.watched_X, data.watched_Y)
+    errors = {
+        part: jnp.sum(rows) / (rows.shape[0] * network.n_targets.astype(jnp.float64))
+        for part, rows in zip(
+            PARTS, jnp.split(distance, np.cumsum(part_sizes)[:-1].tolist()), strict=True
+        )
+    }
+    state = State(
+        params=state.params,
+        velocity=state.velocity,
+        learning_rate=next_learning_rate(used, errors["tr"], state.previous_mae),
+        previous_mae=errors["tr"],
+        epoch=state.epoch + 1,
+        best_va=keep_best(state.best_va, errors["va"], state.epoch, state.params),
+        best_1000G=keep_best(state.best_1000G, errors["1000G"], state.epoch, state.params),
+    )
+    return state, (jnp.stack([errors[part] for part in PARTS]), used)
