@@ -103,6 +103,49 @@ class NetworkConfig:
         )
 
 
+@dataclass(frozen=True)
+class GridConfig:
+    """The architectures of a study: every depth with every width (paper section 2.3).
+
+    Attributes
+    ----------
+    hidden_layers
+        Numbers of hidden layers, each 1 to 3.
+    units
+        Hidden units of each hidden layer.
+    """
+
+    hidden_layers: tuple[int, ...] = (1, 2, 3)
+    units: tuple[int, ...] = (3000, 6000, 9000)
+
+    def __post_init__(self) -> None:
+        for key, values in (("hidden_layers", self.hidden_layers), ("units", self.units)):
+            if list(values) != sorted(set(values)):
+                raise StudyError(f"{key} = {list(values)}: must grow, without repeats")
+        for layers, units in self.shapes():
+            NetworkConfig(layers, units)
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """Every (hidden layers, units), shallow before deep and narrow before wide."""
+        return [(layers, units) for layers in self.hidden_layers for units in self.units]
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """The methods D-GEX is compared with.
+
+    Attributes
+    ----------
+    k_max
+        KNN-GE: k is tuned from 1 to this, or to the number of landmarks if that is smaller.
+    """
+
+    k_max: int = 100
+
+    def __post_init__(self) -> None:
+        check_range("k_max", self.k_max, 1)
+
+
 PAPER_RATES = {1: 5e-4, 2: 3e-4, 3: 3e-4}
 
 

@@ -100,7 +100,7 @@ class PrepareReport:
         if self.n_close_pairs is None:
             return "duplicates: not looked for"
         text = f"duplicates: {self.n_close_pairs:,} close pairs"
-        if self.n_straddling:
+        if self.n_straddling is not None:
             text += f", {self.n_straddling:,} of them split by clustering and not compared"
         return text
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dgex_jax.errors import StudyError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,7 +56,15 @@ class StudyArrays:
 
 
 def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:
-    """Read a prepared study into memory; with one half all targets go to one network."""
+    """Read a prepared study into memory; with one half all targets go to one network.
+
+    Raises
+    ------
+    StudyError
+        Two halves are wanted of a single target.
+    """
+    if n_halves > study.n_targets:
+        raise StudyError(f"{study.path}: {study.n_targets} target makes no 2 halves; take 1")
     halves = study.halves if n_halves == 2 else (slice(0, study.n_targets),)
     return StudyArrays(
         X={part: study.X(part) for part in STUDY_PARTS},

@@ -18,38 +18,43 @@ Errors = tuple[jax.Array, jax.Array]
 EpochProgram = Callable[[State, Network, Data, jax.Array], tuple[State, Errors]]
 
 
-def choose_devices(
-    wanted: int | None, n_networks: int
-) -> tuple[tuple[jax.Device, ...], str | None]:
+def share_cpu(n_devices: int) -> None:
+    """Split the CPU into devices, so that networks train side by side on its cores too.
+
+    Must be called before JAX is first used; changes nothing where a GPU does the work.
+    """
+    jax.config.update("jax_num_cpu_devices", n_devices)  # type: ignore[no-untyped-call]
+
+
+def choose_devices(gpus: int | None, n_networks: int) -> tuple[tuple[jax.Device, ...], str | None]:
     """Choose the devices for a stack of networks.
 
     Parameters
     ----------
-    wanted
-        Devices asked for; ``None`` takes what is there.
+    gpus
+        GPUs asked for; ``None`` takes what is there.
     n_networks
         Networks trained side by side; a device holds the same number of them as the next one.
 
     Returns
     -------
     tuple
-        The devices, and a line for the user if they are fewer than asked for.
+        The devices, and a line for the user if they are not what was asked for.
     """
     present = jax.local_devices()
-    asked = len(present) if wanted is None else wanted
+    is_gpu = present[0].platform != "cpu"
+    asked = gpus if is_gpu and gpus is not None else len(present)
     usable = min(asked, len(present), n_networks)
     while n_networks % usable:
         usable -= 1
     note = None
-    if wanted is not None and wanted > usable:
-        kind = present[0].platform.upper()
-        place = f"one {kind} device" if usable == 1 else f"{usable} {kind} devices"
+    if gpus is not None and not is_gpu:
+        note = f"{gpus} GPU(s) asked for, none here: training on the CPU"
+    elif gpus is not None and gpus > usable:
         cause = (
-            f"this machine has {len(present)}"
-            if len(present) < wanted
-            else f"{n_networks} network(s) at a time can't use more"
+            f"{len(present)} here" if gpus > len(present) else f"{n_networks} network(s) at a time"
         )
-        note = f"{wanted} devices asked for, {cause}: training on {place}"
+        note = f"{gpus} GPUs asked for, {cause}: training on {usable}"
     return tuple(present[:usable]), note
 
 
@@ -81,7 +86,14 @@ def replicate(tree: Any, n_devices: int) -> Any:
 
 def place(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Move leaves ``(n_devices, …)`` to the devices, slice i to device i."""
-    return jax.pmap(lambda leaf: leaf, devices=devices)(tree)
+    return _mover(tuple(devices))(tree)
+
+
+@lru_cache(maxsize=32)
+def _mover(devices: tuple[jax.Device, ...]) -> Callable[[Any], Any]:
+    # Kept, because a new pmap would be compiled again for each epoch's order (30 ms).
+    mover: Callable[[Any], Any] = jax.pmap(lambda tree: tree, devices=devices)
+    return mover
 
 
 @lru_cache(maxsize=32)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -41,6 +42,27 @@ TILE = 256
 MOST_WORKERS = 4
 """Threads at most: each holds about ten arrays of a tile (200 MB at the paper's size)."""
 SOURCE = "simulated by dgex_jax.data.simulation"
+
+
+def simulated_files(folder: Path) -> RawFiles:
+    """Name the files that `simulate` writes into `folder`."""
+    return RawFiles(
+        geo=folder / "geo.gctx",
+        gtex=folder / "gtex.gct.gz",
+        thousand_genomes=folder / "1000g.txt.gz",
+        landmarks=folder / "map_lm.txt",
+        targets=folder / "map_tg.txt",
+    )
+
+
+def is_simulated(files: RawFiles) -> bool:
+    """Whether the GEO file says that it was simulated (GCTX attribute ``src``)."""
+    try:
+        with h5py.File(files.geo, "r") as file:
+            src = file.attrs.get("src", "")
+    except OSError:
+        return False
+    return (src.decode("utf-8", "replace") if isinstance(src, bytes) else str(src)) == SOURCE
 
 
 def simulate(
@@ -80,13 +102,7 @@ def simulate(
         raise StudyError(f"{folder}: can't be made: {error.strerror}") from error
     world = make_world(config)
     report = Progress(progress)
-    files = RawFiles(
-        geo=folder / "geo.gctx",
-        gtex=folder / "gtex.gct.gz",
-        thousand_genomes=folder / "1000g.txt.gz",
-        landmarks=folder / "map_lm.txt",
-        targets=folder / "map_tg.txt",
-    )
+    files = simulated_files(folder)
     for path, kind in ((files.landmarks, "landmarks"), (files.targets, "targets")):
         with atomic_path(path) as temporary:
             temporary.write_text(world.catalogue.map_text(kind), encoding="utf-8")

@@ -1,0 +1,205 @@
+"""A study: a small TOML file that says which raw files, which networks, how long to train.
+
+``docs/study.md`` explains every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from dgex_jax.config import (
+    BaselineConfig,
+    GridConfig,
+    PrepareConfig,
+    RawFiles,
+    TrainingConfig,
+)
+from dgex_jax.data.simulation.config import SimulationConfig
+from dgex_jax.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+FILE_KEYS = {
+    "geo": "geo",
+    "gtex": "gtex",
+    "1000g": "thousand_genomes",
+    "landmarks": "landmarks",
+    "targets": "targets",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says.
+
+    Attributes
+    ----------
+    name
+        Names the folders of results.
+    title
+        One line for tables and reports.
+    files
+        The raw files; ``None`` for a simulated study, whose files are made on the spot.
+    simulation
+        The simulator's settings; ``None`` for a study of real files.
+    prepare, grid, training, baselines
+        How to prepare, which networks, how to train them, what to compare with.
+    """
+
+    name: str
+    title: str
+    files: RawFiles | None
+    simulation: SimulationConfig | None
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    baselines: BaselineConfig = field(default_factory=BaselineConfig)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the expression values are made up."""
+        return self.simulation is not None
+
+    def preparation_settings(self) -> dict[str, Any]:
+        """Everything that decides what the prepared study holds, as JSON values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "simulation": dataclasses.asdict(self.simulation) if self.simulation else None,
+            "prepare": {
+                key: value
+                for key, value in dataclasses.asdict(self.prepare).items()
+                if key != "block_size"
+            },
+        }
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; relative paths in it are relative to its folder.
+
+    Raises
+    ------
+    StudyError
+        The file can't be read, or a key or value in it can't be used (named, with the nearest
+        known key).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(f"{path}: can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: is no TOML: {error}") from error
+    try:
+        return parse_study(content, path.parent)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
+
+
+def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
+    """Make a study of the parsed TOML (see `read_study`)."""
+    sections: dict[str, type[Any]] = {
+        "simulate": SimulationConfig,
+        "prepare": PrepareConfig,
+        "networks": GridConfig,
+        "training": TrainingConfig,
+        "baselines": BaselineConfig,
+    }
+    refuse_unknown(content, ["name", "title", "files", *sections], "")
+    name = text(content, "name")
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
+        raise StudyError(f"name = {name!r}: names a folder; use letters, digits, '-', '_' and '.'")
+    if ("files" in content) == ("simulate" in content):
+        raise StudyError("needs either [files] (real data) or [simulate], not both or neither")
+    parts = {
+        key: build(kind, table(content, key), key)
+        for key, kind in sections.items()
+        if key in content or key != "simulate"
+    }
+    return Study(
+        name=name,
+        title=text(content, "title"),
+        files=raw_files(table(content, "files"), folder) if "files" in content else None,
+        simulation=parts.get("simulate"),
+        prepare=parts["prepare"],
+        grid=parts["networks"],
+        training=parts["training"],
+        baselines=parts["baselines"],
+    )
+
+
+def raw_files(content: Mapping[str, Any], folder: Path) -> RawFiles:
+    """Read ``[files]``: a path for each of the five raw files."""
+    refuse_unknown(content, list(FILE_KEYS), "files.")
+    paths = {
+        attribute: folder / Path(text(content, key, "files.")).expanduser()
+        for key, attribute in FILE_KEYS.items()
+    }
+    return RawFiles(**paths)
+
+
+def build(kind: type[T], content: Mapping[str, Any], section: str) -> T:
+    """Make a frozen dataclass of a TOML table, its values checked against the field types."""
+    hints = get_type_hints(kind)
+    refuse_unknown(content, list(hints), f"{section}.")
+    values = {key: coerce(value, hints[key], f"{section}.{key}") for key, value in content.items()}
+    try:
+        return kind(**values)
+    except StudyError as error:
+        raise StudyError(f"{section}.{error}") from error
+
+
+def coerce(value: Any, hint: Any, key: str) -> Any:
+    """Check a TOML value against a type hint; an integer may stand for a float, "auto" for None."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is types.UnionType:
+        if value == "auto":
+            return None
+        return coerce(value, next(a for a in arguments if a is not type(None)), key)
+    if origin is tuple:
+        if not isinstance(value, list) or not value:
+            raise StudyError(f"{key} = {value!r}: must be a list that is not empty")
+        return tuple(coerce(item, arguments[0], key) for item in value)
+    if origin is Literal:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise StudyError(f"{key} = {value!r}: must be a {NAMES.get(hint, hint)}")
+    return value
+
+
+NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def text(content: Mapping[str, Any], key: str, section: str = "") -> str:
+    """Return a text that must be there and not be empty."""
+    value = content.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise StudyError(f"{section}{key}: is missing (a text that is not empty)")
+    return value
+
+
+def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return a TOML table, an empty one if it is not there."""
+    value = content.get(key, {})
+    if not isinstance(value, dict):
+        raise StudyError(f"{key} = {value!r}: must be a table [{key}]")
+    return value
+
+
+def refuse_unknown(content: Mapping[str, Any], known: list[str], section: str) -> None:
+    """Raise `StudyError` for a key that is not known, naming the nearest one that is."""
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0)
+            hint = f"; the nearest known key is {section}{near[0]}" if near else ""
+            raise StudyError(f"{section}{key}: unknown key{hint}")

@@ -1,0 +1,79 @@
+"""The log of a run: one line an epoch, in the columns of the original."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgex_jax.training.epoch import PARTS
+from dgex_jax.training.pylearn2 import FIRST_COMPARISON
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.training.loop import EpochRecord
+
+ERROR_COLUMNS = [column for part in PARTS for column in (f"MAE_{part}", f"d_{part}")]
+
+
+class RunLog:
+    """Appends each epoch to the log files of a run folder; each line is on disk when it is written.
+
+    Two halves write ``log_half1.tsv``, ``log_half2.tsv`` and ``log.tsv``, the mean of both weighted
+    by their genes, with both learning rates; one half writes ``log.tsv`` alone. ``d_…`` is the
+    change relative to the epoch before (the first is compared with 10.0, as in the original).
+
+    Parameters
+    ----------
+    folder
+        The run folder; older logs in it are replaced.
+    half_sizes
+        Number of target genes of each half.
+    """
+
+    def __init__(self, folder: Path, half_sizes: Sequence[int]) -> None:
+        self._weights = np.asarray(half_sizes) / sum(half_sizes)
+        n_halves = len(half_sizes)
+        self._paths = [folder / "log.tsv"]
+        rates = [["learning_rate"]]
+        if n_halves > 1:
+            halves = range(1, n_halves + 1)
+            self._paths += [folder / f"log_half{half}.tsv" for half in halves]
+            rates = [[f"learning_rate_half{half}" for half in halves], *rates * n_halves]
+        self._previous = [np.full(len(PARTS), FIRST_COMPARISON) for _ in self._paths]
+        for path, columns in zip(self._paths, rates, strict=True):
+            header = ["epoch", *ERROR_COLUMNS, *columns, "seconds"]
+            path.write_text("\t".join(header) + "\n", encoding="utf-8")
+
+    def append(self, record: EpochRecord) -> None:
+        """Write one epoch."""
+        rows = [(self._weights @ record.errors, record.learning_rates)]
+        if len(self._paths) > 1:
+            rows += [
+                (errors, rate[None])
+                for errors, rate in zip(record.errors, record.learning_rates, strict=True)
+            ]
+        for number, (errors, rates) in enumerate(rows):
+            line = self._line(number, errors, rates, record)
+            with self._paths[number].open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def _line(
+        self,
+        number: int,
+        errors: NDArray[np.float64],
+        rates: NDArray[np.float32],
+        record: EpochRecord,
+    ) -> str:
+        change = (errors - self._previous[number]) / self._previous[number]
+        self._previous[number] = errors
+        cells = [str(record.epoch)]
+        for error, part in zip(errors, change, strict=True):
+            cells += [repr(float(error)), f"{part:.6g}"]
+        # The shortest text that gives the float32 back.
+        cells += [str(rate) for rate in rates]
+        return "\t".join([*cells, f"{record.seconds:.4f}"])
