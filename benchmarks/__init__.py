@@ -1,0 +1,1 @@
+"""Measurements that stand in the README, each with its command."""
