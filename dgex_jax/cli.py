@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from dgex_jax import __version__
 from dgex_jax.config import (
@@ -58,14 +58,28 @@ def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | No
     run: Callable[[argparse.Namespace], None] = options.run
     try:
         run(options)
-    except DgexError as error:
+    except (DgexError, OSError, MemoryError) as error:
         sys.stdout.flush()
-        print(f"{commands.prog}: error: {error}", file=sys.stderr)
+        print(f"{commands.prog}: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{commands.prog}: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def one_line(error: Exception) -> str:
+    """Say what happened in one line."""
+    text = " ".join(str(error).split())
+    return f"not enough memory: {text}".rstrip(": ") if isinstance(error, MemoryError) else text
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command_parser(name: str, description: str) -> argparse.ArgumentParser:
     """Build a parser whose help ends with examples."""
-    return argparse.ArgumentParser(
+    return OneLineParser(
         prog=name,
         description=description,
         epilog=EXAMPLES[name],
@@ -270,6 +284,9 @@ def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
 
     if study.simulation is None:
         raise AssertionError("a study has real or simulated files")
+    if output.is_dir() or not output.parent.is_dir():
+        # Before the simulation, which would make the folder and leave its files there.
+        raise StudyError(f"{output}: can't be written: not a file in a folder that is there")
     folder = output.with_name(f"{output.name}.raw")
     print(f"simulating raw files of study {study.name!r} in {folder}", flush=True)
     return make_files(study.simulation, folder, progress=progress)
@@ -277,6 +294,7 @@ def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
 
 def train(options: argparse.Namespace) -> None:
     """Run ``dgex train``."""
+    check_gpus(options.gpus)
     from dgex_jax.data.prepared import open_prepared
     from dgex_jax.training.devices import choose_devices, share_cpu
     from dgex_jax.training.run import train_run
@@ -309,6 +327,12 @@ def train(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
         )
     print(f"{options.output}: {'trained' if trained else 'was trained before, nothing to do'}")
+
+
+def check_gpus(gpus: int | None) -> None:
+    """Raise `StudyError` for a number of GPUs that nothing can be trained on."""
+    if gpus is not None and gpus < 1:
+        raise StudyError(f"--gpus {gpus}: must be at least 1")
 
 
 def report_line(line: str) -> None:

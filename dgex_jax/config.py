@@ -92,7 +92,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         check_range("hidden_layers", self.hidden_layers, 1, 3)
-        check_range("units", self.units, 1)
+        check_range("units", self.units, 1, 1_000_000)
         check_range("dropout", self.dropout, 0.0, 0.99)
 
     @property

@@ -9,6 +9,7 @@ import sklearn
 
 from dgex_jax import __version__
 from dgex_jax.analysis.errors import mae_per_gene
+from dgex_jax.errors import FormatError
 from dgex_jax.models.knn import KnnGe
 from dgex_jax.models.linear import LeastSquares
 from dgex_jax.models.mean import Mean
@@ -46,10 +47,12 @@ def fit_baselines(space: Workspace, study: Prepared, arrays: StudyArrays) -> Non
         print(f"baseline {name}", flush=True)
         model.fit(arrays.X["tr"], arrays.Y["tr"])
         errors = {part: model_errors(model, arrays, part) for part in ERROR_PARTS}
-        write_gene_errors(folder / f"{name}.tsv", study, errors, n_halves=2)
+        write_gene_errors(
+            folder / f"{name}.tsv", study, errors, n_halves=space.study.training.halves
+        )
     print("baseline KNN-GE", flush=True)
     errors, chosen = knn_errors(space.study.baselines.k_max, arrays)
-    write_gene_errors(folder / "KNN-GE.tsv", study, errors, n_halves=2)
+    write_gene_errors(folder / "KNN-GE.tsv", study, errors, n_halves=space.study.training.halves)
     write_json(folder / "chosen.json", {"KNN-GE": chosen})
     mark_done(folder, config)
 
@@ -86,7 +89,16 @@ def knn_errors(
 
 
 def chosen_k(space: Workspace) -> dict[str, Any]:
-    """Return the k of KNN-GE by validation part: ``{"va": {"k": 8, "at_edge": false}, …}``."""
-    content = read_json(space.baselines / "chosen.json") or {}
+    """Return the k of KNN-GE by validation part: ``{"va": {"k": 8, "at_edge": false}, …}``.
+
+    Raises
+    ------
+    FormatError
+        The file was removed or damaged since it was written.
+    """
+    path = space.baselines / "chosen.json"
+    content = read_json(path)
+    if content is None or "KNN-GE" not in content:
+        raise FormatError(f"{path}: does not say which k was chosen; remove {path.parent}")
     chosen: dict[str, Any] = content["KNN-GE"]
     return chosen

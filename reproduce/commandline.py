@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgex_jax.cli import run_command
-from dgex_jax.errors import StudyError
+from dgex_jax.cli import OneLineParser, check_gpus, run_command
 from reproduce.tables import make_tables
 from reproduce.workspace import open_workspace
 
@@ -21,7 +20,7 @@ def table_script(
     module: str, description: str, specs: Sequence[TableSpec], arguments: Sequence[str] | None
 ) -> int:
     """Run one script that makes tables."""
-    command = argparse.ArgumentParser(
+    command = OneLineParser(
         prog=f"python -m {module}",
         description=description,
         epilog=f"""examples:
@@ -46,8 +45,7 @@ def table_script(
     )
 
     def run(options: argparse.Namespace) -> None:
-        if options.gpus is not None and options.gpus < 1:
-            raise StudyError(f"--gpus {options.gpus}: must be at least 1")
+        check_gpus(options.gpus)
         make_tables(open_workspace(options.study, options.out), specs, options.gpus)
 
     command.set_defaults(run=run)

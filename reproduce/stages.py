@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
 from dgex_jax.data.prepare import prepare
-from dgex_jax.data.simulation.write import simulate, simulated_files
+from dgex_jax.data.simulation.write import is_simulated, simulate, simulated_files
 from dgex_jax.errors import DgexError
 from dgex_jax.training.record import is_done, mark_done
 
@@ -71,12 +71,12 @@ def prepared_study(space: Workspace) -> Path:
     """Return the prepared study, made of the raw files if it is not there or they changed."""
     study, output = space.study, space.prepared
     files = raw_files(space)
-    make_folder(space.results)
     config = {
         "settings": study.preparation_settings(),
         "files": identity(files),
         "dgex_jax": __version__,
     }
+    make_folder(space.results)
     folder = space.results / "preparation"
     if output.is_file() and is_done(folder, config):
         return output
@@ -87,7 +87,8 @@ def prepared_study(space: Workspace) -> Path:
         study.prepare,
         name=study.name,
         title=study.title,
-        simulated=study.simulated,
+        # Files of `dgex simulate` stay simulated, whatever study names them.
+        simulated=study.simulated or is_simulated(files),
         settings=study.preparation_settings(),
         progress=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dgex_jax.data.prepared import open_prepared
 from dgex_jax.formats.atomic import atomic_path
 from reproduce.baselines import chosen_k
 from reproduce.comparison import compare
@@ -60,7 +61,8 @@ def make_tables(space: Workspace, specs: Sequence[TableSpec], gpus: int | None) 
 def write_table(space: Workspace, spec: TableSpec) -> str:
     """Write a table as CSV and Markdown; returns the Markdown."""
     blocks = table_blocks(space, spec)
-    csv, markdown = table_csv(blocks, data_note(space)), table_markdown(space, spec, blocks)
+    data = "simulated" if holds_simulated(space) else "measured"
+    csv, markdown = table_csv(blocks, data), table_markdown(space, spec, blocks)
     make_folder(space.tables)
     for suffix, text in (("csv", csv), ("md", markdown)):
         with atomic_path(space.tables / f"{spec.name}.{suffix}") as temporary:
@@ -82,9 +84,10 @@ def table_blocks(space: Workspace, spec: TableSpec) -> list[Block]:
     return blocks
 
 
-def data_note(space: Workspace) -> str:
-    """Say what the expression values are."""
-    return "simulated" if space.study.simulated else "measured"
+def holds_simulated(space: Workspace) -> bool:
+    """Whether the values are made up, as the prepared study says (not the study file alone)."""
+    with open_prepared(space.prepared) as study:
+        return study.simulated
 
 
 SIMULATED = (
@@ -96,7 +99,8 @@ SIMULATED = (
 def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -> str:
     """Write a table with what a reader must know to judge it."""
     study = space.study
-    label = " (simulated data)" if study.simulated else ""
+    simulated = holds_simulated(space)
+    label = " (simulated data)" if simulated else ""
     chosen = chosen_k(space)[spec.selected_on]
     edge = ", at the edge of its grid" if chosen["at_edge"] else ""
     caption = (
@@ -106,7 +110,7 @@ def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -
         "Lowest error in bold."
     )
     lines = [f"# {spec.title} · study {study.name}{label}", "", caption, ""]
-    if study.simulated:
+    if simulated:
         lines += [SIMULATED, ""]
     for block in blocks:
         lines += [block_markdown(block, study.grid.units), ""]

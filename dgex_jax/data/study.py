@@ -139,10 +139,13 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
 def raw_files(content: Mapping[str, Any], folder: Path) -> RawFiles:
     """Read ``[files]``: a path for each of the five raw files."""
     refuse_unknown(content, list(FILE_KEYS), "files.")
-    paths = {
-        attribute: folder / Path(text(content, key, "files.")).expanduser()
-        for key, attribute in FILE_KEYS.items()
-    }
+    paths = {}
+    for key, attribute in FILE_KEYS.items():
+        value = text(content, key, "files.")
+        try:
+            paths[attribute] = folder / Path(value).expanduser()
+        except RuntimeError as error:
+            raise StudyError(f"files.{key} = {value!r}: there is no such user") from error
     return RawFiles(**paths)
 
 
@@ -173,11 +176,11 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise StudyError(f"{key} = {value!r}: must be a {NAMES.get(hint, hint)}")
+        raise StudyError(f"{key} = {value!r}: must be {NAMES[hint]}")
     return value
 
 
-NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def text(content: Mapping[str, Any], key: str, section: str = "") -> str:

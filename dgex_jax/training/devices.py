@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,12 @@ EpochProgram = Callable[[State, Network, Data, jax.Array], tuple[State, Errors]]
 def share_cpu(n_devices: int) -> None:
     """Split the CPU into devices, so that networks train side by side on its cores too.
 
-    Must be called before JAX is first used; changes nothing where a GPU does the work.
+    Takes effect before JAX is first used; changes nothing where a GPU does the work.
     """
-    jax.config.update("jax_num_cpu_devices", n_devices)  # type: ignore[no-untyped-call]
+    # In a process that has used JAX already (a notebook, a second command) the devices are fixed
+    # and JAX refuses. The networks then take turns on those there are, with the same results.
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", n_devices)  # type: ignore[no-untyped-call]
 
 
 def choose_devices(gpus: int | None, n_networks: int) -> tuple[tuple[jax.Device, ...], str | None]:

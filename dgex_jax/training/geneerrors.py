@@ -68,10 +68,14 @@ def read_gene_errors(path: Path) -> GeneErrors:
         The file is missing or is no such table.
     """
     try:
-        table = pd.read_csv(path, sep="\t", float_precision="round_trip")
+        # As text first: older pandas read floats to the last bit only on request, newer ones
+        # deprecate the request.
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         return GeneErrors(
-            mae={part: table[f"MAE_{part}"].to_numpy(np.float64) for part in ERROR_PARTS},
-            copy_of_landmark=table["copy_of_landmark"].to_numpy() == 1,
+            mae={
+                part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64) for part in ERROR_PARTS
+            },
+            copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
         )
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -103,9 +104,11 @@ def train_run(
     config = run_config(study, network, training)
     if is_done(folder, config):
         return False
-    clear_folder(folder, config, overwrite)
-    write_json(folder / "config.json", config)
+    refuse_folder(folder, config, overwrite)
+    # Before the folder is touched: a study that can't be read must leave no trace.
     arrays = load_arrays(study, training.halves) if arrays is None else arrays
+    clear_folder(folder)
+    write_json(folder / "config.json", config)
     log = RunLog(folder, arrays.half_sizes())
     start = time.perf_counter()
     line = ProgressLine(training.epochs, arrays.half_sizes())
@@ -139,8 +142,8 @@ def train_run(
     return True
 
 
-def clear_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
-    """Make the run folder ready: keep nothing of an unfinished or replaced run.
+def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
+    """Check that a run may go into `folder`; changes nothing.
 
     Raises
     ------
@@ -157,10 +160,24 @@ def clear_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
             "--overwrite to replace it"
         )
     try:
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
+    strangers = sorted(found - set(RUN_FILES))
+    if old is None and strangers:
+        raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
+
+
+def clear_folder(folder: Path) -> None:
+    """Make the run folder ready: keep nothing of an unfinished or replaced run.
+
+    Raises
+    ------
+    DgexError
+        It can't be made or written to.
+    """
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = sorted({path.name for path in folder.iterdir()} - set(RUN_FILES))
-        if old is None and strangers:
-            raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -205,8 +222,8 @@ class ProgressLine:
         self._best = (min(self._best[0], va), min(self._best[1], thousand))
         self._seconds.append(record.seconds)
         # The first epoch holds the compilation, so it says nothing about the rest.
-        typical = float(np.median(self._seconds[-10:]))
-        left = typical * (self._epochs - record.epoch - 1)
+        typical = np.median(self._seconds[1:][-10:]) if len(self._seconds) > 1 else np.nan
+        left = float(typical) * (self._epochs - record.epoch - 1)
         rates = "/".join(f"{rate:.2e}" for rate in record.learning_rates)
         return (
             f"epoch {record.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  "
@@ -217,7 +234,9 @@ class ProgressLine:
 
 
 def clock(seconds: float) -> str:
-    """Write a duration as ``m:ss`` or ``h:mm:ss``."""
+    """Write a duration as ``m:ss`` or ``h:mm:ss``; ``?`` if it is not known (NaN)."""
+    if math.isnan(seconds):
+        return "?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

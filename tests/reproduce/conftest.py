@@ -1,0 +1,92 @@
+"""A tiny simulated study, reproduced once for all tests here."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jax
+import pytest
+from threadpoolctl import threadpool_limits
+
+from dgex_jax.training.devices import epoch_program
+from reproduce import all as all_tables
+from reproduce.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STUDY = {
+    "": 'name = "tiny"\ntitle = "A tiny study"',
+    "simulate": """
+seed = 3
+n_profiles = 150
+n_gtex = 20
+n_1000g = 14
+n_landmarks = 12
+n_targets = 31
+missing_landmarks = 1
+missing_targets = 2
+n_other_genes = 10
+extra_probes = 20
+shared_targets = 0.1
+n_tissues = 4
+n_regulators = 8
+n_programmes = 4
+array_noise = 0.4""",
+    "prepare": "",
+    "networks": "hidden_layers = [1, 2]\nunits = [6, 9]",
+    "training": "epochs = 3\nmonitor_size = 50\nbatch_size = 50\nlearning_rate = 1e-2",
+    "baselines": "k_max = 5",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Keep tests that run side by side from waiting for each other's thread pools."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_compilation():
+    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    epoch_program.cache_clear()
+
+
+def _write_study(path: Path, replace: dict[str, str] | None = None) -> Path:
+    tables = STUDY | (replace or {})
+    lines = [tables.pop(""), *(f"[{name}]\n{text}" for name, text in tables.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_study():
+    """Give a function that writes the tiny study, some of its tables replaced."""
+    return _write_study
+
+
+@dataclass(frozen=True)
+class Made:
+    """The study file, the folder of everything, the workspace, and what was printed."""
+
+    study: Path
+    out: Path
+    space: Workspace
+    shown: str
+
+
+@pytest.fixture(scope="package")
+def made(tmp_path_factory, quick_compilation) -> Made:  # noqa: ARG001
+    """Tables 1 and 2 of the tiny study; not to be written to."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    study, out = _write_study(folder / "tiny.toml"), folder / "out"
+    with threadpool_limits(1), redirect_stdout(io.StringIO()) as shown:
+        assert all_tables.main(["--study", str(study), "--out", str(out)]) == 0
+    return Made(study, out, open_workspace(str(study), out), shown.getvalue())

@@ -1,0 +1,151 @@
+"""What ``python -m reproduce.…`` refuses: exit code 2 and one line."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reproduce import all as all_tables
+from reproduce import table1, table2
+from reproduce.workspace import ROOT, open_workspace
+
+SCRIPTS = {"reproduce.all": all_tables, "reproduce.table1": table1, "reproduce.table2": table2}
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(capsys, tmp_path):
+    """Give a function that runs a script which must fail with one line and write no file."""
+
+    def call(*arguments: object, script=all_tables) -> str:
+        before = files(tmp_path)
+        capsys.readouterr()
+        try:
+            code = script.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        error = capsys.readouterr().err
+        assert code == 2
+        assert error.count("\n") == 1
+        assert error.startswith(f"python -m {script.__name__}: error: ")
+        assert "Traceback" not in error
+        assert files(tmp_path) == before
+        return error
+
+    return call
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_options_that_can_not_be_used(refused, made, tmp_path, name) -> None:
+    script = SCRIPTS[name]
+    assert script.__name__ == name
+    for arguments, cause in (
+        (("--gpus", 0), "--gpus 0: must be at least 1"),
+        (("--gpus", "all"), "argument --gpus: invalid int value: 'all'"),
+        (("--study", "dmeo"), "dmeo: no such study; a name (demo"),
+        (("--study", tmp_path / "no.toml"), f"{tmp_path / 'no.toml'}: no such study"),
+        (("--studie", "demo"), "unrecognized arguments: --studie demo"),
+        (("demo",), "unrecognized arguments: demo"),
+    ):
+        assert cause in refused(*arguments, script=script)
+    out = tmp_path / "out"
+    out.write_text("mine")
+    error = refused("--study", made.study, "--out", out, script=script)
+    assert f"{out / 'tiny' / 'raw'}: can't be made" in error
+
+
+@pytest.mark.parametrize(
+    ("tables", "cause"),
+    [
+        ({"": 'name = "tiny'}, "is no TOML"),
+        ({"": 'name = "tiny"'}, "title: is missing"),
+        ({"trainign": "epochs = 1"}, "trainign: unknown key; the nearest known key is training"),
+        ({"training": "epoch = 1"}, "the nearest known key is training.epochs"),
+        ({"training": "halves = 3"}, "training.halves = 3: must be between 1 and 2"),
+        ({"networks": "dropout = 0.1"}, "networks.dropout: unknown key"),
+        ({"networks": "units = [0]"}, "networks.units = 0: must be between"),
+        ({"files": 'geo = "a"'}, "needs either [files] (real data) or [simulate], not both"),
+    ],
+)
+def test_study_files_that_can_not_be_used(refused, write_study, tmp_path, tables, cause) -> None:
+    study = write_study(tmp_path / "tiny.toml", replace=tables)
+    error = refused("--study", study, "--out", tmp_path / "out")
+    assert f"{study}: " in error
+    assert cause in error
+
+
+def test_raw_files_that_are_not_there(refused, tmp_path) -> None:
+    study = tmp_path / "mine.toml"
+    keys = ("geo", "gtex", "1000g", "landmarks", "targets")
+    lines = ['name = "mine"', 'title = "Mine"', "[files]", *(f'{key} = "{key}.x"' for key in keys)]
+    study.write_text("\n".join(lines))
+    error = refused("--study", study, "--out", tmp_path / "out")
+    assert f"{tmp_path / 'geo.x'}: can't be read: No such file or directory" in error
+    for key in keys:
+        (tmp_path / f"{key}.x").touch()
+    assert f"{tmp_path / 'landmarks.x'}: " in refused("--study", study, "--out", tmp_path / "out")
+
+
+@pytest.fixture
+def copied(made, tmp_path) -> Path:
+    """A copy of all results, prepared again as its raw files have another path."""
+    shutil.copytree(made.out, tmp_path / "out")
+    assert table1.main(["--study", str(made.study), "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "cause"),
+    [
+        ("prepared.h5", lambda b: b[: len(b) // 2], "truncated"),
+        ("prepared.h5", lambda _: b"", "is empty"),
+        ("baselines/LR.tsv", lambda _: b"nothing\n", "is no table of errors per gene"),
+        ("baselines/chosen.json", lambda _: b"{}", "does not say which k was chosen"),
+        ("runs/10pct-6x1/errors.tsv", lambda b: b.replace(b"MAE", b"MSE"), "is no table of errors"),
+        ("runs/10pct-6x1/errors.tsv", lambda _: b"", "is no table of errors per gene"),
+    ],
+)
+def test_damaged_results_are_named(refused, made, copied, name, damage, cause) -> None:
+    path = copied / "tiny" / name
+    path.write_bytes(damage(path.read_bytes()))
+    error = refused("--study", made.study, "--out", copied, script=table1)
+    assert f"{path}: " in error
+    assert cause in error
+
+
+def test_a_diverging_network_is_named_and_the_others_stay(copied, write_study, capsys) -> None:
+    training = "epochs = 3\nmonitor_size = 50\nbatch_size = 50\nlearning_rate = 1e3"
+    study = write_study(copied.parent / "tiny.toml", replace={"training": training})
+    (copied / "tiny" / "tables" / "table1.csv").unlink()
+    capsys.readouterr()
+    assert table1.main(["--study", str(study), "--out", str(copied)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "D-GEX-10%-6x1: training diverged" in error
+    assert re.search(r"after epoch \d \(counted from 0\) at learning rate (1e\+03|900|810);", error)
+    runs = copied / "tiny" / "runs"
+    assert not (runs / "10pct-6x1" / "done.json").exists()
+    assert (runs / "10pct-9x2" / "done.json").exists()
+    assert not (copied / "tiny" / "tables" / "table1.csv").exists()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_has_examples_and_changes_nothing(name, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        SCRIPTS[name].main(["--help"])
+    assert stop.value.code == 0
+    assert f"examples:\n  python -m {name}\n" in capsys.readouterr().out
+
+
+def test_without_out_everything_is_in_the_checkout() -> None:
+    space = open_workspace("demo", None)
+    assert space.results == ROOT / "results" / "demo"
+    assert space.tables == ROOT / "tables" / "demo"
+    assert space.study.name == "demo"
+    assert open_workspace("demo", Path("elsewhere")).tables == Path("elsewhere/demo/tables")
