@@ -149,7 +149,9 @@ def next_learning_rate(rate: jax.Array, mae: jax.Array, previous: jax.Array) -> 
     The product is taken in float64 and rounded, which repeats the recorded rates to the bit.
     """
     decayed = (rate.astype(jnp.float64) * DECAY).astype(jnp.float32)
-    return jnp.where(mae > previous, jnp.maximum(decayed, jnp.float32(LOWEST_RATE)), rate)
+    # A user's rate below the floor stays as it is: a decay must never raise it.
+    floored = jnp.minimum(rate, jnp.maximum(decayed, jnp.float32(LOWEST_RATE)))
+    return jnp.where(mae > previous, floored, rate)
 
 
 def run_epoch(

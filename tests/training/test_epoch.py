@@ -113,6 +113,7 @@ def test_every_profile_is_trained_on_short_last_batch_included(n: int) -> None:
         (3e-3, np.nextafter(0.4, 1), 0.4, np.float32(np.float64(np.float32(3e-3)) * 0.9)),
         (1.05e-5, 0.5, 0.4, np.float32(1e-5)),
         (1e-5, 0.5, 0.4, np.float32(1e-5)),
+        (2e-6, 0.5, 0.4, np.float32(2e-6)),
     ],
 )
 def test_rate_decays_when_the_error_grew(
