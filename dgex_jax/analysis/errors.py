@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import DgexError
-from dgex_jax.models.linear import BLOCK_VALUES, blocks, check_matrix
+from dgex_jax.models.arrays import BLOCK_VALUES, blocks, check_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

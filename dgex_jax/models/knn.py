@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from dgex_jax.errors import DgexError
-from dgex_jax.models.linear import BLOCK_VALUES, blocks, check_fitted, check_matrix
+from dgex_jax.models.arrays import BLOCK_VALUES, blocks, check_fitted, check_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

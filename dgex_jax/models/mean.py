@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from dgex_jax.models.linear import check_fitted, check_matrix
+from dgex_jax.models.arrays import check_fitted, check_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -122,8 +122,11 @@ def train_run(
         "best_va": [half.best_va for half in halves],
         "best_1000G": [half.best_1000G for half in halves],
     }
+    about = {"network": network.name, "study": study.name}
+    if study.simulated:
+        about["data"] = "simulated"
     for name, params in best.items():
-        save_weights(folder / f"{name}.safetensors", params, {"network": network.name})
+        save_weights(folder / f"{name}.safetensors", params, about)
     write_gene_errors(
         folder / "errors.tsv",
         study,

@@ -9,7 +9,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from dgex_jax.errors import DgexError
-from dgex_jax.models.linear import LeastSquares, blocks, check_matrix
+from dgex_jax.models.arrays import blocks, check_matrix
+from dgex_jax.models.linear import LeastSquares
 
 if TYPE_CHECKING:
     from pathlib import Path
