@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,14 +23,18 @@ def layer_names(n_layers: int) -> list[str]:
 
 
 def save_weights(path: Path, halves: Sequence[Any], metadata: Mapping[str, str]) -> None:
-    """Write the parameters of each half, float32, atomically."""
+    """Write the parameters of each half, float32, atomically; the same input gives the same bytes.
+
+    `metadata` goes in as one JSON string, key ``dgex``: safetensors writes several keys in an
+    order that changes from run to run.
+    """
     tensors = {}
     for half, params in enumerate(halves, start=1):
         for number, name in enumerate(layer_names(len(params))):
             tensors[f"half{half}/W{number}"] = np.ascontiguousarray(params[name]["kernel"])
             tensors[f"half{half}/b{number}"] = np.ascontiguousarray(params[name]["bias"])
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=dict(metadata))
+        save_file(tensors, temporary, metadata={"dgex": json.dumps(dict(metadata), sort_keys=True)})
 
 
 def load_weights(path: Path) -> list[Any]:

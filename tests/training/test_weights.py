@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -29,7 +31,14 @@ def test_tensors_are_named_in_the_order_of_the_layers(tmp_path, hidden_layers) -
             assert kernel.dtype == bias.dtype == np.float32
     assert not tensors
     with safe_open(path, "numpy") as file:
-        assert file.metadata() == {"network": "one"}
+        assert json.loads(file.metadata()["dgex"]) == {"network": "one"}
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path) -> None:
+    metadata = {f"key{number}": "value" for number in range(8)}
+    for number in range(4):
+        save_weights(tmp_path / f"{number}.safetensors", halves(), metadata)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
 def test_round_trip_infers_the_same(tmp_path) -> None:
