@@ -24,7 +24,7 @@ from dgex_jax.models.linear import LeastSquares
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.devices import choose_devices, share_cpu
 from dgex_jax.training.geneerrors import ERROR_PARTS, read_gene_errors
-from dgex_jax.training.run import train_run
+from dgex_jax.training.run import train_runs
 from reproduce.render import PART_NAMES
 from reproduce.stages import raw_files
 from reproduce.workspace import open_workspace
@@ -55,9 +55,9 @@ def measure(space: Workspace, network: NetworkConfig, scale_on: ScaleOn) -> list
                 for part in ERROR_PARTS
             ]
             share_cpu(training.halves)
-            devices, _ = choose_devices(None, training.halves)
+            (devices, *_), _ = choose_devices(None, training.halves)
             run = Path(scratch) / "run"
-            train_run(study, network, training, run, devices, arrays=arrays)
+            train_runs(study, [network], training, [run], devices, arrays=arrays)
             errors = read_gene_errors(run / "errors.tsv")
             deep = [overall(errors.mae[part]).mean for part in ERROR_PARTS]
     return [

@@ -17,7 +17,7 @@ from dgex_jax.config import (
     ScaleOn,
     TrainingConfig,
 )
-from dgex_jax.errors import DgexError, StudyError
+from dgex_jax.errors import DgexError, Stopped, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +62,9 @@ def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | No
         sys.stdout.flush()
         print(f"{commands.prog}: error: {one_line(error)}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"{commands.prog}: {stopped}", file=sys.stderr)
+        return 128 + stopped.signal_number
     except KeyboardInterrupt:
         print(f"{commands.prog}: stopped", file=sys.stderr)
         return 130
@@ -203,6 +206,9 @@ def add_train(commands: Any) -> None:
         "--gpus", type=int, metavar="N", help="GPUs to share the halves (default: what is there)"
     )
     command.add_argument("--overwrite", action="store_true", help="replace another run in RUN_DIR")
+    command.add_argument(
+        "--no-wait", action="store_true", help="leave if another process works in RUN_DIR"
+    )
     command.add_argument("-q", "--quiet", action="store_true", help="no line per epoch")
 
 
@@ -297,7 +303,8 @@ def train(options: argparse.Namespace) -> None:
     check_gpus(options.gpus)
     from dgex_jax.data.prepared import open_prepared
     from dgex_jax.training.devices import choose_devices, share_cpu
-    from dgex_jax.training.run import train_run
+    from dgex_jax.training.run import Conduct, train_runs
+    from dgex_jax.training.stopping import stop_on_signals
 
     network = NetworkConfig(options.hidden_layers, options.units, options.dropout)
     training = TrainingConfig(
@@ -312,20 +319,25 @@ def train(options: argparse.Namespace) -> None:
     )
     with open_prepared(options.prepared) as study:
         share_cpu(training.halves)
-        devices, note = choose_devices(options.gpus, training.halves)
+        (devices, *_), note = choose_devices(options.gpus, training.halves)
         if note:
             print(note, file=sys.stderr)
         if training.precision == "tf32" and devices[0].platform == "cpu":
             print("a CPU has no TF32: products are float32", file=sys.stderr)
-        trained = train_run(
-            study,
-            network,
-            training,
-            options.output,
-            devices,
-            report=(lambda _: None) if options.quiet else report_line,
-            overwrite=options.overwrite,
-        )
+        with stop_on_signals() as request:
+            trained = train_runs(
+                study,
+                [network],
+                training,
+                [options.output],
+                devices,
+                conduct=Conduct(
+                    report=lambda _network, _done, line: None if options.quiet else say(line),
+                    overwrite=options.overwrite,
+                    wait=not options.no_wait,
+                    request=request,
+                ),
+            )
     print(f"{options.output}: {'trained' if trained else 'was trained before, nothing to do'}")
 
 
@@ -335,7 +347,7 @@ def check_gpus(gpus: int | None) -> None:
         raise StudyError(f"--gpus {gpus}: must be at least 1")
 
 
-def report_line(line: str) -> None:
+def say(line: str) -> None:
     """Show a progress line at once, also where the output is a file."""
     print(line, flush=True)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from dgex_jax.errors import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 DuplicateRule = Literal["clusters", "all-pairs", "none"]
@@ -105,7 +106,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class GridConfig:
-    """The architectures of a study: every depth with every width (paper section 2.3).
+    """The networks of a study: every depth, width and dropout rate (paper section 2.3).
 
     Attributes
     ----------
@@ -113,21 +114,53 @@ class GridConfig:
         Numbers of hidden layers, each 1 to 3.
     units
         Hidden units of each hidden layer.
+    dropout
+        Dropout rates.
+    side_by_side
+        The rates of an architecture with up to this many hidden units train side by side, as one
+        batched program and one checkpoint; wider networks train one by one. The batched program
+        agrees with the single one within 1e-6 in each logged error, not to the bit.
     """
 
     hidden_layers: tuple[int, ...] = (1, 2, 3)
     units: tuple[int, ...] = (3000, 6000, 9000)
+    dropout: tuple[float, ...] = (0.0, 0.1, 0.25)
+    # 0, because on CPUs side by side is nowhere faster (benchmarks/side_by_side.py).
+    side_by_side: int = 0
 
     def __post_init__(self) -> None:
-        for key, values in (("hidden_layers", self.hidden_layers), ("units", self.units)):
+        check_range("side_by_side", self.side_by_side, 0)
+        for key in ("hidden_layers", "units", "dropout"):
+            values = getattr(self, key)
             if list(values) != sorted(set(values)):
                 raise StudyError(f"{key} = {list(values)}: must grow, without repeats")
         for layers, units in self.shapes():
-            NetworkConfig(layers, units)
+            for dropout in self.dropout:
+                NetworkConfig(layers, units, dropout)
 
     def shapes(self) -> list[tuple[int, int]]:
         """Every (hidden layers, units), shallow before deep and narrow before wide."""
         return [(layers, units) for layers in self.hidden_layers for units in self.units]
+
+    def groups(self, rates: Sequence[float]) -> list[tuple[NetworkConfig, ...]]:
+        """Networks that train together, for some of the dropout rates.
+
+        Fixed by the study: a group that trains side by side holds all its rates, whichever are
+        asked for and whatever is trained already. The rates of one architecture stand together,
+        since they share a compiled program.
+        """
+        groups: list[tuple[NetworkConfig, ...]] = []
+        for layers, units in self.shapes():
+            if units <= self.side_by_side:
+                groups.append(tuple(NetworkConfig(layers, units, rate) for rate in self.dropout))
+            else:
+                groups += [(NetworkConfig(layers, units, rate),) for rate in rates]
+        return groups
+
+
+def geometric(low: int, high: int) -> tuple[float, ...]:
+    """Ten values from ``10**low`` to ``10**high`` at equal ratios, to three digits."""
+    return tuple(float(f"{10 ** (low + (high - low) * step / 9):.3g}") for step in range(10))
 
 
 @dataclass(frozen=True)
@@ -137,13 +170,53 @@ class BaselineConfig:
     Attributes
     ----------
     k_max
-        KNN-GE: k is tuned from 1 to this, or to the number of landmarks if that is smaller.
+        KNN-GE: k is tuned from 1 to this, or to the number of landmarks if that is smaller; the
+        same for the nearest profiles, where GEO-tr's profiles are the limit.
+    l1_lambdas, l2_lambdas
+        The lambdas of LR-L1 and LR-L2, growing (paper section 2.4 says only that they are tuned).
     """
 
     k_max: int = 100
+    l1_lambdas: tuple[float, ...] = geometric(-5, -1)
+    l2_lambdas: tuple[float, ...] = geometric(-5, 1)
 
     def __post_init__(self) -> None:
         check_range("k_max", self.k_max, 1)
+        for key in ("l1_lambdas", "l2_lambdas"):
+            values = getattr(self, key)
+            for value in values:
+                check_range(key, value, 1e-12, 1e12)
+            if not values or list(values) != sorted(set(values)):
+                raise StudyError(f"{key} = {list(values)}: must grow, without repeats")
+
+
+@dataclass(frozen=True)
+class JobsConfig:
+    """What each job asks for where networks train as jobs of a cluster (``--launcher slurm``).
+
+    Attributes
+    ----------
+    partition
+        Of the cluster; empty for its default.
+    minutes
+        Time limit of a job; a job that reaches it goes on in a second one.
+    cpus
+        CPU cores of a job.
+    memory_gb
+        Memory of a job.
+    parallel
+        Jobs that run at the same time, at most.
+    """
+
+    partition: str = ""
+    minutes: int = 240
+    cpus: int = 8
+    memory_gb: int = 64
+    parallel: int = 27
+
+    def __post_init__(self) -> None:
+        for key in ("minutes", "cpus", "memory_gb", "parallel"):
+            check_range(key, getattr(self, key), 1)
 
 
 PAPER_RATES = {1: 5e-4, 2: 3e-4, 3: 3e-4}

@@ -19,3 +19,17 @@ class PreparationError(DgexError):
 
 class DivergedError(DgexError):
     """A training run whose errors are no longer finite (epoch and learning rate in the text)."""
+
+
+class Stopped(Exception):  # noqa: N818
+    """Training was stopped on request, after a checkpoint; the text says how to go on.
+
+    Attributes
+    ----------
+    signal_number
+        The signal that asked for it.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

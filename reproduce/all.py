@@ -16,9 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make all tables."""
     return table_script(
         "reproduce.all",
-        "All tables of a study (so far Tables 1 and 2), from raw files to results.",
+        "The whole grid of a study and its tables (so far 1 and 2), from raw files to results.",
         [TABLE1, TABLE2],
         arguments,
+        whole_grid=True,
     )
 
 

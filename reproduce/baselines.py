@@ -1,95 +1,129 @@
-"""The methods D-GEX is compared with, fitted on GEO-tr once a study."""
+"""The methods D-GEX is compared with, each fitted on GEO-tr once a study."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import scipy
 import sklearn
 
 from dgex_jax import __version__
-from dgex_jax.analysis.errors import mae_per_gene
+from dgex_jax.data.progress import Progress
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.atomic import atomic_path
 from dgex_jax.models.knn import KnnGe
+from dgex_jax.models.knn_profiles import KnnProfiles
+from dgex_jax.models.lasso import lasso_path
 from dgex_jax.models.linear import LeastSquares
 from dgex_jax.models.mean import Mean
-from dgex_jax.models.tuning import choose
-from dgex_jax.training.geneerrors import ERROR_PARTS, write_gene_errors
-from dgex_jax.training.record import is_done, mark_done, read_json, write_json
+from dgex_jax.models.ridge import ridge_path
+from dgex_jax.training.geneerrors import write_gene_errors
+from dgex_jax.training.record import DONE, digest, read_json, write_json
 from reproduce.stages import make_folder
+from reproduce.tuned import VALIDATION, Measured, measure, tune_k, tune_lambda
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
+    from dgex_jax.config import BaselineConfig
     from dgex_jax.data.prepared import Prepared
+    from dgex_jax.data.progress import Tick
     from dgex_jax.training.arrays import StudyArrays
     from reproduce.workspace import Workspace
 
-METHODS = ("Mean", "LR", "KNN-GE")
-TUNED_ON = {"va": "va", "te": "va", "1000G": "1000G", "GTEx": "1000G"}
-"""Which validation part chooses k for each column of errors (paper section 2.2)."""
+METHODS = ("Mean", "LR", "LR-L1", "LR-L2", "KNN-GE", "KNN-profiles")
+"""In the order of the tables; Mean and KNN-profiles are not in the paper's."""
 
-PROFILES_AT_A_TIME = 2048
+LARGEST_GAP = 1e-4
+"""LR-L1 is done at this duality gap, a share of ``|y|^2 / n``, in every target."""
+
+
+def settings(method: str, config: BaselineConfig) -> dict[str, Any]:
+    """Everything in the study file that a method's results depend on."""
+    depends: dict[str, dict[str, Any]] = {
+        "LR-L1": {"lambdas": list(config.l1_lambdas), "gap": LARGEST_GAP},
+        "LR-L2": {"lambdas": list(config.l2_lambdas)},
+        "KNN-GE": {"k_max": config.k_max},
+        "KNN-profiles": {"k_max": config.k_max},
+    }
+    return depends.get(method, {})
 
 
 def fit_baselines(space: Workspace, study: Prepared, arrays: StudyArrays) -> None:
-    """Write ``<method>.tsv`` (errors per gene) and ``chosen.json`` of every baseline, once."""
-    config = {
+    """Fit every baseline that is not done yet.
+
+    Written are ``<method>.tsv`` (errors per gene), ``<method>_tuning.tsv`` (the validation errors
+    of every k or lambda), ``chosen.json``, and after each method its mark in ``done.json``.
+    """
+    config, halves = space.study.baselines, space.study.training.halves
+    common = {
         "prepared_sha256": study.sha256,
-        "k_max": space.study.baselines.k_max,
-        "versions": {"dgex_jax": __version__, "sklearn": sklearn.__version__},
+        "halves": halves,
+        "versions": {
+            "dgex_jax": __version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "sklearn": sklearn.__version__,
+        },
     }
     folder = space.baselines
-    if is_done(folder, config):
-        return
-    make_folder(folder)
-    for name, model in (("Mean", Mean()), ("LR", LeastSquares())):
-        print(f"baseline {name}", flush=True)
-        model.fit(arrays.X["tr"], arrays.Y["tr"])
-        errors = {part: model_errors(model, arrays, part) for part in ERROR_PARTS}
-        write_gene_errors(
-            folder / f"{name}.tsv", study, errors, n_halves=space.study.training.halves
-        )
-    print("baseline KNN-GE", flush=True)
-    errors, chosen = knn_errors(space.study.baselines.k_max, arrays)
-    write_gene_errors(folder / "KNN-GE.tsv", study, errors, n_halves=space.study.training.halves)
-    write_json(folder / "chosen.json", {"KNN-GE": chosen})
-    mark_done(folder, config)
+    marks = read_json(folder / DONE) or {}
+    for method in METHODS:
+        mark = digest(common | {"method": method, "settings": settings(method, config)})
+        if marks.get(method) == mark:
+            continue
+        make_folder(folder)
+        # No mark while the files are in between: they may be another configuration's by now.
+        if marks.pop(method, None) is not None:
+            write_json(folder / DONE, marks)
+        start = time.perf_counter()
+        steps = len(settings(method, config).get("lambdas", [0]))
+        with Progress(show=True).step(f"baseline {method}", steps, "fits") as tick:
+            measured = fit_baseline(method, config, arrays, tick)
+        write_gene_errors(folder / f"{method}.tsv", study, measured.errors, n_halves=halves)
+        if measured.chosen:
+            write_tuning(folder, method, measured)
+        marks[method] = mark
+        write_json(folder / DONE, marks)
+        print(f"baseline {method}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
-def model_errors(model: Mean | LeastSquares, arrays: StudyArrays, part: str) -> NDArray[np.float64]:
-    """MAE per gene ``(n_targets,)``, inferred in blocks of profiles."""
-    X, Y = arrays.X[part], arrays.Y[part]
-    total = np.zeros(Y.shape[1])
-    for start in range(0, len(X), PROFILES_AT_A_TIME):
-        rows = slice(start, start + PROFILES_AT_A_TIME)
-        total += mae_per_gene(model.predict(X[rows]), Y[rows]) * len(X[rows])
-    return total / len(X)
+def fit_baseline(method: str, config: BaselineConfig, arrays: StudyArrays, tick: Tick) -> Measured:
+    """Fit one of `METHODS` on GEO-tr and measure it everywhere; `tick` counts the lambdas done."""
+    X, Y = arrays.X["tr"], arrays.Y["tr"]
+    match method:
+        case "Mean":
+            return measure(Mean().fit(X, Y), arrays)
+        case "LR":
+            return measure(LeastSquares().fit(X, Y), arrays)
+        case "LR-L1":
+            # From large to small: each fit starts where the one before ended.
+            fits = lasso_path(X, Y, config.l1_lambdas[::-1], tolerance=LARGEST_GAP)
+            return tune_lambda(fits, arrays, tick)
+        case "LR-L2":
+            return tune_lambda(ridge_path(X, Y, config.l2_lambdas[::-1]), arrays, tick)
+        case "KNN-GE":
+            return tune_k(KnnGe(config.k_max).fit(X, Y), arrays)
+        case "KNN-profiles":
+            return tune_k(KnnProfiles(config.k_max).fit(X, Y), arrays)
+    raise AssertionError(f"{method} is one of {METHODS}")
 
 
-def knn_errors(
-    k_max: int, arrays: StudyArrays
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
-    """MAE per gene of KNN-GE, k tuned on GEO-va for GEO and on 1000G-va for RNA-seq."""
-    model = KnnGe(k_max).fit(arrays.X["tr"], arrays.Y["tr"])
-    chosen: dict[str, Any] = {}
-    by_k = {}
-    for part in ("va", "1000G"):
-        by_k[part] = model.errors_by_k(arrays.X[part], arrays.Y[part], model.ks_)
-        choice = choose(model.ks_, by_k[part].mean(axis=1))
-        chosen[part] = {"k": int(choice.value), "at_edge": bool(choice.at_edge)}
-    errors = {}
-    for part, tuned in TUNED_ON.items():
-        k = chosen[tuned]["k"]
-        if part in by_k:
-            errors[part] = by_k[part][list(model.ks_).index(k)]
-        else:
-            errors[part] = model.errors_by_k(arrays.X[part], arrays.Y[part], [k])[0]
-    return errors, chosen
+def write_tuning(folder: Path, method: str, measured: Measured) -> None:
+    """Write the tuning curve, and what was chosen beside what other methods chose."""
+    names = {"va": "GEO-va", "1000G": "1000G-va"}
+    with atomic_path(folder / f"{method}_tuning.tsv") as temporary:
+        table = pd.DataFrame(list(measured.curve)).rename(columns=names)
+        table.to_csv(temporary, sep="\t", index=False)
+    path = folder / "chosen.json"
+    write_json(path, (read_json(path) or {}) | {method: dict(measured.chosen)})
 
 
-def chosen_k(space: Workspace) -> dict[str, Any]:
-    """Return the k of KNN-GE by validation part: ``{"va": {"k": 8, "at_edge": false}, …}``.
+def chosen_values(space: Workspace) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what was chosen: method → validation part → `Measured.chosen` of it.
 
     Raises
     ------
@@ -97,8 +131,20 @@ def chosen_k(space: Workspace) -> dict[str, Any]:
         The file was removed or damaged since it was written.
     """
     path = space.baselines / "chosen.json"
-    content = read_json(path)
-    if content is None or "KNN-GE" not in content:
-        raise FormatError(f"{path}: does not say which k was chosen; remove {path.parent}")
-    chosen: dict[str, Any] = content["KNN-GE"]
-    return chosen
+    content = read_json(path) or {}
+    tuned = {}
+    for method in METHODS:
+        wanted = settings(method, space.study.baselines)
+        if not wanted:
+            continue
+        key = "lambda" if "lambdas" in wanted else "k"
+        of_method = content.get(method)
+        if not isinstance(of_method, dict) or not all(
+            isinstance(of_method.get(part), dict) and {key, "at_edge"} <= of_method[part].keys()
+            for part in VALIDATION
+        ):
+            raise FormatError(
+                f"{path}: does not say which k was chosen and which lambda; remove {path.parent}"
+            )
+        tuned[method] = of_method
+    return tuned

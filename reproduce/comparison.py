@@ -84,7 +84,7 @@ def compare(
     ]
     for layers, units in space.study.grid.shapes():
         network = NetworkConfig(layers, units, dropout)
-        errors = read_gene_errors(space.run(layers, units, dropout) / "errors.tsv")
+        errors = read_gene_errors(space.run(network) / "errors.tsv")
         entries.append(Entry("D-GEX", network, errors))
     copies = entries[0].errors.copy_of_landmark
     genes = np.ones_like(copies) if with_copies else ~copies

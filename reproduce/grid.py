@@ -2,97 +2,179 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dgex_jax.config import NetworkConfig
 from dgex_jax.data.prepared import open_prepared
-from dgex_jax.errors import DivergedError
+from dgex_jax.errors import Stopped, StudyError
+from dgex_jax.locks import locked
+from dgex_jax.models.mlp import n_parameters
 from dgex_jax.training.arrays import load_arrays
-from dgex_jax.training.devices import choose_devices, share_cpu
-from dgex_jax.training.run import clock, train_run
+from dgex_jax.training.devices import choose_devices, cpu_devices, share_cpu
+from dgex_jax.training.progressline import clock
+from dgex_jax.training.record import is_done
+from dgex_jax.training.run import Conduct, run_config, train_runs
+from dgex_jax.training.stopping import StopRequest, stop_on_signals
 from reproduce.baselines import fit_baselines
-from reproduce.stages import prepared_study
+from reproduce.stages import identity, prepared_study
+from reproduce.view import GridView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dgex_jax.config import NetworkConfig
+    from dgex_jax.data.prepared import Prepared
+    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.training.devices import Devices
+    from reproduce.options import Options
     from reproduce.workspace import Workspace
 
-SECONDS_BETWEEN_LINES = 10.0
+    NetworkGroup = tuple[NetworkConfig, ...]
 
 
-def networks(space: Workspace, dropouts: Sequence[float]) -> list[NetworkConfig]:
-    """List the networks of the study at some dropout rates.
-
-    One architecture's rates stand together: they share one compiled program.
-    """
-    return [
-        NetworkConfig(layers, units, dropout)
-        for layers, units in space.study.grid.shapes()
-        for dropout in dropouts
-    ]
-
-
-def complete(space: Workspace, dropouts: Sequence[float], gpus: int | None) -> None:
+def complete(space: Workspace, rates: Sequence[float], options: Options) -> None:
     """Prepare the study, fit the baselines and train the networks: what is not done already.
+
+    Parameters
+    ----------
+    space
+        The study.
+    rates
+        Dropout rates of the networks that are needed.
+    options
+        Where and with what they are trained.
 
     Raises
     ------
     DgexError
-        A file can't be read or written, or a network diverged (the networks before it are kept).
+        A rate is not in the study, a file can't be read or written, or a network diverged (the
+        networks before it are kept).
+    Stopped
+        On request, after a checkpoint.
     """
-    training = space.study.training
-    with open_prepared(prepared_study(space)) as study:
-        arrays = load_arrays(study, training.halves)
-        fit_baselines(space, study, arrays)
-        share_cpu(training.halves)
-        devices, note = choose_devices(gpus, training.halves)
-        if note:
-            print(note, file=sys.stderr)
-        wanted = networks(space, dropouts)
-        start = time.perf_counter()
-        trained = 0
-        for number, network in enumerate(wanted, start=1):
-            label = f"[{number}/{len(wanted)}] {network.name}"
-            try:
-                trained += train_run(
-                    study,
-                    network,
-                    training,
-                    space.run(network.hidden_layers, network.units, network.dropout),
-                    devices,
-                    arrays=arrays,
-                    report=now_and_then(label, training.epochs),
-                    overwrite=True,
-                )
-            except DivergedError as error:
-                raise DivergedError(f"{network.name}: {error}") from error
-        if trained:
-            took = clock(time.perf_counter() - start)
-            print(
-                f"{trained} networks trained in {took} on {len(devices)} {devices[0].platform} "
-                f"device(s)",
-                flush=True,
+    grid = space.study.grid
+    for rate in rates:
+        if rate not in grid.dropout:
+            raise StudyError(
+                f"study {space.study.name}: networks.dropout = {list(grid.dropout)} lacks the rate "
+                f"{rate:g}, which is asked for"
             )
+    if space.study.files is not None:
+        # Before anything is made: files that are not there must leave no trace.
+        identity(space.study.files)
+    with locked(space.prepared, wait=options.wait):
+        prepared_study(space)
+    with open_prepared(space.prepared) as study:
+        arrays = load_arrays(study, space.study.training.halves)
+        with locked(space.baselines, wait=options.wait):
+            fit_baselines(space, study, arrays)
+        groups = grid.groups(rates)
+        missing = [group for group in groups if not trained(space, study, group)]
+        if missing and options.launcher != "here":
+            # Only here, since a cluster's engine is an optional extra.
+            from reproduce.launch import launch  # noqa: PLC0415
+
+            launch(space, missing, options)
+        elif missing:
+            train_here(space, study, arrays, groups, options)
 
 
-def now_and_then(label: str, epochs: int) -> Callable[[str], None]:
-    """Return a reporter: on a terminal one living line, elsewhere a line at most every 10 s.
+def trained(space: Workspace, study: Prepared, group: NetworkGroup) -> bool:
+    """Whether every network of a group is trained."""
+    return all(
+        is_done(space.run(network), run_config(study, network, space.study.training, group))
+        for network in group
+    )
 
-    The first and the last epoch are always shown.
+
+def train_here(
+    space: Workspace,
+    study: Prepared,
+    arrays: StudyArrays,
+    groups: Sequence[NetworkGroup],
+    options: Options,
+) -> None:
+    """Train, in this process, what is missing of the groups."""
+    training = space.study.training
+    share_cpu(cpu_devices(options.gpus, training.halves))
+    sets, note = choose_devices(options.gpus, training.halves, sum(map(len, groups)))
+    if note:
+        print(note, file=sys.stderr)
+    n_landmarks, width = arrays.n_landmarks, max(arrays.half_sizes())
+    costs = [
+        (one, float(n_parameters(n_landmarks, width, one.hidden_layers, one.units)))
+        for group in groups
+        for one in group
+    ]
+    view = GridView(costs, training.epochs)
+    n_trained = 0
+
+    def train(group: NetworkGroup, devices: Devices, request: StopRequest) -> None:
+        nonlocal n_trained
+        if request.asked:
+            names = ", ".join(network.name for network in group)
+            raise Stopped(
+                f"stopped before {names}; the same command goes on", request.signal_number or 0
+            )
+        conduct = Conduct(view.epoch, overwrite=True, wait=options.wait, request=request)
+        folders = [space.run(network) for network in group]
+        if train_runs(study, group, training, folders, devices, arrays=arrays, conduct=conduct):
+            n_trained += len(group)
+        else:
+            for network in group:
+                view.skip(network)
+
+    start = time.perf_counter()
+    try:
+        with stop_on_signals() as request:
+            share_out(groups, sets, request, train)
+    finally:
+        view.close()
+    if n_trained:
+        took, devices = clock(time.perf_counter() - start), [one for each in sets for one in each]
+        print(
+            f"{n_trained} networks trained in {took} on {len(devices)} {devices[0].platform} "
+            f"device(s)",
+            flush=True,
+        )
+
+
+def share_out(
+    groups: Sequence[NetworkGroup],
+    sets: Sequence[Devices],
+    request: StopRequest,
+    train: Callable[[NetworkGroup, Devices, StopRequest], None],
+) -> None:
+    """Train the groups, as many at a time as there are sets of devices.
+
+    The first error stops the other sets after their epoch, with a checkpoint, and is raised.
     """
-    last, seen = 0.0, 0
+    if len(sets) == 1:
+        for group in groups:
+            train(group, sets[0], request)
+        return
+    # The longest first, so that no set is left with a long one at the end.
+    work: queue.SimpleQueue[NetworkGroup] = queue.SimpleQueue()
+    for group in sorted(groups, key=lambda one: one[0].hidden_layers * one[0].units, reverse=True):
+        work.put(group)
 
-    def report(line: str) -> None:
-        nonlocal last, seen
-        seen += 1
-        is_last = seen == epochs
-        if sys.stdout.isatty():
-            print(f"\r{label}  {line}\033[K", end="\n" if is_last else "", flush=True)
-        elif is_last or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            print(f"{label}  {line}", flush=True)
+    def worker(devices: Devices) -> None:
+        while True:
+            try:
+                group = work.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                train(group, devices, request)
+            except BaseException:
+                request.ask()
+                raise
 
-    return report
+    with ThreadPoolExecutor(len(sets)) as pool:
+        futures = [pool.submit(worker, devices) for devices in sets]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda one: isinstance(one, Stopped)):
+        raise error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.formats.atomic import atomic_path
-from reproduce.baselines import chosen_k
+from reproduce.baselines import chosen_values
 from reproduce.comparison import compare
 from reproduce.grid import complete
 from reproduce.papercells import PaperCells
@@ -17,6 +17,7 @@ from reproduce.stages import make_folder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reproduce.options import Options
     from reproduce.workspace import Workspace
 
 
@@ -31,7 +32,7 @@ class TableSpec:
     title
         As in the paper.
     part, selected_on
-        Where errors are measured, and where epochs, k and the best network are chosen.
+        Where errors are measured, and where epochs, k, lambda and the best network are chosen.
     dropout
         The rate of its networks.
     without_copies
@@ -50,9 +51,17 @@ TABLE1 = TableSpec("table1", "Table 1", "te", "va", 0.10, without_copies=False)
 TABLE2 = TableSpec("table2", "Table 2", "GTEx", "1000G", 0.25, without_copies=True)
 
 
-def make_tables(space: Workspace, specs: Sequence[TableSpec], gpus: int | None) -> None:
-    """Train what the tables need and is not trained yet, write each table and show it."""
-    complete(space, [spec.dropout for spec in specs], gpus)
+def make_tables(
+    space: Workspace,
+    specs: Sequence[TableSpec],
+    options: Options,
+    rates: Sequence[float] = (),
+) -> None:
+    """Train what is needed and not trained yet, write each table and show it.
+
+    `rates` are dropout rates to train beside those of the tables.
+    """
+    complete(space, sorted({*(spec.dropout for spec in specs), *rates}), options)
     for spec in specs:
         print()
         print(write_table(space, spec))
@@ -101,12 +110,10 @@ def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -
     study = space.study
     simulated = holds_simulated(space)
     label = " (simulated data)" if simulated else ""
-    chosen = chosen_k(space)[spec.selected_on]
-    edge = ", at the edge of its grid" if chosen["at_edge"] else ""
     caption = (
         f"{study.title}. Overall error (mean over target genes of the mean absolute error, in "
         f"standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
-        f"epochs, k and the best network chosen on {PART_NAMES[spec.selected_on]}. "
+        f"epochs, k, lambda and the best network chosen on {PART_NAMES[spec.selected_on]}. "
         "Lowest error in bold."
     )
     lines = [f"# {spec.title} · study {study.name}{label}", "", caption, ""]
@@ -114,8 +121,25 @@ def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -
         lines += [SIMULATED, ""]
     for block in blocks:
         lines += [block_markdown(block, study.grid.units), ""]
-    lines.append(f"KNN-GE: k = {chosen['k']}{edge}. {paper_note(blocks)}")
+    lines.append(f"{tuning_note(space, spec)} {NOT_IN_PAPER} {paper_note(blocks)}")
     return "\n".join(lines) + "\n"
+
+
+NOT_IN_PAPER = (
+    "Not in the paper's tables: Mean (the mean of all profiles, 0 in standardised units) and "
+    "KNN-profiles (the mean of the k profiles of GEO-tr nearest by their landmark genes)."
+)
+
+
+def tuning_note(space: Workspace, spec: TableSpec) -> str:
+    """Say which k and lambda count in a table, and which lie at an edge of their grid."""
+    sentences = []
+    for method, by_part in chosen_values(space).items():
+        chosen = by_part[spec.selected_on]
+        name = "lambda" if "lambda" in chosen else "k"
+        edge = ", at the edge of its grid" if chosen["at_edge"] else ""
+        sentences.append(f"{method}: {name} = {chosen[name]:g}{edge}.")
+    return " ".join(sentences)
 
 
 def paper_note(blocks: Sequence[Block]) -> str:

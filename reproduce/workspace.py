@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dgex_jax.data.study import Study, read_study
 from dgex_jax.errors import StudyError
+
+if TYPE_CHECKING:
+    from dgex_jax.config import NetworkConfig
 
 STUDIES = Path(__file__).parent / "studies"
 ROOT = Path(__file__).parents[1]
@@ -20,6 +24,8 @@ class Workspace:
     ----------
     study
         What the study file says.
+    path, out
+        The study file and the folder given for outputs, as `open_workspace` got them.
     results
         Raw files (if simulated), the prepared study, runs and baselines.
     tables
@@ -27,6 +33,8 @@ class Workspace:
     """
 
     study: Study
+    path: Path
+    out: Path | None
     results: Path
     tables: Path
 
@@ -40,9 +48,10 @@ class Workspace:
         """Errors of the methods D-GEX is compared with."""
         return self.results / "baselines"
 
-    def run(self, hidden_layers: int, units: int, dropout: float) -> Path:
+    def run(self, network: NetworkConfig) -> Path:
         """Return the run folder of one network."""
-        return self.results / "runs" / f"{dropout * 100:g}pct-{units}x{hidden_layers}"
+        name = f"{network.dropout * 100:g}pct-{network.units}x{network.hidden_layers}"
+        return self.results / "runs" / name
 
 
 def open_workspace(study: str, out: Path | None) -> Workspace:
@@ -57,5 +66,7 @@ def open_workspace(study: str, out: Path | None) -> Workspace:
         raise StudyError(f"{study}: no such study; a name ({known}) or a path ending in .toml")
     content = read_study(path)
     if out is None:
-        return Workspace(content, ROOT / "results" / content.name, ROOT / "tables" / content.name)
-    return Workspace(content, out / content.name, out / content.name / "tables")
+        results, tables = ROOT / "results" / content.name, ROOT / "tables" / content.name
+    else:
+        results, tables = out / content.name, out / content.name / "tables"
+    return Workspace(content, path, out, results, tables)

@@ -443,7 +443,7 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, problem, code,
     def fail(*_arguments: object, **_options: object) -> None:
         raise problem
 
-    monkeypatch.setattr("dgex_jax.training.run.train_run", fail)
+    monkeypatch.setattr("dgex_jax.training.run.train_runs", fail)
     assert train(STUDY_A, Path("unused")) == code
     error = capsys.readouterr().err
     assert error.endswith(line)

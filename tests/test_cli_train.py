@@ -217,6 +217,6 @@ def test_progress_is_one_line_an_epoch(recorded, tmp_path, capsys) -> None:
 def test_gpus_that_are_not_here_are_said(recorded, tmp_path, capsys) -> None:
     assert train(STUDY_A, tmp_path / "run", "--gpus", 3, epochs=1) == 0
     if jax.local_devices()[0].platform == "cpu":
-        assert "3 GPU(s) asked for, none here: training on the CPU" in capsys.readouterr().err
+        assert "3 GPU(s) asked for, none here: training on " in capsys.readouterr().err
     first = pd.read_csv(tmp_path / "run" / "log.tsv", sep="\t", dtype=str)
     assert first["MAE_va"][0] == recorded.log["MAE_va"][0]

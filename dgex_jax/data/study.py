@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 from dgex_jax.config import (
     BaselineConfig,
     GridConfig,
+    JobsConfig,
     PrepareConfig,
     RawFiles,
     TrainingConfig,
@@ -51,8 +52,9 @@ class Study:
         The raw files; ``None`` for a simulated study, whose files are made on the spot.
     simulation
         The simulator's settings; ``None`` for a study of real files.
-    prepare, grid, training, baselines
-        How to prepare, which networks, how to train them, what to compare with.
+    prepare, grid, training, baselines, jobs
+        How to prepare, which networks, how to train them, what to compare with, and what jobs of
+        a cluster ask for.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Study:
     grid: GridConfig = field(default_factory=GridConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
 
     @property
     def simulated(self) -> bool:
@@ -112,6 +115,7 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
         "networks": GridConfig,
         "training": TrainingConfig,
         "baselines": BaselineConfig,
+        "jobs": JobsConfig,
     }
     refuse_unknown(content, ["name", "title", "files", *sections], "")
     name = text(content, "name")
@@ -133,6 +137,7 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
         grid=parts["networks"],
         training=parts["training"],
         baselines=parts["baselines"],
+        jobs=parts["jobs"],
     )
 
 
@@ -180,7 +185,7 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
     return value
 
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
+NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def text(content: Mapping[str, Any], key: str, section: str = "") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from dgex_jax.errors import DgexError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -84,6 +84,16 @@ def check_fitted(model: object, attribute: str) -> None:
     """Raise `DgexError` unless `model` has the fitted `attribute`."""
     if not hasattr(model, attribute):
         raise DgexError(f"{type(model).__name__}: not fitted yet, call fit before predict")
+
+
+def check_ks(ks: Sequence[int], covered: range) -> list[int]:
+    """Return numbers of neighbours; raise `DgexError` unless each is covered and given once."""
+    if len(ks) == 0 or len(set(ks)) != len(ks):
+        raise DgexError(f"k = {list(ks)}: needs at least one value, each given once")
+    for k in ks:
+        if not isinstance(k, (int, np.integer)) or k not in covered:
+            raise DgexError(f"k = {k}: must be a whole number from 1 to {covered[-1]}")
+    return list(ks)
 
 
 def centre(

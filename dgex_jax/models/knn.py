@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from dgex_jax.errors import DgexError
-from dgex_jax.models.arrays import BLOCK_VALUES, blocks, check_fitted, check_matrix
+from dgex_jax.models.arrays import BLOCK_VALUES, blocks, check_fitted, check_ks, check_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -253,12 +253,7 @@ class KnnGe:
     def _check(self, X: ArrayLike, ks: Sequence[int]) -> tuple[FloatArray, list[int]]:
         check_fitted(self, "neighbours_")
         landmarks = check_matrix("X", X, n_genes=self.n_landmarks_)
-        if len(ks) == 0 or len(set(ks)) != len(ks):
-            raise DgexError(f"k = {list(ks)}: needs at least one value, each given once")
-        for k in ks:
-            if not isinstance(k, (int, np.integer)) or k not in self.ks_:
-                raise DgexError(f"k = {k}: must be a whole number from 1 to {self.ks_[-1]}")
-        return landmarks, list(ks)
+        return landmarks, check_ks(ks, self.ks_)
 
     def _tiles(self, landmarks: FloatArray) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
         """Give profiles, targets and the transposed landmarks of each tile."""

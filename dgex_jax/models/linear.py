@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import scipy.linalg
 
 from dgex_jax.config import check_range
 from dgex_jax.models.arrays import blocks, centre, check_fitted, check_matrix
+from dgex_jax.models.factors import factorise
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -67,26 +67,17 @@ class LeastSquares:
         landmarks = check_matrix("X", X)
         n_profiles, n_landmarks = landmarks.shape
         targets = check_matrix("Y", Y, n_profiles=n_profiles)
-        centred, x_mean = centre(landmarks, order="F")
-        # X = QR with Q in the place of X: the singular vectors of X itself would be a second
-        # array as large, and those of the small R do.
-        basis, triangle = scipy.linalg.qr(
-            centred, mode="economic", overwrite_a=True, check_finite=False
-        )
-        left, singular, right = scipy.linalg.svd(triangle, full_matrices=False, check_finite=False)
-        cutoff = np.finfo(np.float64).eps * max(n_profiles, n_landmarks) * singular[0]
-        rank = int(np.count_nonzero(singular > cutoff))
-        left, kept, right = left[:, :rank], singular[:rank, np.newaxis], right[:rank]
-
+        factors = factorise(landmarks)
+        kept = factors.kept[:, np.newaxis]
         n_targets = targets.shape[1]
         coef = np.empty((n_targets, n_landmarks))
         intercept = np.empty(n_targets)
         for genes in blocks(n_targets, self.block_size):
             block, y_mean = centre(targets[:, genes])
-            coef[genes] = (right.T @ ((left.T @ (basis.T @ block)) / kept)).T
-            intercept[genes] = y_mean - coef[genes] @ x_mean
+            coef[genes] = (factors.right.T @ (factors.project(block) / kept)).T
+            intercept[genes] = y_mean - coef[genes] @ factors.x_mean
         self.coef_, self.intercept_ = coef, intercept
-        self.singular_, self.rank_ = singular, rank
+        self.singular_, self.rank_ = factors.singular, factors.rank
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -108,7 +99,14 @@ class LeastSquares:
             Not fitted, another number of landmarks, or values that are not finite.
         """
         check_fitted(self, "coef_")
-        landmarks = check_matrix("X", X, n_genes=self.coef_.shape[1])
-        prediction = landmarks.astype(np.float64) @ self.coef_.T
-        prediction += self.intercept_
-        return prediction
+        return predict_linear(X, self.coef_, self.intercept_)
+
+
+def predict_linear(
+    X: ArrayLike, coef: NDArray[np.float64], intercept: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Predict ``(n_profiles, n_targets)`` from ``(n_targets, n_landmarks)`` coefficients."""
+    landmarks = check_matrix("X", X, n_genes=coef.shape[1])
+    prediction: NDArray[np.float64] = landmarks.astype(np.float64) @ coef.T
+    prediction += intercept
+    return prediction

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PARTS = ("va", "te", "1000G", "GTEx", "tr")
 """Parts of a study in the order of the log; ``tr`` is the monitored part of GEO-tr."""
 
+SELECTED_BY = {"va": "best_va", "te": "best_va", "1000G": "best_1000G", "GTEx": "best_1000G"}
+"""Which of a half's two best epochs each column of errors comes from (definitions: halves)."""
+
 MASK_GENERATOR = "threefry2x32"
 
 Array = Any
@@ -93,6 +96,26 @@ def absolute_errors(params: Any, model: MLP, X: jax.Array, Y: jax.Array) -> jax.
     """Absolute errors ``(n_profiles, n_targets)`` in float64 of float32 predictions, no dropout."""
     predicted = model.apply({"params": params}, X)
     return jnp.abs(jnp.asarray(predicted, jnp.float64) - Y.astype(jnp.float64))
+
+
+def best_gene_errors(
+    state: State, network: Network, data: Data, *, model: MLP, part_sizes: tuple[int, ...]
+) -> dict[str, jax.Array]:
+    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs.
+
+    GEO columns come from the epoch that is best on GEO-va, RNA-seq columns from the one that is
+    best on 1000G-va (`SELECTED_BY`). Columns past the network's own targets hold 0.
+    """
+    del network
+    edges = np.cumsum(part_sizes)
+    errors = {}
+    for number, part in enumerate(PARTS):
+        if part in SELECTED_BY:
+            rows = slice(int(edges[number] - part_sizes[number]), int(edges[number]))
+            params = getattr(state, SELECTED_BY[part]).params
+            distance = absolute_errors(params, model, data.watched_X[rows], data.watched_Y[rows])
+            errors[part] = distance.mean(axis=0)
+    return errors
 
 
 def train(

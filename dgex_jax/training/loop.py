@@ -1,10 +1,12 @@
-"""Train the networks of one architecture: the thin loop over epochs."""
+"""Train the networks of one group: the thin loop over epochs."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,21 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgex_jax.errors import DivergedError
-from dgex_jax.models.mlp import MLP
-from dgex_jax.training.devices import epoch_program, place, replicate, stack, unstack
-from dgex_jax.training.epoch import (
-    MASK_GENERATOR,
-    PARTS,
-    Data,
-    Network,
-    State,
-    absolute_errors,
-    initial_state,
+from dgex_jax.training.devices import (
+    epoch_program,
+    gene_errors_program,
+    place,
+    replicate,
+    stack,
+    unstack,
 )
-from dgex_jax.training.pylearn2 import batch_orders, initial_weights, monitored_profiles
+from dgex_jax.training.epoch import State
+from dgex_jax.training.pylearn2 import batch_orders
+from dgex_jax.training.start import build_model, device_data, half_networks, initial_states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from dgex_jax.config import NetworkConfig, TrainingConfig
     from dgex_jax.training.arrays import StudyArrays
@@ -36,7 +37,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch gave.
+    """What one epoch gave for one network.
 
     Attributes
     ----------
@@ -47,13 +48,29 @@ class EpochRecord:
     learning_rates
         ``(n_halves,)`` float32: the rates used in this epoch.
     seconds
-        Time of the epoch for all halves together.
+        Time of the epoch for all halves together, and for all networks that train side by side.
     """
 
     epoch: int
     errors: Float64
     learning_rates: NDArray[np.float32]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a group has come: all that a training needs to go on as if never stopped.
+
+    Attributes
+    ----------
+    records
+        One list an epoch done, with a record for each network.
+    states
+        The state of each network's halves on the host: first half of every network, then second.
+    """
+
+    records: Sequence[Sequence[EpochRecord]]
+    states: Sequence[State]
 
 
 @dataclass(frozen=True)
@@ -67,125 +84,141 @@ class TrainedHalf:
     best_1000G_epoch: int  # noqa: N815
 
 
-def mask_key(seed: int, half: int) -> NDArray[np.uint32]:
-    """Raw key of the dropout masks of one half: both halves share a seed, but not their masks."""
-    key = jax.random.fold_in(jax.random.key(seed, impl=MASK_GENERATOR), half)
-    return np.asarray(jax.random.key_data(key))
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Both halves (or the single one), and MAE of every target ``(n_targets,)`` by part."""
+
+    halves: Sequence[TrainedHalf]
+    gene_errors: Mapping[str, Float64]
 
 
-def build_model(network: NetworkConfig, training: TrainingConfig, n_targets: int) -> MLP:
-    """Build the Flax module of one half."""
-    return MLP(network.hidden_layers, network.units, n_targets, training.precision)
+OnEpoch = Callable[[Sequence[EpochRecord], Callable[[], list[State]]], None]
+"""Called after each epoch with a record for each network, and a function that fetches the states
+(`Progress.states`). An exception it raises ends the training."""
 
 
-def initial_states(
-    arrays: StudyArrays, network: NetworkConfig, training: TrainingConfig
-) -> list[State]:
-    """Draw the initial state of each half; the narrower half is padded with zero columns."""
-    sizes = arrays.half_sizes()
-    states = []
-    for size in sizes:
-        params = initial_weights(
-            training.seed, arrays.n_landmarks, size, network.hidden_layers, network.units
-        )
-        missing = max(sizes) - size
-        output = params["output"]
-        params["output"] = {
-            "kernel": np.pad(output["kernel"], ((0, 0), (0, missing))),
-            "bias": np.pad(output["bias"], (0, missing)),
-        }
-        rate = training.initial_rate(network.hidden_layers)
-        states.append(initial_state(params, network.hidden_layers, rate))
-    return states
-
-
-def device_data(
-    arrays: StudyArrays, training: TrainingConfig, devices: Sequence[jax.Device]
-) -> tuple[Data, tuple[int, ...]]:
-    """Move the study to the devices once, as `epoch_program` takes it, with its part sizes."""
-    n_devices = len(devices)
-    width = max(arrays.half_sizes())
-    halves = range(len(arrays.halves))
-    monitored = monitored_profiles(arrays.X["tr"].shape[0], training.monitor_size)
-    rows: dict[str, Any] = dict.fromkeys(PARTS, slice(None)) | {"tr": monitored}
-
-    def watched(half: int) -> NDArray[np.float32]:
-        return np.concatenate([arrays.half(part, half, width)[rows[part]] for part in PARTS])
-
-    data = Data(
-        X=replicate(arrays.X["tr"], n_devices),
-        Y=stack([arrays.half("tr", half, width) for half in halves], n_devices),
-        watched_X=replicate(
-            np.concatenate([arrays.X[part][rows[part]] for part in PARTS]), n_devices
-        ),
-        watched_Y=stack([watched(half) for half in halves], n_devices),
-    )
-    return place(data, devices), tuple(len(arrays.X[part][rows[part]]) for part in PARTS)
-
-
-def train_epochs(
+def train_group(
     arrays: StudyArrays,
-    network: NetworkConfig,
+    networks: Sequence[NetworkConfig],
     training: TrainingConfig,
     devices: Sequence[jax.Device],
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-) -> list[TrainedHalf]:
-    """Train every half of one architecture for all epochs.
+    on_epoch: OnEpoch = lambda _records, _fetch: None,
+    resume: Progress | None = None,
+) -> list[TrainedNetwork]:
+    """Train networks of one architecture, all their halves, for all epochs.
+
+    Parameters
+    ----------
+    arrays
+        The study.
+    networks
+        Networks that differ in their dropout rate alone; several train side by side.
+    training
+        How they are trained.
+    devices
+        One set of `devices.choose_devices`; results don't depend on their number.
+    on_epoch
+        See `OnEpoch`.
+    resume
+        Where to go on; from the start if not given.
 
     Raises
     ------
     DivergedError
         If an error is no longer finite (the epoch and the learning rate are named).
     """
+    leading = (len(devices), -1, len(networks))
+    n_done = len(resume.records) if resume else 0
     # The errors are float64, and so are the comparisons that choose the best epoch.
     with jax.enable_x64(True):
-        model = build_model(network, training, max(arrays.half_sizes()))
-        state = place(stack(initial_states(arrays, network, training), len(devices)), devices)
-        networks = place(
-            stack(
-                [
-                    Network(
-                        mask_key(training.seed, half),
-                        np.float32(1 - network.dropout),
-                        np.int32(size),
-                    )
-                    for half, size in enumerate(arrays.half_sizes())
-                ],
-                len(devices),
-            ),
+        model = build_model(networks[0], training, max(arrays.half_sizes()))
+        apart = place(stack(half_networks(arrays, networks, training), *leading), devices)
+        data, part_sizes = device_data(arrays, training, devices)
+        state = place(
+            stack(resume.states if resume else first_states(arrays, networks, training), *leading),
             devices,
         )
-        data, part_sizes = device_data(arrays, training, devices)
         program = epoch_program(
             model, training.momentum, training.batch_size, part_sizes, tuple(devices)
         )
-        orders = placed_orders(arrays.X["tr"].shape[0], devices)
-        for epoch in range(training.epochs):
+        orders = placed_orders(arrays.X["tr"].shape[0], devices, n_done)
+        for epoch in range(n_done, training.epochs):
             start = time.perf_counter()
-            state, measured = program(state, networks, data, next(orders))
-            errors, rates = (np.stack(each) for each in zip(*unstack(measured), strict=True))
-            refuse_divergence(epoch, errors, rates)
-            on_epoch(EpochRecord(epoch, errors, rates, time.perf_counter() - start))
-        return [
-            trained_half(half, size)
-            for half, size in zip(unstack(state), arrays.half_sizes(), strict=True)
-        ]
+            state, measured = program(state, apart, data, next(orders))
+            errors, rates = by_network(measured, networks)
+            for network, *values in zip(networks, errors, rates, strict=True):
+                refuse_divergence(network, epoch, *values)
+            seconds = time.perf_counter() - start
+            records = [
+                EpochRecord(epoch, *values, seconds) for values in zip(errors, rates, strict=True)
+            ]
+            on_epoch(records, partial(unstack, state, len(leading)))
+        by_gene = gene_errors_program(model, part_sizes, tuple(devices))(state, apart, data)
+        return trained_networks(
+            unstack(state, len(leading)), unstack(by_gene, len(leading)), arrays.half_sizes()
+        )
 
 
-def placed_orders(n_train: int, devices: Sequence[jax.Device]) -> Iterator[jax.Array]:
-    """Yield each epoch's batch order on the devices, ``(n_devices, n_train)``."""
-    for order in batch_orders(n_train):
+def first_states(
+    arrays: StudyArrays, networks: Sequence[NetworkConfig], training: TrainingConfig
+) -> list[State]:
+    """Return the states before the first epoch, in the order of `Progress.states`."""
+    # All networks of a group start from the same weights, as each of them does alone.
+    halves = initial_states(arrays, networks[0], training)
+    return [state for state in halves for _ in networks]
+
+
+def by_network(
+    measured: tuple[jax.Array, jax.Array], networks: Sequence[NetworkConfig]
+) -> tuple[Float64, NDArray[np.float32]]:
+    """Fetch the errors ``(n_networks, n_halves, 5)`` and rates ``(n_networks, n_halves)``."""
+    errors, rates = (np.stack(each) for each in zip(*unstack(measured, 3), strict=True))
+    n = len(networks)
+    return errors.reshape(-1, n, errors.shape[-1]).swapaxes(0, 1), rates.reshape(-1, n).T
+
+
+def placed_orders(n_train: int, devices: Sequence[jax.Device], n_done: int) -> Iterator[jax.Array]:
+    """Yield each epoch's batch order on the devices, ``(n_devices, n_train)``, from `n_done` on."""
+    for order in islice(batch_orders(n_train), n_done, None):
         yield place(replicate(order, len(devices)), devices)
 
 
-def refuse_divergence(epoch: int, errors: Float64, rates: NDArray[np.float32]) -> None:
+def refuse_divergence(
+    network: NetworkConfig, epoch: int, errors: Float64, rates: NDArray[np.float32]
+) -> None:
     """Raise `DivergedError` if an error of any half is not finite."""
     for half, (row, rate) in enumerate(zip(errors, rates, strict=True), start=1):
         if not np.isfinite(row).all():
             raise DivergedError(
-                f"training diverged: the errors of half {half} are no longer finite after epoch "
-                f"{epoch} (counted from 0) at learning rate {rate:.3g}; try a smaller learning rate"
+                f"{network.name}: training diverged: the errors of half {half} are no longer "
+                f"finite after epoch {epoch} (counted from 0) at learning rate {rate:.3g}; try a "
+                "smaller learning rate"
             )
+
+
+def trained_networks(
+    states: Sequence[State], by_gene: Sequence[Mapping[str, Float64]], sizes: Sequence[int]
+) -> list[TrainedNetwork]:
+    """Sort states and errors, first halves of all networks first, by network."""
+    n_networks = len(states) // len(sizes)
+    return [
+        TrainedNetwork(
+            halves=[
+                trained_half(states[half * n_networks + number], size)
+                for half, size in enumerate(sizes)
+            ],
+            gene_errors={
+                part: np.concatenate(
+                    [
+                        by_gene[half * n_networks + number][part][:size]
+                        for half, size in enumerate(sizes)
+                    ]
+                )
+                for part in by_gene[0]
+            },
+        )
+        for number in range(n_networks)
+    ]
 
 
 def trained_half(state: State, n_targets: int) -> TrainedHalf:
@@ -207,17 +240,3 @@ def trained_half(state: State, n_targets: int) -> TrainedHalf:
         best_1000G=cut(state.best_1000G.params),
         best_1000G_epoch=int(state.best_1000G.epoch),
     )
-
-
-def errors_per_gene(
-    params: Any, model: MLP, X: NDArray[np.float32], Y: NDArray[np.float32]
-) -> Float64:
-    """MAE of each target gene, ``(n_targets,)`` float64, over the profiles of X and Y."""
-    with jax.enable_x64(True):
-        return np.asarray(gene_means(params, model, X, Y))
-
-
-@partial(jax.jit, static_argnames="model")
-def gene_means(params: Any, model: MLP, X: jax.Array, Y: jax.Array) -> jax.Array:
-    """Mean over the profiles of `absolute_errors`, ``(n_targets,)``; compiled once a shape."""
-    return absolute_errors(params, model, X, Y).mean(axis=0)

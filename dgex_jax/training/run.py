@@ -1,57 +1,81 @@
-"""One run: a network of the grid, both its halves, from a prepared study to a run folder."""
+"""Runs: networks of the grid, all their halves, from a prepared study to a folder each."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
-import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from dgex_jax import __version__
-from dgex_jax.errors import DgexError
+from dgex_jax.errors import DivergedError, Stopped
+from dgex_jax.locks import locked, say
 from dgex_jax.training.arrays import StudyArrays, load_arrays
+from dgex_jax.training.checkpoint import Checkpoints
 from dgex_jax.training.geneerrors import write_gene_errors
-from dgex_jax.training.loop import EpochRecord, build_model, errors_per_gene, train_epochs
-from dgex_jax.training.record import DONE, is_done, mark_done, read_json, write_json
+from dgex_jax.training.loop import EpochRecord, Progress, TrainedNetwork, first_states, train_group
+from dgex_jax.training.progressline import ProgressLine
+from dgex_jax.training.record import is_done, mark_done, write_json
+from dgex_jax.training.runfolder import CHECKPOINTS, clear_folder, group_hash, refuse_folder
 from dgex_jax.training.runlog import RunLog
+from dgex_jax.training.stopping import StopRequest
 from dgex_jax.training.weights import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from dgex_jax.config import NetworkConfig, TrainingConfig
     from dgex_jax.data.prepared import Prepared
+    from dgex_jax.training.epoch import State
 
-RUN_FORMAT = 1
-RUN_FILES = (
-    DONE,
-    "config.json",
-    "log.tsv",
-    "log_half1.tsv",
-    "log_half2.tsv",
-    "best_va.safetensors",
-    "best_1000G.safetensors",
-    "errors.tsv",
-)
-SELECTED_BY = {"va": "best_va", "te": "best_va", "1000G": "best_1000G", "GTEx": "best_1000G"}
-"""Which of a half's two best epochs each column of errors comes from (definitions: halves)."""
+RUN_FORMAT = 2
 
 
-def run_config(study: Prepared, network: NetworkConfig, training: TrainingConfig) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Conduct:
+    """How runs behave; nothing here changes what they give.
+
+    Attributes
+    ----------
+    report
+        Gets, after each epoch, the network, the number of epochs done, and a line to show.
+    overwrite
+        Replace other runs that the folders hold.
+    wait
+        Wait for another process that works in a folder; else leave with an error.
+    request
+        Asked to stop from outside, by a signal or by another thread.
+    checkpoint_share
+        Largest share of the time for writing checkpoints (`checkpoint.Checkpoints`).
+    """
+
+    report: Callable[[NetworkConfig, int, str], None] = lambda _network, _done, _line: None
+    overwrite: bool = False
+    wait: bool = True
+    request: StopRequest = field(default_factory=StopRequest)
+    checkpoint_share: float = 0.05
+
+
+def run_config(
+    study: Prepared,
+    network: NetworkConfig,
+    training: TrainingConfig,
+    side_by_side: Sequence[NetworkConfig] = (),
+) -> dict[str, Any]:
     """Everything that decides the outcome of a run, as JSON values; its hash names the run."""
+    beside = {"side_by_side": [one.dropout for one in side_by_side]} if side_by_side[1:] else {}
     return {
         "format_version": RUN_FORMAT,
         "prepared_sha256": study.sha256,
         "study": study.name,
         "simulated": study.simulated,
         "network": dataclasses.asdict(network),
+        **beside,
         "training": dataclasses.asdict(training),
         "versions": {
             "dgex_jax": __version__,
@@ -61,35 +85,36 @@ def run_config(study: Prepared, network: NetworkConfig, training: TrainingConfig
     }
 
 
-def train_run(
+def train_runs(
     study: Prepared,
-    network: NetworkConfig,
+    networks: Sequence[NetworkConfig],
     training: TrainingConfig,
-    folder: Path,
+    folders: Sequence[Path],
     devices: Sequence[jax.Device],
     *,
     arrays: StudyArrays | None = None,
-    report: Callable[[str], None] = lambda _: None,
-    overwrite: bool = False,
+    conduct: Conduct | None = None,
 ) -> bool:
-    """Train one network (both halves) into `folder`, unless it is there already.
+    """Train one group of networks (all their halves), a folder each, unless they are there already.
+
+    A group whose training was cut short goes on from its newest checkpoint that is whole.
 
     Parameters
     ----------
     study
         The prepared study.
-    network, training
-        What to train and how.
-    folder
-        The run folder; made if missing.
+    networks
+        Networks that train side by side: they differ in their dropout rate alone. Usually one.
+    training
+        How they are trained.
+    folders
+        The run folder of each network; made if missing.
     devices
-        From `devices.choose_devices`.
+        One set of `devices.choose_devices`.
     arrays
         The study's arrays if they are in memory already.
-    report
-        Gets a progress line after each epoch.
-    overwrite
-        Replace another run that the folder holds.
+    conduct
+        Reports, locks, stopping.
 
     Returns
     -------
@@ -99,147 +124,132 @@ def train_run(
     Raises
     ------
     DgexError
-        The folder holds something else, or training diverged (its log stays, to be looked at).
+        A folder holds something else or is in use, or training diverged (its log stays, to be
+        looked at).
+    Stopped
+        On request, after a checkpoint.
     """
-    config = run_config(study, network, training)
-    if is_done(folder, config):
+    conduct = Conduct() if conduct is None else conduct
+    configs = [run_config(study, network, training, networks) for network in networks]
+    runs = list(zip(folders, configs, strict=True))
+    if all(is_done(folder, config) for folder, config in runs):
         return False
-    refuse_folder(folder, config, overwrite)
-    # Before the folder is touched: a study that can't be read must leave no trace.
+    for folder, config in runs:
+        refuse_folder(folder, config, conduct.overwrite)
+    # Before a folder is touched: a study that can't be read must leave no trace.
     arrays = load_arrays(study, training.halves) if arrays is None else arrays
-    clear_folder(folder)
-    write_json(folder / "config.json", config)
-    log = RunLog(folder, arrays.half_sizes())
-    start = time.perf_counter()
-    line = ProgressLine(training.epochs, arrays.half_sizes())
-
-    def on_epoch(record: EpochRecord) -> None:
-        log.append(record)
-        report(line(record))
-
-    halves = train_epochs(arrays, network, training, devices, on_epoch)
-    best = {
-        "best_va": [half.best_va for half in halves],
-        "best_1000G": [half.best_1000G for half in halves],
-    }
-    about = {"network": network.name, "study": study.name}
-    if study.simulated:
-        about["data"] = "simulated"
-    for name, params in best.items():
-        save_weights(folder / f"{name}.safetensors", params, about)
-    write_gene_errors(
-        folder / "errors.tsv",
-        study,
-        half_errors(arrays, network, training, best),
-        training.halves,
-    )
-    mark_done(
-        folder,
-        config,
-        best_va_epochs=[half.best_va_epoch for half in halves],
-        best_1000G_epochs=[half.best_1000G_epoch for half in halves],
-        seconds=round(time.perf_counter() - start, 3),
-        devices=[str(device) for device in devices],
-        python=sys.version.split()[0],
-    )
+    with ExitStack() as locks:
+        # In one order, or two groups could wait for each other.
+        for folder in sorted(folders):
+            locks.enter_context(
+                locked(folder, wait=conduct.wait, keep_waiting=lambda: not conduct.request.asked)
+            )
+        if all(is_done(folder, config) for folder, config in runs):
+            return False
+        for folder, config in runs:
+            refuse_folder(folder, config, conduct.overwrite)
+        group = Group(arrays, networks, training, folders, configs, conduct)
+        trained = group.train(devices)
+        for folder, config, network, one in zip(folders, configs, networks, trained, strict=True):
+            finish(folder, config, study, network, training, one, group.seconds(), devices)
+        group.checkpoints.clear()
     return True
 
 
-def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
-    """Check that a run may go into `folder`; changes nothing.
+class Group:
+    """A group in training: its logs and checkpoints."""
 
-    Raises
-    ------
-    DgexError
-        The folder holds another run (unless `overwrite`), or files that are no run's.
-    """
-    if folder.is_file():
-        raise DgexError(f"{folder}: is a file, not a run folder")
-    old = read_json(folder / "config.json")
-    if old is not None and old != config and not overwrite:
-        changed = ", ".join(sorted(k for k in config if old.get(k) != config[k]))
-        raise DgexError(
-            f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
-            "--overwrite to replace it"
+    def __init__(
+        self,
+        arrays: StudyArrays,
+        networks: Sequence[NetworkConfig],
+        training: TrainingConfig,
+        folders: Sequence[Path],
+        configs: list[dict[str, Any]],
+        conduct: Conduct,
+    ) -> None:
+        self._arrays, self._networks, self._training = arrays, networks, training
+        self._folders, self._conduct = folders, conduct
+        # The checkpoint of a group lies with its first network.
+        self.checkpoints = Checkpoints(
+            folders[0] / CHECKPOINTS, group_hash(configs), conduct.checkpoint_share
         )
-    try:
-        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
-    strangers = sorted(found - set(RUN_FILES))
-    if old is None and strangers:
-        raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
+        template = first_states(arrays, networks, training)
+        self._resume = self.checkpoints.newest(template, say)
+        self._records = [list(row) for row in self._resume.records] if self._resume else []
+        for folder, config in zip(folders, configs, strict=True):
+            if self._resume is None:
+                clear_folder(folder)
+            write_json(folder / "config.json", config)
+        sizes = arrays.half_sizes()
+        histories = list(zip(*self._records, strict=True)) or [()] * len(networks)
+        self._logs = [
+            RunLog(folder, sizes, history)
+            for folder, history in zip(folders, histories, strict=True)
+        ]
+        self._lines = [ProgressLine(training.epochs, sizes, history) for history in histories]
+
+    def train(self, devices: Sequence[jax.Device]) -> list[TrainedNetwork]:
+        """Train to the end."""
+        try:
+            return train_group(
+                self._arrays, self._networks, self._training, devices, self._on_epoch, self._resume
+            )
+        except DivergedError:
+            # Going on from here would only diverge again.
+            self.checkpoints.clear()
+            raise
+
+    def seconds(self) -> float:
+        """Time of all epochs, those before an interruption included."""
+        return sum(row[0].seconds for row in self._records)
+
+    def _on_epoch(self, records: Sequence[EpochRecord], fetch: Callable[[], list[State]]) -> None:
+        self._records.append(list(records))
+        done = len(self._records)
+        for network, log, line, record in zip(
+            self._networks, self._logs, self._lines, records, strict=True
+        ):
+            log.append(record)
+            self._conduct.report(network, done, line(record))
+        last = done == self._training.epochs
+        stop = self._conduct.request.asked
+        if not last and (stop or self.checkpoints.is_due()):
+            self.checkpoints.save(Progress(self._records, fetch()))
+        if stop and not last:
+            names = ", ".join(network.name for network in self._networks)
+            raise Stopped(
+                f"stopped after epoch {done} of {self._training.epochs} of {names}; the same "
+                "command goes on from there",
+                self._conduct.request.signal_number or 0,
+            )
 
 
-def clear_folder(folder: Path) -> None:
-    """Make the run folder ready: keep nothing of an unfinished or replaced run.
-
-    Raises
-    ------
-    DgexError
-        It can't be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be written: {error.strerror}") from error
-
-
-def half_errors(
-    arrays: StudyArrays,
+def finish(
+    folder: Path,
+    config: dict[str, Any],
+    study: Prepared,
     network: NetworkConfig,
     training: TrainingConfig,
-    best: dict[str, list[Any]],
-) -> dict[str, NDArray[np.float64]]:
-    """MAE of every target, ``(n_targets,)``, each half by the weights of its own best epoch."""
-    errors: dict[str, NDArray[np.float64]] = {}
-    for part, selected in SELECTED_BY.items():
-        errors[part] = np.concatenate(
-            [
-                errors_per_gene(
-                    best[selected][half],
-                    build_model(network, training, size),
-                    arrays.X[part],
-                    arrays.half(part, half, size),
-                )
-                for half, size in enumerate(arrays.half_sizes())
-            ]
+    trained: TrainedNetwork,
+    seconds: float,
+    devices: Sequence[jax.Device],
+) -> None:
+    """Write the results of one network, ``done.json`` last."""
+    about = {"network": network.name, "study": study.name}
+    if study.simulated:
+        about["data"] = "simulated"
+    for name in ("best_va", "best_1000G"):
+        save_weights(
+            folder / f"{name}.safetensors", [getattr(half, name) for half in trained.halves], about
         )
-    return errors
-
-
-class ProgressLine:
-    """Makes the line a person reads after each epoch."""
-
-    def __init__(self, epochs: int, half_sizes: Sequence[int]) -> None:
-        self._epochs = epochs
-        self._weights = np.asarray(half_sizes) / sum(half_sizes)
-        self._best = (np.inf, np.inf)
-        self._seconds: list[float] = []
-
-    def __call__(self, record: EpochRecord) -> str:
-        """Format one epoch: errors, bests so far, learning rates, time taken and left."""
-        va, _, thousand, _, _ = self._weights @ record.errors
-        self._best = (min(self._best[0], va), min(self._best[1], thousand))
-        self._seconds.append(record.seconds)
-        # The first epoch holds the compilation, so it says nothing about the rest.
-        typical = np.median(self._seconds[1:][-10:]) if len(self._seconds) > 1 else np.nan
-        left = float(typical) * (self._epochs - record.epoch - 1)
-        rates = "/".join(f"{rate:.2e}" for rate in record.learning_rates)
-        return (
-            f"epoch {record.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"GEO-va {va:.4f} (best {self._best[0]:.4f})  "
-            f"1000G-va {thousand:.4f} (best {self._best[1]:.4f})  "
-            f"rate {rates}  {record.seconds:.2f} s  {clock(left)} left"
-        )
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as ``m:ss`` or ``h:mm:ss``; ``?`` if it is not known (NaN)."""
-    if math.isnan(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    write_gene_errors(folder / "errors.tsv", study, trained.gene_errors, training.halves)
+    mark_done(
+        folder,
+        config,
+        best_va_epochs=[half.best_va_epoch for half in trained.halves],
+        best_1000G_epochs=[half.best_1000G_epoch for half in trained.halves],
+        seconds=round(seconds, 3),
+        devices=[str(device) for device in devices],
+        python=sys.version.split()[0],
+    )

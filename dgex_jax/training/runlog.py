@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.formats.atomic import atomic_path
 from dgex_jax.training.epoch import PARTS
 from dgex_jax.training.pylearn2 import FIRST_COMPARISON
 
@@ -21,7 +22,7 @@ ERROR_COLUMNS = [column for part in PARTS for column in (f"MAE_{part}", f"d_{par
 
 
 class RunLog:
-    """Appends each epoch to the log files of a run folder; each line is on disk when it is written.
+    """Appends each epoch to the log files of a run folder, each line when its epoch is done.
 
     Two halves write ``log_half1.tsv``, ``log_half2.tsv`` and ``log.tsv``, the mean of both weighted
     by their genes, with both learning rates; one half writes ``log.tsv`` alone. ``d_…`` is the
@@ -33,9 +34,14 @@ class RunLog:
         The run folder; older logs in it are replaced.
     half_sizes
         Number of target genes of each half.
+    history
+        Epochs done before this process started; their lines are written first. (The log on disk
+        may hold more: epochs after the checkpoint that training goes on from.)
     """
 
-    def __init__(self, folder: Path, half_sizes: Sequence[int]) -> None:
+    def __init__(
+        self, folder: Path, half_sizes: Sequence[int], history: Sequence[EpochRecord] = ()
+    ) -> None:
         self._weights = np.asarray(half_sizes) / sum(half_sizes)
         n_halves = len(half_sizes)
         self._paths = [folder / "log.tsv"]
@@ -45,22 +51,28 @@ class RunLog:
             self._paths += [folder / f"log_half{half}.tsv" for half in halves]
             rates = [[f"learning_rate_half{half}" for half in halves], *rates * n_halves]
         self._previous = [np.full(len(PARTS), FIRST_COMPARISON) for _ in self._paths]
-        for path, columns in zip(self._paths, rates, strict=True):
-            header = ["epoch", *ERROR_COLUMNS, *columns, "seconds"]
-            path.write_text("\t".join(header) + "\n", encoding="utf-8")
+        headers = ["\t".join(["epoch", *ERROR_COLUMNS, *columns, "seconds"]) for columns in rates]
+        written = zip(*[headers, *map(self._lines, history)], strict=True)
+        for path, lines in zip(self._paths, written, strict=True):
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def append(self, record: EpochRecord) -> None:
         """Write one epoch."""
+        for path, line in zip(self._paths, self._lines(record), strict=True):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def _lines(self, record: EpochRecord) -> list[str]:
         rows = [(self._weights @ record.errors, record.learning_rates)]
         if len(self._paths) > 1:
             rows += [
                 (errors, rate[None])
                 for errors, rate in zip(record.errors, record.learning_rates, strict=True)
             ]
-        for number, (errors, rates) in enumerate(rows):
-            line = self._line(number, errors, rates, record)
-            with self._paths[number].open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        return [
+            self._line(number, errors, rates, record) for number, (errors, rates) in enumerate(rows)
+        ]
 
     def _line(
         self,

@@ -26,9 +26,9 @@ from dgex_jax.data.prepare import prepare
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
 from dgex_jax.training.arrays import StudyArrays, load_arrays
-from dgex_jax.training.loop import EpochRecord, build_model, train_epochs
-from reproduce.baselines import knn_errors
-from reproduce.grid import networks
+from dgex_jax.training.loop import EpochRecord, train_group
+from dgex_jax.training.start import build_model
+from reproduce.baselines import METHODS, fit_baseline, settings
 from reproduce.tables import TABLE1, table_blocks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -61,8 +61,8 @@ CHANGES: dict[type, dict[str, Any]] = {
         "halves": 2,
         "precision": "tf32",
     },
-    GridConfig: {"hidden_layers": (1,), "units": (9,)},
-    BaselineConfig: {"k_max": 2},
+    GridConfig: {"hidden_layers": (1,), "units": (9,), "dropout": (0.1,), "side_by_side": 6},
+    BaselineConfig: {"k_max": 2, "l1_lambdas": (1e-3, 2e-3), "l2_lambdas": (1e-3, 2e-3)},
 }
 
 
@@ -143,7 +143,8 @@ def logged(network: NetworkConfig, training: TrainingConfig) -> list[list[Any]]:
     """The log of a training: errors of all halves (mean) and learning rates, by epoch."""
     records: list[EpochRecord] = []
     study = arrays(training.halves)
-    train_epochs(study, network, training, jax.local_devices()[:1], records.append)
+    device = jax.local_devices()[:1]
+    train_group(study, [network], training, device, lambda row, _: records.extend(row))
     return [[*one.errors.mean(axis=0), *one.learning_rates.tolist()] for one in records]
 
 
@@ -185,7 +186,7 @@ def test_precision() -> None:
         assert program(precision).count(f"precision = [{asked}, {asked}]") == 2
 
 
-@pytest.mark.parametrize("key", keys(GridConfig))
+@pytest.mark.parametrize("key", keys(GridConfig, "dropout", "side_by_side"))
 def test_grid(made, key) -> None:
     changed = dataclasses.replace(made.space.study.grid, **{key: CHANGES[GridConfig][key]})
     study = dataclasses.replace(made.space.study, grid=changed)
@@ -194,17 +195,39 @@ def test_grid(made, key) -> None:
     def rows(one) -> list[tuple[int, int]]:
         (block,) = table_blocks(one, TABLE1)
         found = [entry.network for entry in block.comparison.entries if entry.network]
-        assert found == networks(one, [0.1])
+        assert [(network,) for network in found] == one.study.grid.groups([0.1])
         return [(network.hidden_layers, network.units) for network in found]
 
     assert rows(made.space) == [(1, 6), (1, 9), (2, 6), (2, 9)]
     assert rows(space) == {"hidden_layers": [(1, 6), (1, 9)], "units": [(1, 9), (2, 9)]}[key]
 
 
-def test_baselines(made) -> None:
+@pytest.mark.parametrize("key", ["dropout", "side_by_side"])
+def test_groups_of_the_grid(key) -> None:
+    """That these groups are what is trained: test_grid.py."""
+    grid = GridConfig(units=(6, 9))
+    changed = dataclasses.replace(grid, **{key: CHANGES[GridConfig][key]})
+    ours, theirs = (one.groups(one.dropout) for one in (grid, changed))
+    assert (len(ours), len(theirs)) == (18, {"dropout": 6, "side_by_side": 12}[key])
+
+
+@pytest.mark.parametrize(
+    ("key", "methods"),
+    [
+        ("k_max", {"KNN-GE", "KNN-profiles"}),
+        ("l1_lambdas", {"LR-L1"}),
+        ("l2_lambdas", {"LR-L2"}),
+    ],
+)
+def test_baselines(made, key, methods) -> None:
     with open_prepared(made.space.prepared) as study:
         values = load_arrays(study, 2)
-    ours, theirs = (knn_errors(k, values) for k in (5, CHANGES[BaselineConfig]["k_max"]))
-    assert ours[1]["va"]["k"] > 2
-    assert theirs[1]["va"]["k"] == 2
-    assert (ours[0]["te"] != theirs[0]["te"]).any()
+    config = made.space.study.baselines
+    changed = dataclasses.replace(config, **{key: CHANGES[BaselineConfig][key]})
+    for method in METHODS:
+        assert (settings(method, config) != settings(method, changed)) == (method in methods)
+    for method in methods:
+        ours, theirs = (fit_baseline(method, one, values, print) for one in (config, changed))
+        assert len(theirs.curve) == 2 < len(ours.curve)
+        assert ours.chosen != theirs.chosen
+        assert any((ours.errors[part] != theirs.errors[part]).any() for part in ("te", "GTEx"))

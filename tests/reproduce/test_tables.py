@@ -10,13 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from sklearn.linear_model import Lasso, Ridge
+from sklearn.neighbors import KNeighborsRegressor
 
+from dgex_jax.config import NetworkConfig
 from dgex_jax.data.simulation.write import simulated_files
 from reproduce import table1
-from reproduce.baselines import chosen_k
+from reproduce.baselines import chosen_values
 from reproduce.tables import TABLE1, TABLE2, write_table
 
-METHODS = ["Mean", "LR", "KNN-GE", "D-GEX", "D-GEX", "D-GEX", "D-GEX"]
+BASELINES = ["Mean", "LR", "LR-L1", "LR-L2", "KNN-GE", "KNN-profiles"]
+METHODS = [*BASELINES, "D-GEX", "D-GEX", "D-GEX", "D-GEX"]
+N_BASELINES, N_METHODS = len(BASELINES), len(METHODS)
+TOLERANCES = {"LR-L1": 5e-4, "LR-L2": 1e-6, "KNN-GE": 1e-6, "KNN-profiles": 1e-6}
+"""Of overall errors; that of LR-L1 is what its duality gap leaves."""
 SHAPES = [(1, 6), (1, 9), (2, 6), (2, 9)]
 CASES = {"table1": ("te", "va", 0.1), "table2": ("GTEx", "1000G", 0.25)}
 GROUPS = {"1000G": "1000G", "GTEx": "GTEx"}
@@ -78,14 +85,66 @@ def knn_errors(values, part, k) -> np.ndarray:
     return np.abs(predicted - values[f"Y{part}"]).mean(axis=0)
 
 
+def penalised_errors(values, part, method, value) -> np.ndarray:
+    """Errors of each gene by scikit-learn."""
+    model = (
+        Lasso(alpha=value, tol=1e-10, max_iter=1_000_000)
+        if method == "LR-L1"
+        else Ridge(alpha=len(values["Xtr"]) * value, solver="svd")
+    ).fit(values["Xtr"], values["Ytr"])
+    return np.abs(model.predict(values[f"X{part}"]) - values[f"Y{part}"]).mean(axis=0)
+
+
+def profile_errors(values, part, k) -> np.ndarray:
+    model = KNeighborsRegressor(k).fit(values["Xtr"], values["Ytr"])
+    return np.abs(model.predict(values[f"X{part}"]) - values[f"Y{part}"]).mean(axis=0)
+
+
+def at(method, value, values, part) -> np.ndarray:
+    """Errors of each gene of a tuned baseline at one value of its grid."""
+    if method == "KNN-GE":
+        return knn_errors(values, part, value)
+    if method == "KNN-profiles":
+        return profile_errors(values, part, value)
+    return penalised_errors(values, part, method, value)
+
+
+def grid(made, method) -> tuple[str, list]:
+    """Name and values of what a method tunes."""
+    config = made.space.study.baselines
+    if method.startswith("KNN"):
+        return "k", list(range(1, config.k_max + 1))
+    return "lambda", list(config.l1_lambdas if method == "LR-L1" else config.l2_lambdas)
+
+
+@pytest.mark.parametrize("method", TOLERANCES)
+def test_tuning_curves_choose_what_the_tables_have(made, values, method) -> None:
+    name, tried = grid(made, method)
+    curve = pd.read_csv(made.space.baselines / f"{method}_tuning.tsv", sep="\t")
+    assert list(curve[name]) == tried
+    for part, column in (("va", "GEO-va"), ("1000G", "1000G-va")):
+        wanted = [at(method, value, values, part).mean() for value in tried]
+        np.testing.assert_allclose(curve[column], wanted, rtol=0, atol=TOLERANCES[method])
+        best = int(np.argmin(curve[column]))
+        chosen = chosen_values(made.space)[method][part]
+        assert chosen[name] == tried[best]
+        assert chosen["at_edge"] == (best in {0, len(tried) - 1})
+        if method == "LR-L1":
+            assert chosen["gap"] == curve["gap"][best]
+    if method == "LR-L1":
+        assert (curve["gap"] <= 1e-4).all()
+
+
 def all_errors(made, values, table) -> list[np.ndarray]:
     """Errors of each gene in the order of the table's rows, of one block."""
     part, best, dropout = CASES[table]
-    tuning = [knn_errors(values, best, k).mean() for k in range(1, 6)]
     return [
         np.abs(values[f"Y{part}"]).mean(axis=0),
         least_squares_errors(values, part),
-        knn_errors(values, part, 1 + int(np.argmin(tuning))),
+        *(
+            at(method, chosen_values(made.space)[method][best][grid(made, method)[0]], values, part)
+            for method in TOLERANCES
+        ),
         *(network_errors(made, values, shape, dropout, part, best) for shape in SHAPES),
     ]
 
@@ -108,17 +167,20 @@ def test_rows(made, table) -> None:
 def test_figures_are_those_of_weights_and_values(made, values, table) -> None:
     rows, errors = read(made, table), all_errors(made, values, table)
     everything = np.ones(31, dtype=bool)
-    for block, genes in enumerate((everything, ~values["copies"])[: len(rows) // 7]):
-        ours = rows.iloc[7 * block : 7 * block + 7]
+    for block, genes in enumerate((everything, ~values["copies"])[: len(rows) // N_METHODS]):
+        ours = rows.iloc[N_METHODS * block : N_METHODS * (block + 1)]
         kept = [one[genes] for one in errors]
-        np.testing.assert_allclose(ours["mean"], [one.mean() for one in kept], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(ours["sd"], [one.std(ddof=0) for one in kept], rtol=0, atol=1e-6)
-        for name, baseline in (("LR", kept[1]), ("KNN-GE", kept[2])):
-            assert ours[f"improvement_over_{name}"][:3].isna().all()
-            gains = [(baseline.mean() - one.mean()) / baseline.mean() for one in kept[3:]]
-            shares = [(one < baseline).mean() for one in kept[3:]]
-            np.testing.assert_allclose(ours[f"improvement_over_{name}"][3:], gains, atol=1e-5)
-            np.testing.assert_allclose(ours[f"share_better_than_{name}"][3:], shares, atol=1e-12)
+        for mean, sd, method, one in zip(ours["mean"], ours["sd"], METHODS, kept, strict=True):
+            atol = TOLERANCES.get(method, 1e-6)
+            np.testing.assert_allclose([mean, sd], [one.mean(), one.std(ddof=0)], atol=atol)
+        for name in ("LR", "KNN-GE"):
+            baseline, networks = kept[METHODS.index(name)], kept[N_BASELINES:]
+            gain, share = ours[f"improvement_over_{name}"], ours[f"share_better_than_{name}"]
+            assert gain[:N_BASELINES].isna().all()
+            gains = [(baseline.mean() - one.mean()) / baseline.mean() for one in networks]
+            shares = [(one < baseline).mean() for one in networks]
+            np.testing.assert_allclose(gain[N_BASELINES:], gains, atol=1e-5)
+            np.testing.assert_allclose(share[N_BASELINES:], shares, atol=1e-12)
 
 
 def test_copies_matter_on_rna_seq_alone(made, values) -> None:
@@ -128,16 +190,16 @@ def test_copies_matter_on_rna_seq_alone(made, values) -> None:
         same = (values[f"X{part}"][:, None, :] == values[f"Y{part}"][:, :, None]).all(axis=0)
         np.testing.assert_array_equal(same.any(axis=1), copies)
     rows = read(made, "table2")
-    assert (rows["mean"][:7].to_numpy() != rows["mean"][7:].to_numpy()).all()
+    assert (rows["mean"][:N_METHODS].to_numpy() != rows["mean"][N_METHODS:].to_numpy()).all()
 
 
 @pytest.mark.parametrize("table", CASES)
 def test_best_network_is_chosen_on_the_validation_part(made, values, table) -> None:
     _, best, dropout = CASES[table]
     validation = [network_errors(made, values, s, dropout, best, best).mean() for s in SHAPES]
-    chosen = read(made, table)["chosen"].to_numpy().reshape(-1, 7)
-    expected = np.zeros(7, dtype=int)
-    expected[3 + int(np.argmin(validation))] = 1
+    chosen = read(made, table)["chosen"].to_numpy().reshape(-1, N_METHODS)
+    expected = np.zeros(N_METHODS, dtype=int)
+    expected[N_BASELINES + int(np.argmin(validation))] = 1
     np.testing.assert_array_equal(chosen, np.tile(expected, (len(chosen), 1)))
 
 
@@ -151,7 +213,7 @@ def test_a_good_test_error_chooses_nothing(made, tmp_path, spec, selected) -> No
     for (layers, units), validation, test in zip(
         SHAPES, (0.5, 0.2, 0.4, 0.3), (0.1, 0.9, 0.2, 0.3), strict=True
     ):
-        path = space.run(layers, units, spec.dropout) / "errors.tsv"
+        path = space.run(NetworkConfig(layers, units, spec.dropout)) / "errors.tsv"
         table = pd.read_csv(path, sep="\t")
         for column in ("va", "te", "1000G", "GTEx"):
             table[f"MAE_{column}"] = validation if column == selected else test
@@ -178,19 +240,24 @@ def test_markdown_shows_the_same_figures_and_says_simulated(made, table) -> None
     rate = f"{CASES[table][2]:.0%}"
     assert f"| D-GEX-{rate}, 1 hidden layer | " in text
     assert f"| D-GEX-{rate}, 2 hidden layers | " in text
-    chosen = chosen_k(made.space)[CASES[table][1]]
-    edge = ", at the edge of its grid" if chosen["k"] in {1, 5} else ""
-    assert f"KNN-GE: k = {chosen['k']}{edge}. " in text
+    for method, by_part in chosen_values(made.space).items():
+        name, tried = grid(made, method)
+        value = by_part[CASES[table][1]][name]
+        edge = ", at the edge of its grid" if value in {tried[0], tried[-1]} else ""
+        assert f"{method}: {name} = {value:g}{edge}. " in text
+    assert "Not in the paper's tables: Mean" in text
 
 
 def test_everything_is_under_out(made) -> None:
     assert [path.name for path in made.out.iterdir()] == ["tiny"]
-    names = {path.name for path in (made.out / "tiny").iterdir()}
+    shown = {path.name for path in (made.out / "tiny").iterdir()}
+    names = {name for name in shown if not name.startswith(".")}
     assert names == {"raw", "preparation", "prepared.h5", "baselines", "runs", "tables"}
     tables = {path.name for path in made.space.tables.iterdir()}
     assert tables == {"table1.csv", "table1.md", "table2.csv", "table2.md"}
-    runs = {path.name for path in (made.space.results / "runs").iterdir()}
-    assert runs == {f"{rate}pct-{units}x{layers}" for rate in (10, 25) for layers, units in SHAPES}
+    runs = {path.name for path in (made.space.results / "runs").glob("[!.]*")}
+    rates = (0, 10, 25)
+    assert runs == {f"{rate}pct-{units}x{layers}" for rate in rates for layers, units in SHAPES}
 
 
 def test_simulated_files_stay_simulated_in_a_study_of_files(made, tmp_path) -> None:

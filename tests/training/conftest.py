@@ -12,10 +12,10 @@ import pytest
 
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.training.arrays import StudyArrays, load_arrays
-from dgex_jax.training.loop import EpochRecord, TrainedHalf, train_epochs
+from dgex_jax.training.loop import EpochRecord, TrainedHalf, train_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,11 +26,12 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 @dataclass(frozen=True)
 class Training:
-    """A training: errors ``(epochs, halves, 5)``, rates ``(epochs, halves)``, and its networks."""
+    """A training: errors ``(epochs, halves, 5)``, rates ``(epochs, halves)``, and its network."""
 
     errors: NDArray[np.float64]
     rates: NDArray[np.float32]
     halves: list[TrainedHalf]
+    gene_errors: Mapping[str, NDArray[np.float64]]
 
 
 def _load(n_halves: int) -> StudyArrays:
@@ -70,12 +71,15 @@ def train() -> Callable[..., Training]:
         if len(devices) < n_devices:
             pytest.skip(f"needs {n_devices} devices")
         records: list[EpochRecord] = []
-        halves = train_epochs(arrays, network, training, devices, records.append)
+        (trained,) = train_group(
+            arrays, [network], training, devices, lambda row, _fetch: records.extend(row)
+        )
         assert [record.epoch for record in records] == list(range(training.epochs))
         return Training(
             np.stack([record.errors for record in records]),
             np.stack([record.learning_rates for record in records]),
-            halves,
+            list(trained.halves),
+            trained.gene_errors,
         )
 
     return run

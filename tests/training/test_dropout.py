@@ -17,7 +17,7 @@ from dgex_jax.models import mlp
 from dgex_jax.training import loop
 from dgex_jax.training.devices import epoch_program
 from dgex_jax.training.epoch import PARTS
-from dgex_jax.training.loop import mask_key
+from dgex_jax.training.start import mask_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from dgex_jax.training.epoch import (
     run_epoch,
     train,
 )
-from dgex_jax.training.loop import mask_key
 from dgex_jax.training.pylearn2 import initial_weights
+from dgex_jax.training.start import mask_key
 from dgex_jax.training.step import update
 
 if TYPE_CHECKING:

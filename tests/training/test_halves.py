@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.training.loop import initial_states
+from dgex_jax.training.start import initial_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,8 @@ from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.errors import DivergedError
 from dgex_jax.training import devices as devices_module
 from dgex_jax.training import epoch, loop
-from dgex_jax.training.loop import build_model, initial_states, train_epochs
+from dgex_jax.training.loop import train_group
+from dgex_jax.training.start import build_model, initial_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,12 +68,12 @@ def test_float64_stays_inside_the_training(odd: StudyArrays) -> None:
     def look() -> None:
         elsewhere.append(jnp.asarray(np.float64(1)).dtype)
 
-    def on_epoch(_: Any) -> None:
+    def on_epoch(*_: Any) -> None:
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
 
-    train_epochs(odd, NETWORK, TRAINING, jax.local_devices()[:1], on_epoch)
+    train_group(odd, [NETWORK], TRAINING, jax.local_devices()[:1], on_epoch)
     assert elsewhere == [jnp.float32] * 3
     assert not jax.config.jax_enable_x64  # type: ignore[attr-defined]
     assert jnp.asarray(np.float64(1)).dtype == jnp.float32
@@ -91,7 +92,7 @@ def test_state_is_donated_and_padding_stays_zero(
         assert len(velocity) == 2
         for leaf in [*velocity, *(p["output"][kind] for p in params for kind in p["output"])]:
             assert leaf.dtype == np.float32
-            narrow, wide = leaf[0]
+            (narrow,), (wide,) = leaf[0]
             assert not narrow[..., 19:].any()
             assert wide.all()
 

@@ -20,8 +20,9 @@ from dgex_jax.training import run
 from dgex_jax.training.devices import choose_devices, epoch_program
 from dgex_jax.training.geneerrors import read_gene_errors
 from dgex_jax.training.loop import EpochRecord
+from dgex_jax.training.progressline import ProgressLine, clock
 from dgex_jax.training.record import digest
-from dgex_jax.training.run import ProgressLine, clock, run_config, train_run
+from dgex_jax.training.run import Conduct, run_config, train_runs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PARTS = ("va", "te", "1000G", "GTEx")
@@ -61,8 +62,9 @@ class Trained:
 def trained(study, tmp_path_factory) -> Trained:
     folder = tmp_path_factory.mktemp("runs") / "deep" / "run"
     lines: list[str] = []
-    devices, _ = choose_devices(None, 2)
-    assert train_run(study, NETWORK, TRAINING, folder, devices, report=lines.append)
+    conduct = Conduct(report=lambda _network, _done, line: lines.append(line))
+    (devices, *_), _ = choose_devices(None, 2)
+    assert train_runs(study, [NETWORK], TRAINING, [folder], devices, conduct=conduct)
     names = ("log.tsv", "log_half1.tsv", "log_half2.tsv")
     logs = [pd.read_csv(folder / name, sep="\t", dtype=str) for name in names]
     return Trained(folder, logs, lines)
@@ -131,9 +133,9 @@ def test_what_is_done_is_not_done_again(study, trained, monkeypatch) -> None:
     def fail(*_arguments: object) -> None:
         raise AssertionError("nothing is to be trained")
 
-    monkeypatch.setattr(run, "train_epochs", fail)
-    devices, _ = choose_devices(None, 2)
-    assert not train_run(study, NETWORK, TRAINING, trained.folder, devices)
+    monkeypatch.setattr(run, "train_group", fail)
+    (devices, *_), _ = choose_devices(None, 2)
+    assert not train_runs(study, [NETWORK], TRAINING, [trained.folder], devices)
 
 
 def changed(config: Any) -> list[Any]:
@@ -160,10 +162,10 @@ def test_every_setting_makes_another_run(study) -> None:
 
 
 def test_divergence_leaves_the_log_and_nothing_else(study, tmp_path) -> None:
-    devices, _ = choose_devices(None, 2)
+    (devices, *_), _ = choose_devices(None, 2)
     training = dataclasses.replace(TRAINING, learning_rate=1000.0)
     with pytest.raises(DivergedError, match=r"half [12] .* after epoch \d+ .* rate 1e\+03"):
-        train_run(study, NETWORK, training, tmp_path / "run", devices)
+        train_runs(study, [NETWORK], training, [tmp_path / "run"], devices)
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"config.json", "log.tsv", "log_half1.tsv", "log_half2.tsv"}
 
@@ -172,9 +174,11 @@ def test_one_target_makes_no_two_halves(tmp_path) -> None:
     with np.load(GOLDEN / "study_a.npz") as arrays:
         one = {name: arrays[name][:, :1] if name[0] == "Y" else arrays[name] for name in arrays}
     np.savez(tmp_path / "one.npz", **one)
-    devices, _ = choose_devices(None, 1)
+    (devices, *_), _ = choose_devices(None, 1)
     with pytest.raises(DgexError, match=r"one\.npz: 1 target makes no 2 halves; take 1"):
-        train_run(open_prepared(tmp_path / "one.npz"), NETWORK, TRAINING, tmp_path / "run", devices)
+        train_runs(
+            open_prepared(tmp_path / "one.npz"), [NETWORK], TRAINING, [tmp_path / "run"], devices
+        )
     assert not (tmp_path / "run").exists()
 
 

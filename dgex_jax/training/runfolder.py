@@ -1,0 +1,72 @@
+"""The folder of a run: what belongs in it, and whether it may be written to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dgex_jax.errors import DgexError
+from dgex_jax.training.checkpoint import Checkpoints
+from dgex_jax.training.record import DONE, digest, read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHECKPOINTS = "checkpoint"
+RUN_FILES = (
+    DONE,
+    "config.json",
+    "log.tsv",
+    "log_half1.tsv",
+    "log_half2.tsv",
+    "best_va.safetensors",
+    "best_1000G.safetensors",
+    "errors.tsv",
+)
+
+
+def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
+    """Check that a run may go into `folder`; changes nothing.
+
+    Raises
+    ------
+    DgexError
+        The folder holds another run (unless `overwrite`), or files that are no run's.
+    """
+    if folder.is_file():
+        raise DgexError(f"{folder}: is a file, not a run folder")
+    old = read_json(folder / "config.json")
+    if old is not None and old != config and not overwrite:
+        changed = ", ".join(sorted(k for k in {*config, *old} if old.get(k) != config.get(k)))
+        raise DgexError(
+            f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
+            "--overwrite to replace it"
+        )
+    try:
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
+    strangers = sorted(found - {*RUN_FILES, CHECKPOINTS})
+    if old is None and strangers:
+        raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
+
+
+def clear_folder(folder: Path) -> None:
+    """Make the run folder ready: keep nothing of an unfinished or replaced run.
+
+    Raises
+    ------
+    DgexError
+        It can't be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+        Checkpoints(folder / CHECKPOINTS, "").clear()
+    except OSError as error:
+        raise DgexError(f"{folder}: can't be written: {error.strerror}") from error
+
+
+def group_hash(configs: list[dict[str, Any]]) -> str:
+    """Hash the configurations of the runs of a group."""
+    return digest({"runs": configs})
