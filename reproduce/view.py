@@ -50,7 +50,7 @@ class GridView:
         self._done: dict[str, int] = {}
         self._last_line: dict[str, float] = {}
         self._resumed = 0.0
-        self._start = time.monotonic()
+        self._start: float | None = None
         self._lock = threading.Lock()
         self._rows: dict[str, tqdm[None]] = {}
         self._grid: tqdm[None] | None = None
@@ -74,6 +74,10 @@ class GridView:
             name = network.name
             if name not in self._done:
                 self._resumed += self._cost[name] * (done - 1)
+            if self._start is None:
+                # The first epoch waited for a compilation: it says nothing about the rest.
+                self._start = time.monotonic()
+                self._resumed += self._cost[name]
             self._done[name] = done
             if self._grid is None:
                 self._print(name, line)
@@ -90,7 +94,7 @@ class GridView:
     def left(self) -> float:
         """Estimate the seconds left; NaN while nothing is known."""
         worked = self._worked() - self._resumed
-        if worked <= 0:
+        if self._start is None or worked <= 0:
             return float("nan")
         return (time.monotonic() - self._start) / worked * (self._total() - self._worked())
 
