@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
+# Many tests compile the same program, most in processes of their own: once a session is enough.
+if "DGEX_TEST_COMPILED" not in os.environ:
+    os.environ["DGEX_TEST_COMPILED"] = tempfile.mkdtemp(prefix="dgex-test-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["DGEX_TEST_COMPILED"]
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, os.environ["DGEX_TEST_COMPILED"], ignore_errors=True)
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[1].parent / "shared"
