@@ -7,17 +7,81 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPTIONS = --study "$(STUDY)" $(if $(OUT),--out "$(OUT)") $(if $(GPUS),--gpus $(GPUS))
 
+# `make -n TARGET` lists what the study still needs for it: the scripts run, with --dry-run.
+DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))), --dry-run)
+define reproduce
++@if [ -x $(BIN)/python ]; then $(BIN)/python -m reproduce.$(1) $(OPTIONS)$(DRY); \
+    else echo "set up $(VENV), then: python -m reproduce.$(1) $(OPTIONS)"; fi
+endef
+
 .DEFAULT_GOAL := all
-.PHONY: all table1 table2 test test-slow lint lock clean help
+TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
+FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
+.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures \
+    test test-slow lint lock clean help
 
-all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables
-	@$(BIN)/python -m reproduce.all $(OPTIONS)
+all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
+	$(call reproduce,all)
 
-table1: $(VENV)/.ready  ## Table 1: errors on GEO-te
-	@$(BIN)/python -m reproduce.table1 $(OPTIONS)
+tables: $(VENV)/.ready  ## all tables
+	$(call reproduce,all_tables)
 
-table2: $(VENV)/.ready  ## Table 2: errors on GTEx-te
-	@$(BIN)/python -m reproduce.table2 $(OPTIONS)
+figures: $(VENV)/.ready  ## all figures
+	$(call reproduce,all_figures)
+
+table1: $(VENV)/.ready  ## errors on GEO-te, 10% dropout
+	$(call reproduce,table1)
+
+table2: $(VENV)/.ready  ## errors on GTEx-te, 25% dropout
+	$(call reproduce,table2)
+
+tableS1: $(VENV)/.ready  ## how networks are trained
+	$(call reproduce,table_s1)
+
+tableS2: $(VENV)/.ready  ## errors on GEO-va, every dropout rate
+	$(call reproduce,table_s2)
+
+tableS3: $(VENV)/.ready  ## errors on GEO-te, every dropout rate
+	$(call reproduce,table_s3)
+
+tableS4: $(VENV)/.ready  ## errors on 1000G-va, every dropout rate
+	$(call reproduce,table_s4)
+
+tableS5: $(VENV)/.ready  ## errors on GTEx-te, every dropout rate
+	$(call reproduce,table_s5)
+
+figure1: $(VENV)/.ready  ## error on GEO-te by architecture
+	$(call reproduce,figure1)
+
+figure2: $(VENV)/.ready  ## density of the errors per gene on GEO-te
+	$(call reproduce,figure2)
+
+figure3: $(VENV)/.ready  ## gene by gene on GEO-te
+	$(call reproduce,figure3)
+
+figure4: $(VENV)/.ready  ## gene by gene on GTEx-te
+	$(call reproduce,figure4)
+
+figure5: $(VENV)/.ready  ## error on GTEx-te by epoch and dropout rate
+	$(call reproduce,figure5)
+
+figureS1: $(VENV)/.ready  ## the architecture of the largest network
+	$(call reproduce,figure_s1)
+
+figureS2: $(VENV)/.ready  ## adjusted R2, gene by gene
+	$(call reproduce,figure_s2)
+
+figureS3: $(VENV)/.ready  ## the weight map
+	$(call reproduce,figure_s3)
+
+adjusted-r2: $(VENV)/.ready  ## adjusted R2 on landmarks and on the last hidden layer
+	$(call reproduce,adjusted_r2)
+
+weight-hubs: $(VENV)/.ready  ## the major weights and the hidden units they meet in
+	$(call reproduce,weight_hubs)
+
+departures: $(VENV)/.ready  ## departures from the original, measured
+	$(call reproduce,departures)
 
 test: $(VENV)/.ready  ## the tests (minutes)
 	@$(BIN)/python -m pytest -q -m "not slow"
@@ -39,7 +103,7 @@ clean:  ## remove .venv and caches (results stay)
 
 help:  ## this list
 	@echo "make TARGET [STUDY=name-or-file.toml] [OUT=folder] [GPUS=n] [PYTHON=python3]"
-	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([A-Za-z0-9-]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 # Set up once, and again when what is to be installed changes. The stamp is written last.
 $(VENV)/.ready: requirements.lock pyproject.toml

@@ -6,17 +6,11 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dgex_jax import __version__
-from dgex_jax.config import (
-    DuplicateRule,
-    NetworkConfig,
-    Precision,
-    RawFiles,
-    ScaleOn,
-    TrainingConfig,
-)
+from dgex_jax.cli_options import RAW_FLAGS, add_prepare_options, add_train_options
+from dgex_jax.config import NetworkConfig, PrepareConfig, RawFiles, TrainingConfig
 from dgex_jax.errors import DgexError, Stopped, StudyError
 
 if TYPE_CHECKING:
@@ -44,7 +38,6 @@ EXAMPLES = {
   dgex train arrays.npz -o runs/small --hidden-layers 1 --units 300 --halves 1 --epochs 50
 """,
 }
-RAW_FLAGS = ("geo", "gtex", "1000g", "landmarks", "targets")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,95 +132,13 @@ def add_prepare(commands: Any) -> None:
     command = add_command(
         commands, "prepare", "make one prepared study (HDF5) of raw expression files", prepare
     )
-    command.add_argument("study", nargs="?", type=Path, metavar="STUDY.toml", help="a study file")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="PREPARED.h5")
-    files = command.add_argument_group("the five raw files, instead of a study file")
-    for flag, what in {
-        "geo": "array profiles to train on (GCTX or GCT)",
-        "gtex": "RNA-seq samples to test on (GCTX, GCT or RPKM table)",
-        "1000g": "RNA-seq samples to validate on",
-        "landmarks": "map of the landmark genes (symbol, Ensembl id, probes)",
-        "targets": "map of the target genes",
-    }.items():
-        files.add_argument(f"--{flag}", type=Path, metavar="FILE", dest=f"raw_{flag}", help=what)
-    command.add_argument("--duplicates", choices=get_args(DuplicateRule), help=help_of("clusters"))
-    command.add_argument("--scale-on", choices=get_args(ScaleOn), help=help_of("all"))
-    command.add_argument("--seed", type=int, help="of k-means and all shuffles (default: 1)")
-    command.add_argument(
-        "--block-size", type=int, metavar="N", help="profiles in memory at a time (default: 1024)"
-    )
-    command.add_argument(
-        "--accept-wrong-dimensions",
-        action="store_const",
-        const=True,
-        help="read GCT files whose dimension line is wrong",
-    )
-    command.add_argument("-q", "--quiet", action="store_true", help="no progress")
-
-
-def help_of(default: str) -> str:
-    """Help text of a choice whose faithful value is the default."""
-    return f"default: {default}, as the original; the others are departures (see README)"
+    add_prepare_options(command)
 
 
 def add_train(commands: Any) -> None:
     """Add ``dgex train``."""
     command = add_command(commands, "train", "train one network of the paper's kind", train)
-    command.add_argument(
-        "prepared", type=Path, metavar="PREPARED", help="a prepared.h5, or an .npz of ten arrays"
-    )
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="RUN_DIR")
-    network, training = NetworkConfig(), TrainingConfig()
-    for name, kind in (("hidden_layers", int), ("units", int), ("dropout", float)):
-        add_value(command, name, kind, getattr(network, name))
-    for name, kind in (
-        ("epochs", int),
-        ("batch_size", int),
-        ("monitor_size", int),
-        ("seed", int),
-        ("halves", int),
-        ("momentum", float),
-    ):
-        add_value(command, name, kind, getattr(training, name))
-    command.add_argument(
-        "--learning-rate",
-        type=learning_rate,
-        default=None,
-        metavar="RATE",
-        help="default: auto, the paper's (5e-4 for one hidden layer, 3e-4 for two or three)",
-    )
-    command.add_argument(
-        "--precision",
-        choices=get_args(Precision),
-        default=training.precision,
-        help="default: highest (float32); tf32 is a departure for recent GPUs",
-    )
-    command.add_argument(
-        "--gpus", type=int, metavar="N", help="GPUs to share the halves (default: what is there)"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace another run in RUN_DIR")
-    command.add_argument(
-        "--no-wait", action="store_true", help="leave if another process works in RUN_DIR"
-    )
-    command.add_argument("-q", "--quiet", action="store_true", help="no line per epoch")
-
-
-def add_value(
-    command: argparse.ArgumentParser, name: str, kind: type[int] | type[float], default: object
-) -> None:
-    """Add ``--some-name VALUE`` for the configuration field ``some_name``."""
-    command.add_argument(
-        f"--{name.replace('_', '-')}",
-        type=kind,
-        default=default,
-        metavar="N" if kind is int else "X",
-        help=f"default: {default}",
-    )
-
-
-def learning_rate(value: str) -> float | None:
-    """Read ``auto`` or a number."""
-    return None if value == "auto" else float(value)
+    add_train_options(command)
 
 
 def simulate(options: argparse.Namespace) -> None:
@@ -265,9 +176,7 @@ def prepare(options: argparse.Namespace) -> None:
         files = RawFiles(*(given[flag] for flag in RAW_FLAGS))
         study = Study(name=name, title=name, files=files, simulation=None)
     changed = {
-        key: getattr(options, key)
-        for key in ("duplicates", "scale_on", "seed", "block_size", "accept_wrong_dimensions")
-        if getattr(options, key) is not None
+        key: value for key, value in chosen(options, PrepareConfig).items() if value is not None
     }
     study = dataclasses.replace(study, prepare=dataclasses.replace(study.prepare, **changed))
     files = study.files or simulate_beside(options.output, study, progress=not options.quiet)
@@ -282,6 +191,11 @@ def prepare(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     print("\n".join(report.lines()))
+
+
+def chosen(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:
+    """Return what `options` say for each field of a configuration."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
 
 
 def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
@@ -307,16 +221,7 @@ def train(options: argparse.Namespace) -> None:
     from dgex_jax.training.stopping import stop_on_signals
 
     network = NetworkConfig(options.hidden_layers, options.units, options.dropout)
-    training = TrainingConfig(
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        monitor_size=options.monitor_size,
-        momentum=options.momentum,
-        seed=options.seed,
-        halves=options.halves,
-        precision=options.precision,
-    )
+    training = TrainingConfig(**chosen(options, TrainingConfig))
     with open_prepared(options.prepared) as study:
         share_cpu(training.halves)
         (devices, *_), note = choose_devices(options.gpus, training.halves)

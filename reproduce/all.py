@@ -1,25 +1,50 @@
-"""All tables of one study, from raw files: ``python -m reproduce.all --help``."""
+"""All tables, figures and analyses of one study: ``python -m reproduce.all --help``."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from reproduce.commandline import table_script
-from reproduce.tables import TABLE1, TABLE2
+from reproduce.commandline import fulfil, possible, run_script, show_plan
+from reproduce.products import ANALYSES, FIGURES, TABLES
+from reproduce.reporting.report import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reproduce.options import Options
+    from reproduce.workspace import Workspace
+
+SHOWN = ("table1", "table2")
+"""The main results are shown, last of all; the others are written."""
+
+
+def make(space: Workspace, options: Options, *, dry: bool) -> None:
+    """Make everything that the study's networks allow, and the report of it."""
+    products, needs, left_out = possible((*TABLES, *FIGURES, *ANALYSES), space)
+    if dry:
+        show_plan(space, needs)
+        return
+    fulfil(space, needs, options)
+    texts = {product.name: product.make(space) for product in products}
+    report = write_report(space, [product.name for product in products], texts, left_out)
+    for name in SHOWN:
+        if name in texts:
+            print(f"\n{texts[name]}")
+    for name, text in texts.items():
+        if "not drawn" in text:
+            print(f"{name}: {text}")
+    print(f"tables: {space.tables}\nfigures: {space.figures}\nreport: {report}")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make all tables."""
-    return table_script(
+    """Make everything."""
+    return run_script(
         "reproduce.all",
-        "The whole grid of a study and its tables (so far 1 and 2), from raw files to results.",
-        [TABLE1, TABLE2],
+        "Everything the paper shows, for one study: from raw files to tables, figures, analyses "
+        "and a report.",
+        make,
         arguments,
-        whole_grid=True,
     )
 
 

@@ -26,6 +26,7 @@ from reproduce.stages import make_folder
 from reproduce.tuned import VALIDATION, Measured, measure, tune_k, tune_lambda
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dgex_jax.config import BaselineConfig
@@ -52,27 +53,19 @@ def settings(method: str, config: BaselineConfig) -> dict[str, Any]:
     return depends.get(method, {})
 
 
-def fit_baselines(space: Workspace, study: Prepared, arrays: StudyArrays) -> None:
-    """Fit every baseline that is not done yet.
+def fit_baselines(
+    space: Workspace, study: Prepared, arrays: StudyArrays, methods: Sequence[str]
+) -> None:
+    """Fit the baselines, of `METHODS`, that are not done yet.
 
     Written are ``<method>.tsv`` (errors per gene), ``<method>_tuning.tsv`` (the validation errors
     of every k or lambda), ``chosen.json``, and after each method its mark in ``done.json``.
     """
     config, halves = space.study.baselines, space.study.training.halves
-    common = {
-        "prepared_sha256": study.sha256,
-        "halves": halves,
-        "versions": {
-            "dgex_jax": __version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "sklearn": sklearn.__version__,
-        },
-    }
     folder = space.baselines
     marks = read_json(folder / DONE) or {}
-    for method in METHODS:
-        mark = digest(common | {"method": method, "settings": settings(method, config)})
+    for method in methods:
+        mark = baseline_mark(space, study, method)
         if marks.get(method) == mark:
             continue
         make_folder(folder)
@@ -89,6 +82,24 @@ def fit_baselines(space: Workspace, study: Prepared, arrays: StudyArrays) -> Non
         marks[method] = mark
         write_json(folder / DONE, marks)
         print(f"baseline {method}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def baseline_mark(space: Workspace, study: Prepared, method: str) -> str:
+    """Hash everything that a baseline's results depend on."""
+    return digest(
+        {
+            "prepared_sha256": study.sha256,
+            "halves": space.study.training.halves,
+            "versions": {
+                "dgex_jax": __version__,
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+                "sklearn": sklearn.__version__,
+            },
+            "method": method,
+            "settings": settings(method, space.study.baselines),
+        }
+    )
 
 
 def fit_baseline(method: str, config: BaselineConfig, arrays: StudyArrays, tick: Tick) -> Measured:

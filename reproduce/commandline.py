@@ -1,62 +1,127 @@
-"""The options that every script here has."""
+"""Running a script: its options, what it needs, what it makes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from dgex_jax.cli import OneLineParser, check_gpus, run_command
 from dgex_jax.errors import StudyError
+from reproduce.grid import complete
 from reproduce.options import Launcher, Options
-from reproduce.tables import make_tables
+from reproduce.plan import plan
+from reproduce.product import Needs
+from reproduce.variants import complete_departures
 from reproduce.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from reproduce.tables import TableSpec
+    from reproduce.product import Product
+    from reproduce.workspace import Workspace
 
 
-def table_script(
+class Main(Protocol):
+    """The ``main`` of a script."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Run it; returns the exit code."""
+
+
+def script(module: str, product: Product) -> Main:
+    """Make the ``main`` of a script with a single product, which is shown."""
+
+    def make(space: Workspace, options: Options, *, dry: bool) -> None:
+        needs = product.needs(space.study)
+        if dry:
+            show_plan(space, needs)
+            return
+        fulfil(space, needs, options)
+        print(product.make(space))
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        return run_script(module, product.title, make, arguments)
+
+    return main
+
+
+def group(module: str, description: str, products: Sequence[Product]) -> Main:
+    """Make the ``main`` of a script with several products, each shown."""
+
+    def make(space: Workspace, options: Options, *, dry: bool) -> None:
+        made, needs, _ = possible(products, space)
+        if dry:
+            show_plan(space, needs)
+            return
+        fulfil(space, needs, options)
+        for product in made:
+            print(product.make(space))
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        return run_script(module, description, make, arguments)
+
+    return main
+
+
+def run_script(
     module: str,
     description: str,
-    specs: Sequence[TableSpec],
+    make: Callable[..., None],
     arguments: Sequence[str] | None,
-    *,
-    whole_grid: bool = False,
 ) -> int:
-    """Run one script that makes tables; with `whole_grid` every network of the study is trained."""
+    """Run ``make(space, options, dry=…)`` with what the command line says."""
     command = parser(module, description)
 
-    def run(options: argparse.Namespace) -> None:
-        check_options(options)
-        space = open_workspace(options.study, options.out)
-        rates = space.study.grid.dropout if whole_grid else ()
-        made = [spec for spec in specs if not whole_grid or spec.dropout in rates]
-        for spec in specs:
-            if spec not in made:
-                print(
-                    f"{spec.title} is left out: the study has no networks at {spec.dropout:.0%} "
-                    "dropout",
-                    file=sys.stderr,
-                )
-        make_tables(
-            space,
-            made,
-            Options(
-                gpus=options.gpus,
-                wait=not options.no_wait,
-                launcher=options.launcher,
-                partition=options.partition,
-                minutes=options.minutes,
-            ),
-            rates,
+    def run(given: argparse.Namespace) -> None:
+        check_options(given)
+        space = open_workspace(given.study, given.out)
+        options = Options(
+            gpus=given.gpus,
+            wait=not given.no_wait,
+            launcher=given.launcher,
+            partition=given.partition,
+            minutes=given.minutes,
         )
+        make(space, options, dry=given.dry_run)
 
     command.set_defaults(run=run)
     return run_command(command, arguments)
+
+
+def fulfil(space: Workspace, needs: Needs, options: Options) -> None:
+    """Make all that is needed and not there yet."""
+    complete(space, needs, options)
+    complete_departures(space, needs.departures, options)
+
+
+def show_plan(space: Workspace, needs: Needs) -> None:
+    """Print what `fulfil` would do."""
+    print("\n".join(plan(space, needs) or ["nothing: all that is needed is there"]))
+
+
+def possible(
+    products: Sequence[Product], space: Workspace
+) -> tuple[list[Product], Needs, dict[str, str]]:
+    """Find the products that a study's networks allow, what they need, and why others can't be.
+
+    Returns
+    -------
+    tuple
+        The products, their needs together, and name → cause of those left out.
+    """
+    made, needs, left_out = [], [], {}
+    for product in products:
+        try:
+            needs.append(product.needs(space.study))
+            made.append(product)
+        except StudyError as error:
+            left_out[product.name] = str(error)
+            print(f"{product.name} is left out: {error}", file=sys.stderr)
+    return made, reduce(or_, needs, Needs(prepared=False)), left_out
 
 
 def parser(module: str, description: str) -> argparse.ArgumentParser:
@@ -89,7 +154,11 @@ A command that was stopped, or killed, goes on where it was when it is given aga
         "--out",
         type=Path,
         metavar="DIR",
-        help="put everything under DIR/<study>/ (default: results/<study>/ and tables/<study>/)",
+        help="put everything under DIR/<study>/ (default: results/<study>/, tables/<study>/ and "
+        "figures/<study>/)",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="only say what would be fitted and trained"
     )
     command.add_argument(
         "--no-wait", action="store_true", help="leave if another command works on the same outputs"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dgex_jax.analysis.errors import Overall, overall, relative_improvement, share_better
-from dgex_jax.config import NetworkConfig
 from dgex_jax.training.geneerrors import GeneErrors, read_gene_errors
 from reproduce.baselines import METHODS
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import NetworkConfig
     from reproduce.workspace import Workspace
 
 
@@ -36,11 +36,11 @@ class Comparison:
     Attributes
     ----------
     part
-        Where the errors are measured: ``te`` (GEO-te) or ``GTEx`` (GTEx-te).
+        Where the errors are measured, of `geneerrors.ERROR_PARTS`.
     selected_on
         Where networks, k and epochs are chosen: ``va`` (GEO-va) or ``1000G`` (1000G-va).
     entries
-        Baselines first, then networks, shallow before deep and narrow before wide.
+        Baselines first, then networks.
     genes
         ``(n_targets,)`` bool: the targets that count.
     """
@@ -73,19 +73,38 @@ class Comparison:
         mae = self.baseline(method).errors.mae[self.part]
         return share_better(entry.errors.mae[self.part], mae, self.genes)
 
+    def without_copies(self) -> Comparison:
+        """Return the same for the targets that are no copies of a landmark."""
+        return replace(self, genes=~self.entries[0].errors.copy_of_landmark)
+
+
+def best_of(space: Workspace, networks: Sequence[NetworkConfig], selected_on: str) -> NetworkConfig:
+    """Return the network with the lowest overall error on a validation part, all targets.
+
+    Of equal errors the first counts.
+    """
+
+    def error(network: NetworkConfig) -> float:
+        mae = read_gene_errors(space.run(network) / "errors.tsv").mae[selected_on]
+        return overall(mae).mean
+
+    return min(networks, key=error)
+
 
 def compare(
-    space: Workspace, dropout: float, part: str, selected_on: str, *, with_copies: bool
+    space: Workspace,
+    networks: Sequence[NetworkConfig],
+    part: str,
+    selected_on: str,
+    methods: Sequence[str] = METHODS,
 ) -> Comparison:
-    """Read the errors of all methods from a workspace where everything is trained."""
+    """Read the errors of methods and networks from a workspace where all of them are there."""
     entries = [
         Entry(method, None, read_gene_errors(space.baselines / f"{method}.tsv"))
-        for method in METHODS
+        for method in methods
     ]
-    for layers, units in space.study.grid.shapes():
-        network = NetworkConfig(layers, units, dropout)
+    for network in networks:
         errors = read_gene_errors(space.run(network) / "errors.tsv")
         entries.append(Entry("D-GEX", network, errors))
-    copies = entries[0].errors.copy_of_landmark
-    genes = np.ones_like(copies) if with_copies else ~copies
+    genes = np.ones_like(entries[0].errors.copy_of_landmark)
     return Comparison(part, selected_on, entries, genes)

@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dgex_jax.data.prepared import open_prepared
-from dgex_jax.errors import Stopped, StudyError
+from dgex_jax.errors import Stopped
 from dgex_jax.locks import locked
 from dgex_jax.models.mlp import n_parameters
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.devices import choose_devices, cpu_devices, share_cpu
 from dgex_jax.training.progressline import clock
-from dgex_jax.training.record import is_done
+from dgex_jax.training.record import DONE, is_done, read_json
 from dgex_jax.training.run import Conduct, run_config, train_runs
 from dgex_jax.training.stopping import StopRequest, stop_on_signals
-from reproduce.baselines import fit_baselines
-from reproduce.stages import identity, prepared_study
+from reproduce.baselines import baseline_mark, fit_baselines
+from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study
 from reproduce.view import GridView
 
 if TYPE_CHECKING:
@@ -27,51 +27,52 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import NetworkConfig
     from dgex_jax.data.prepared import Prepared
+    from dgex_jax.data.study import Study
     from dgex_jax.training.arrays import StudyArrays
     from dgex_jax.training.devices import Devices
     from reproduce.options import Options
+    from reproduce.product import Needs
     from reproduce.workspace import Workspace
 
     NetworkGroup = tuple[NetworkConfig, ...]
 
 
-def complete(space: Workspace, rates: Sequence[float], options: Options) -> None:
-    """Prepare the study, fit the baselines and train the networks: what is not done already.
+SIMULATE, PREPARE = "simulate the raw files", "prepare the study"
+
+
+def complete(space: Workspace, needs: Needs, options: Options) -> None:
+    """Prepare the study, fit baselines and train networks: what is needed and not done already.
 
     Parameters
     ----------
     space
         The study.
-    rates
-        Dropout rates of the networks that are needed.
+    needs
+        What is needed.
     options
-        Where and with what they are trained.
+        Where and with what networks are trained.
 
     Raises
     ------
     DgexError
-        A rate is not in the study, a file can't be read or written, or a network diverged (the
-        networks before it are kept).
+        A file can't be read or written, or a network diverged (the networks before it are kept).
     Stopped
         On request, after a checkpoint.
     """
-    grid = space.study.grid
-    for rate in rates:
-        if rate not in grid.dropout:
-            raise StudyError(
-                f"study {space.study.name}: networks.dropout = {list(grid.dropout)} lacks the rate "
-                f"{rate:g}, which is asked for"
-            )
+    if not needs.prepared:
+        return
     if space.study.files is not None:
         # Before anything is made: files that are not there must leave no trace.
         identity(space.study.files)
     with locked(space.prepared, wait=options.wait):
         prepared_study(space)
+    if not (needs.methods or needs.networks):
+        return
     with open_prepared(space.prepared) as study:
         arrays = load_arrays(study, space.study.training.halves)
         with locked(space.baselines, wait=options.wait):
-            fit_baselines(space, study, arrays)
-        groups = grid.groups(rates)
+            fit_baselines(space, study, arrays, needs.methods)
+        groups = needed_groups(space.study, needs.networks)
         missing = [group for group in groups if not trained(space, study, group)]
         if missing and options.launcher != "here":
             # Only here, since a cluster's engine is an optional extra.
@@ -80,6 +81,40 @@ def complete(space: Workspace, rates: Sequence[float], options: Options) -> None
             launch(space, missing, options)
         elif missing:
             train_here(space, study, arrays, groups, options)
+
+
+def missing_steps(space: Workspace, needs: Needs) -> list[str]:
+    """List what `complete` would do, a line a step; nothing is made or changed.
+
+    Raises
+    ------
+    DgexError
+        A raw file can't be read.
+    """
+    if not needs.prepared:
+        return []
+    lines = []
+    groups = needed_groups(space.study, needs.networks)
+    methods = needs.methods
+    if is_prepared(space):
+        with open_prepared(space.prepared) as study:
+            groups = [group for group in groups if not trained(space, study, group)]
+            marks = read_json(space.baselines / DONE) or {}
+            methods = tuple(
+                one for one in methods if marks.get(one) != baseline_mark(space, study, one)
+            )
+    else:
+        if space.study.simulation is not None and not has_raw_files(space):
+            lines.append(SIMULATE)
+        lines.append(PREPARE)
+    lines += [f"fit {method}" for method in methods]
+    return lines + [f"train {network.name}" for group in groups for network in group]
+
+
+def needed_groups(study: Study, networks: Sequence[NetworkConfig]) -> list[NetworkGroup]:
+    """List the groups of the grid that hold some of the networks, in the grid's order."""
+    wanted = set(networks)
+    return [group for group in study.grid.groups(study.grid.dropout) if wanted & set(group)]
 
 
 def trained(space: Workspace, study: Prepared, group: NetworkGroup) -> bool:

@@ -11,11 +11,9 @@ from dgex_jax.errors import DgexError, Stopped
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.stopping import stop_on_signals
 from reproduce.options import Options
-from reproduce.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dgex_jax.config import NetworkConfig
     from reproduce.workspace import Workspace
@@ -29,10 +27,8 @@ class GroupJob:
 
     Parameters
     ----------
-    study
-        Path of the study file.
-    out
-        The command's ``--out``.
+    space
+        The study and its folders.
     networks
         The group.
     gpus
@@ -40,15 +36,15 @@ class GroupJob:
     """
 
     def __init__(
-        self, study: Path, out: Path | None, networks: tuple[NetworkConfig, ...], gpus: int | None
+        self, space: Workspace, networks: tuple[NetworkConfig, ...], gpus: int | None
     ) -> None:
-        self.study, self.out, self.networks, self.gpus = study, out, networks, gpus
+        self.space, self.networks, self.gpus = space, networks, gpus
 
     def __call__(self) -> None:
         """Train what is missing of the group, from its newest checkpoint."""
         from reproduce.grid import train_here  # noqa: PLC0415 (it may launch this one)
 
-        space = open_workspace(str(self.study), self.out)
+        space = self.space
         with open_prepared(space.prepared) as study:
             arrays = load_arrays(study, space.study.training.halves)
             train_here(space, study, arrays, [self.networks], Options(gpus=self.gpus))
@@ -73,10 +69,7 @@ def launch(space: Workspace, groups: Sequence[tuple[NetworkConfig, ...]], option
     """
     executor = job_executor(space, options)
     with executor.batch():
-        jobs = [
-            executor.submit(GroupJob(space.path, space.out, group, options.gpus))
-            for group in groups
-        ]
+        jobs = [executor.submit(GroupJob(space, group, options.gpus)) for group in groups]
     names = {
         job.job_id: ", ".join(one.name for one in group)
         for job, group in zip(jobs, groups, strict=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from reproduce.comparison import Comparison, Entry
     from reproduce.papercells import PaperCells
 
 PART_NAMES = {"va": "GEO-va", "te": "GEO-te", "1000G": "1000G-va", "GTEx": "GTEx-te"}
+"""As the paper calls them."""
 
 COLUMNS = (
     "targets",
@@ -99,35 +100,86 @@ def _csv_row(block: Block, entry: Entry, *, is_chosen: bool) -> dict[str, object
 
 
 def block_markdown(block: Block, widths: Sequence[int]) -> str:
-    """Lay one block out as the paper does: baselines, then depths (down) by widths (across)."""
+    """Lay one block out as the paper does, and below it how each network compares."""
+    header = ["", *(f"{units} units" for units in widths)]
+    lines = [
+        f"### {block.title}",
+        "",
+        *markdown_rows(header, layout(block, widths, bold="**{}**".format)),
+        "",
+        _best_sentence(block.comparison),
+        "",
+        *markdown_rows(GAINS, gains(block.comparison)),
+    ]
+    return "\n".join(lines)
+
+
+def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Write a table of texts as lines of Markdown."""
+    head = "|".join(f" {name} " if name else " " for name in header)
+    return [f"|{head}|", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+GAINS = (
+    "network",
+    "lower error than LR by",
+    "better than LR in",
+    "lower error than KNN-GE by",
+    "better than KNN-GE in",
+)
+
+
+def layout(
+    block: Block, widths: Sequence[int], bold: Callable[[str], str], plus_minus: str = " ± "
+) -> list[list[str]]:
+    """Lay the errors out as the paper does: methods and depths down, widths across.
+
+    Returns
+    -------
+    list
+        Rows: the label and a cell for each width. `bold` marks the lowest error.
+    """
     comparison = block.comparison
     smallest = min(comparison.overall(entry).mean for entry in comparison.entries)
 
     def cell(entry: Entry) -> str:
         ours = comparison.overall(entry)
-        text = f"{ours.mean:.4f} ± {ours.sd:.4f}"
+        text = f"{ours.mean:.4f}{plus_minus}{ours.sd:.4f}"
         if ours.mean == smallest:
-            text = f"**{text}**"
+            text = bold(text)
         published = block.paper.find(entry.method, entry.network)[1] if block.paper else None
         return f"{text} (paper {published.mean:.4f})" if published and published.mean else text
 
-    lines = [
-        f"### {block.title}",
-        "",
-        f"| | {' | '.join(f'{units} units' for units in widths)} |",
-        "|---" * (len(widths) + 1) + "|",
-    ]
-    by_shape: dict[int, list[Entry]] = {}
+    rows: list[list[str]] = []
+    by_depth: dict[str, list[str]] = {}
     for entry in comparison.entries:
         if entry.network is None:
-            lines.append(f"| {entry.method} | {cell(entry)} |" + " |" * (len(widths) - 1))
-        else:
-            by_shape.setdefault(entry.network.hidden_layers, []).append(entry)
-    for layers, entries in by_shape.items():
-        label = f"D-GEX-{entries[0].network.dropout:.0%}" if entries[0].network else ""
-        depth = f"{layers} hidden layer{'s' if layers > 1 else ''}"
-        lines.append(f"| {label}, {depth} | {' | '.join(map(cell, entries))} |")
-    return "\n".join([*lines, "", _best_sentence(comparison)])
+            rows.append([entry.method, cell(entry)] + [""] * (len(widths) - 1))
+            continue
+        depth = entry.network.hidden_layers
+        family = entry.network.name.rpartition("-")[0]
+        label = f"{family}, {depth} hidden layer{'s' if depth > 1 else ''}"
+        by_depth.setdefault(label, [label]).append(cell(entry))
+    return rows + list(by_depth.values())
+
+
+def gains(comparison: Comparison) -> list[list[str]]:
+    """List for each network what it gains over LR and over KNN-GE, and in how many genes."""
+    return [
+        [
+            entry.network.name,
+            *(
+                text
+                for method in ("LR", "KNN-GE")
+                for text in (
+                    f"{comparison.improvement(entry, method):.2%}",
+                    f"{comparison.share_better(entry, method):.2%}",
+                )
+            ),
+        ]
+        for entry in comparison.entries
+        if entry.network is not None
+    ]
 
 
 def _best_sentence(comparison: Comparison) -> str:

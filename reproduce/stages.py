@@ -36,18 +36,35 @@ def raw_files(space: Workspace) -> RawFiles:
     """Return the study's raw files; those of a simulated study are made first, once."""
     study = space.study
     if study.simulation is None:
-        if study.files is None:
-            raise AssertionError("a study has real or simulated files")
-        return study.files
-    folder = space.results / "raw"
-    make_folder(folder)
-    config = {"simulation": dataclasses.asdict(study.simulation), "dgex_jax": __version__}
-    files = simulated_files(folder)
-    if not (is_done(folder, config) and all(path.is_file() for path in paths(files))):
-        print(f"simulating raw files of study {study.name!r} in {folder}", flush=True)
-        files = simulate(study.simulation, folder, progress=True)
-        mark_done(folder, config)
+        return real_files(space)
+    make_folder(space.raw)
+    if has_raw_files(space):
+        return simulated_files(space.raw)
+    print(f"simulating raw files of study {study.name!r} in {space.raw}", flush=True)
+    files = simulate(study.simulation, space.raw, progress=True)
+    mark_done(space.raw, simulation_config(space))
     return files
+
+
+def real_files(space: Workspace) -> RawFiles:
+    """Return the files that the study names."""
+    if space.study.files is None:
+        raise AssertionError("a study has real or simulated files")
+    return space.study.files
+
+
+def simulation_config(space: Workspace) -> dict[str, Any]:
+    """Everything that decides what simulated files hold."""
+    if space.study.simulation is None:
+        raise AssertionError("the study is simulated")
+    return {"simulation": dataclasses.asdict(space.study.simulation), "dgex_jax": __version__}
+
+
+def has_raw_files(space: Workspace) -> bool:
+    """Whether the raw files of a simulated study are made."""
+    return is_done(space.raw, simulation_config(space)) and all(
+        path.is_file() for path in paths(simulated_files(space.raw))
+    )
 
 
 def paths(files: RawFiles) -> list[Path]:
@@ -67,18 +84,38 @@ def identity(files: RawFiles) -> dict[str, Any]:
     return described
 
 
+def preparation_config(space: Workspace, files: RawFiles) -> dict[str, Any]:
+    """Everything that decides what the prepared study holds."""
+    return {
+        "settings": space.study.preparation_settings(),
+        "files": identity(files),
+        "dgex_jax": __version__,
+    }
+
+
+def is_prepared(space: Workspace) -> bool:
+    """Whether the prepared study is there and made of the raw files as they are now."""
+    if space.study.simulation is None:
+        files = real_files(space)
+    elif has_raw_files(space):
+        files = simulated_files(space.raw)
+    else:
+        return False
+    config = preparation_config(space, files)
+    return space.prepared.is_file() and is_done(preparation_folder(space), config)
+
+
+def preparation_folder(space: Workspace) -> Path:
+    """Return where it is noted what the prepared study was made of."""
+    return space.prepared.parent / "preparation"
+
+
 def prepared_study(space: Workspace) -> Path:
     """Return the prepared study, made of the raw files if it is not there or they changed."""
     study, output = space.study, space.prepared
     files = raw_files(space)
-    config = {
-        "settings": study.preparation_settings(),
-        "files": identity(files),
-        "dgex_jax": __version__,
-    }
-    make_folder(space.results)
-    folder = space.results / "preparation"
-    if output.is_file() and is_done(folder, config):
+    make_folder(space.prepared.parent)
+    if is_prepared(space):
         return output
     print(f"preparing study {study.name!r}", flush=True)
     report = prepare(
@@ -93,6 +130,7 @@ def prepared_study(space: Workspace) -> Path:
         progress=True,
     )
     print("\n".join(f"  {line}" for line in report.lines()), flush=True)
+    folder = preparation_folder(space)
     make_folder(folder)
-    mark_done(folder, config, counts=report.counts())
+    mark_done(folder, preparation_config(space, files), counts=report.counts())
     return output

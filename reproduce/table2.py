@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from reproduce.commandline import table_script
-from reproduce.tables import TABLE2
+from reproduce.commandline import script
+from reproduce.tables import table_product
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make Table 2."""
-    return table_script(
-        "reproduce.table2",
-        "Table 2: overall errors on GTEx-te, D-GEX with 25 % dropout.",
-        [TABLE2],
-        arguments,
-    )
-
+PRODUCT = table_product("table2")
+main = script("reproduce.table2", PRODUCT)
 
 if __name__ == "__main__":
     sys.exit(main())

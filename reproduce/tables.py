@@ -1,127 +1,150 @@
-"""Tables 1 and 2: what is in them, and writing them."""
+"""Tables 1, 2 and S2 to S5: what is in them, and writing them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dgex_jax.data.prepared import open_prepared
 from dgex_jax.formats.atomic import atomic_path
-from reproduce.baselines import chosen_values
+from reproduce.baselines import METHODS, chosen_values
 from reproduce.comparison import compare
-from reproduce.grid import complete
+from reproduce.networks import at_rates
 from reproduce.papercells import PaperCells
+from reproduce.papernotes import paper_note, paper_sentence
+from reproduce.product import Needs, Product
 from reproduce.render import PART_NAMES, Block, block_markdown, table_csv
+from reproduce.renderlatex import table_latex
+from reproduce.simulated import SIMULATED, data_label, holds_simulated
 from reproduce.stages import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from reproduce.options import Options
+    from dgex_jax.data.study import Study
     from reproduce.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table of the paper.
+    """One table of overall errors.
 
     Attributes
     ----------
     name
-        Of the files, and of the published cells.
+        Of the files.
     title
         As in the paper.
     part, selected_on
         Where errors are measured, and where epochs, k, lambda and the best network are chosen.
-    dropout
-        The rate of its networks.
+    rates
+        The dropout rates of its networks; ``None`` for all rates of the study.
     without_copies
         Whether a second block leaves out the targets that are copies of a landmark.
+    paper
+        The file of ``tables/paper`` with published cells of it.
     """
 
     name: str
     title: str
     part: str
     selected_on: str
-    dropout: float
+    rates: tuple[float, ...] | None
     without_copies: bool
+    paper: str | None
+
+    @property
+    def description(self) -> str:
+        """The table in a line."""
+        rates = "every dropout rate" if self.rates is None else f"{self.rates[0]:.0%} dropout"
+        return f"{self.title}: overall errors on {PART_NAMES[self.part]}, D-GEX with {rates}."
 
 
-TABLE1 = TableSpec("table1", "Table 1", "te", "va", 0.10, without_copies=False)
-TABLE2 = TableSpec("table2", "Table 2", "GTEx", "1000G", 0.25, without_copies=True)
+TABLES = {
+    spec.name: spec
+    for spec in (
+        TableSpec("table1", "Table 1", "te", "va", (0.10,), False, "table1"),
+        TableSpec("table2", "Table 2", "GTEx", "1000G", (0.25,), True, "table2"),
+        TableSpec("tableS2", "Table S2", "va", "va", None, False, None),
+        # The complete Tables 1 and 2: their published cells stand in these as well.
+        TableSpec("tableS3", "Table S3", "te", "va", None, False, "table1"),
+        TableSpec("tableS4", "Table S4", "1000G", "1000G", None, True, None),
+        TableSpec("tableS5", "Table S5", "GTEx", "1000G", None, True, "table2"),
+    )
+}
 
 
-def make_tables(
-    space: Workspace,
-    specs: Sequence[TableSpec],
-    options: Options,
-    rates: Sequence[float] = (),
-) -> None:
-    """Train what is needed and not trained yet, write each table and show it.
+def table_product(name: str) -> Product:
+    """Return the product of one of `TABLES`."""
+    spec = TABLES[name]
 
-    `rates` are dropout rates to train beside those of the tables.
-    """
-    complete(space, sorted({*(spec.dropout for spec in specs), *rates}), options)
-    for spec in specs:
-        print()
-        print(write_table(space, spec))
+    def needs(study: Study) -> Needs:
+        return Needs(methods=METHODS, networks=at_rates(study, spec.rates))
+
+    return Product(name, spec.description, needs, partial(write_table, spec=spec))
 
 
 def write_table(space: Workspace, spec: TableSpec) -> str:
-    """Write a table as CSV and Markdown; returns the Markdown."""
+    """Write a table as CSV, Markdown and LaTeX; returns the Markdown."""
     blocks = table_blocks(space, spec)
-    data = "simulated" if holds_simulated(space) else "measured"
-    csv, markdown = table_csv(blocks, data), table_markdown(space, spec, blocks)
-    make_folder(space.tables)
-    for suffix, text in (("csv", csv), ("md", markdown)):
-        with atomic_path(space.tables / f"{spec.name}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    simulated = holds_simulated(space)
+    markdown = table_markdown(space, spec, blocks, simulated=simulated)
+    heading = f"{spec.title}, study {space.study.name}. {caption(space, spec)}"
+    write_texts(
+        space.tables,
+        spec.name,
+        csv=table_csv(blocks, data_label(space)),
+        md=markdown,
+        tex=table_latex(blocks, space.study.grid.units, heading, simulated=simulated),
+    )
     return markdown
+
+
+def write_texts(folder: Path, name: str, **texts: str) -> None:
+    """Write the forms of one table, each atomically; the keyword is the suffix."""
+    make_folder(folder)
+    for suffix, text in texts.items():
+        with atomic_path(folder / f"{name}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def table_blocks(space: Workspace, spec: TableSpec) -> list[Block]:
     """Collect the blocks of a table: all targets, and without copies if the table has that."""
-    full = compare(space, spec.dropout, spec.part, spec.selected_on, with_copies=True)
-    n_copies = int(full.entries[0].errors.copy_of_landmark.sum())
-    paper = PaperCells(spec.name, space.study.grid)
+    networks = at_rates(space.study, spec.rates)
+    full = compare(space, networks, spec.part, spec.selected_on)
+    paper = PaperCells(spec.paper, space.study.grid) if spec.paper else None
     blocks = [Block(f"All {len(full.genes):,} targets", full, paper)]
-    if spec.without_copies:
-        fewer = compare(space, spec.dropout, spec.part, spec.selected_on, with_copies=False)
+    n_copies = int((~full.without_copies().genes).sum())
+    if spec.without_copies and 0 < n_copies < len(full.genes):
         title = f"Without the {n_copies} targets that are copies of a landmark"
-        if fewer.genes.any():
-            blocks.append(Block(title, fewer, None))
+        blocks.append(Block(title, full.without_copies(), None))
     return blocks
 
 
-def holds_simulated(space: Workspace) -> bool:
-    """Whether the values are made up, as the prepared study says (not the study file alone)."""
-    with open_prepared(space.prepared) as study:
-        return study.simulated
-
-
-SIMULATED = (
-    "**Simulated data**: these figures show that the software runs the whole path; they say "
-    "nothing about biology and are not comparable with the paper's."
-)
-
-
-def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -> str:
-    """Write a table with what a reader must know to judge it."""
-    study = space.study
-    simulated = holds_simulated(space)
-    label = " (simulated data)" if simulated else ""
-    caption = (
-        f"{study.title}. Overall error (mean over target genes of the mean absolute error, in "
-        f"standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
+def caption(space: Workspace, spec: TableSpec) -> str:
+    """Say what the figures of a table are."""
+    return (
+        f"{space.study.title}. Overall error (mean over target genes of the mean absolute error, "
+        f"in standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
         f"epochs, k, lambda and the best network chosen on {PART_NAMES[spec.selected_on]}. "
         "Lowest error in bold."
     )
-    lines = [f"# {spec.title} · study {study.name}{label}", "", caption, ""]
+
+
+def table_markdown(
+    space: Workspace, spec: TableSpec, blocks: Sequence[Block], *, simulated: bool
+) -> str:
+    """Write a table with what a reader must know to judge it."""
+    study = space.study
+    label = " (simulated data)" if simulated else ""
+    lines = [f"# {spec.title} · study {study.name}{label}", "", caption(space, spec), ""]
     if simulated:
         lines += [SIMULATED, ""]
     for block in blocks:
         lines += [block_markdown(block, study.grid.units), ""]
-    lines.append(f"{tuning_note(space, spec)} {NOT_IN_PAPER} {paper_note(blocks)}")
+    notes = [tuning_note(space, spec), NOT_IN_PAPER, paper_sentence(spec.part), paper_note(blocks)]
+    lines.append(" ".join(note for note in notes if note))
     return "\n".join(lines) + "\n"
 
 
@@ -140,19 +163,3 @@ def tuning_note(space: Workspace, spec: TableSpec) -> str:
         edge = ", at the edge of its grid" if chosen["at_edge"] else ""
         sentences.append(f"{method}: {name} = {chosen[name]:g}{edge}.")
     return " ".join(sentences)
-
-
-def paper_note(blocks: Sequence[Block]) -> str:
-    """Say where the paper's values come from, or that none is known."""
-    if any(
-        cell is not None and cell.mean is not None
-        for block in blocks
-        if block.paper
-        for entry in block.comparison.entries
-        for cell in [block.paper.find(entry.method, entry.network)[1]]
-    ):
-        return (
-            "“paper”: the published value of the network of the same rank in depth and width, on "
-            "the paper's own data (sources in tables/paper)."
-        )
-    return "No cell of the paper's table is known here (tables/paper)."

@@ -24,29 +24,35 @@ class Workspace:
     ----------
     study
         What the study file says.
-    path, out
-        The study file and the folder given for outputs, as `open_workspace` got them.
+    path
+        The study file.
     results
-        Raw files (if simulated), the prepared study, runs and baselines.
-    tables
-        The tables.
+        Runs, baselines, analyses, departures, the report.
+    raw
+        Raw files, if they are simulated.
+    prepared
+        The prepared study.
+    tables, figures
+        What is made of them.
     """
 
     study: Study
     path: Path
-    out: Path | None
     results: Path
+    raw: Path
+    prepared: Path
     tables: Path
-
-    @property
-    def prepared(self) -> Path:
-        """The prepared study."""
-        return self.results / "prepared.h5"
+    figures: Path
 
     @property
     def baselines(self) -> Path:
         """Errors of the methods D-GEX is compared with."""
         return self.results / "baselines"
+
+    @property
+    def analyses(self) -> Path:
+        """What the two analyses computed."""
+        return self.results / "analyses"
 
     def run(self, network: NetworkConfig) -> Path:
         """Return the run folder of one network."""
@@ -57,8 +63,8 @@ class Workspace:
 def open_workspace(study: str, out: Path | None) -> Workspace:
     """Find a study by its name (a file of ``reproduce/studies``) or its path.
 
-    Without `out` the outputs go to ``results/<study>/`` and ``tables/<study>/`` of the checkout;
-    with it everything goes under ``<out>/<study>/``.
+    Without `out` the outputs go to ``results/<study>/``, ``tables/<study>/`` and
+    ``figures/<study>/`` of the checkout; with it everything goes under ``<out>/<study>/``.
     """
     path = Path(study) if study.endswith(".toml") else STUDIES / f"{study}.toml"
     if not path.is_file():
@@ -66,7 +72,10 @@ def open_workspace(study: str, out: Path | None) -> Workspace:
         raise StudyError(f"{study}: no such study; a name ({known}) or a path ending in .toml")
     content = read_study(path)
     if out is None:
-        results, tables = ROOT / "results" / content.name, ROOT / "tables" / content.name
+        results = ROOT / "results" / content.name
+        tables, figures = (ROOT / kind / content.name for kind in ("tables", "figures"))
     else:
-        results, tables = out / content.name, out / content.name / "tables"
-    return Workspace(content, path, out, results, tables)
+        results = out / content.name
+        tables, figures = results / "tables", results / "figures"
+    raw, prepared = results / "raw", results / "prepared.h5"
+    return Workspace(content, path, results, raw, prepared, tables, figures)

@@ -28,10 +28,13 @@ def test_defaults_are_the_original_settings() -> None:
         "seed": 1,
         "halves": 2,
         "precision": "highest",
+        "pretrain": "none",
+        "pretrain_epochs": 50,
     }
     assert [training.initial_rate(layers) for layers in (1, 2, 3)] == [5e-4, 3e-4, 3e-4]
     prepare = PrepareConfig()
     assert (prepare.duplicates, prepare.scale_on) == ("clusters", "all")
+    assert prepare.partition == "random"
     assert not prepare.accept_wrong_dimensions
 
 
@@ -51,6 +54,7 @@ def test_networks_are_named_as_in_the_paper(dropout, name) -> None:
 REFUSED = [
     (PrepareConfig, "duplicates", "some"),
     (PrepareConfig, "scale_on", "test"),
+    (PrepareConfig, "partition", "sorted"),
     (PrepareConfig, "seed", -1),
     (PrepareConfig, "seed", 2**32),
     (PrepareConfig, "block_size", 0),
@@ -88,6 +92,10 @@ REFUSED = [
     (TrainingConfig, "halves", 0),
     (TrainingConfig, "halves", 3),
     (TrainingConfig, "precision", "bfloat16"),
+    (TrainingConfig, "pretrain", "rbm"),
+    (TrainingConfig, "pretrain_epochs", 0),
+    # Without pretraining it would be ignored.
+    (TrainingConfig, "pretrain_epochs", 51),
 ]
 
 
@@ -96,6 +104,12 @@ def test_values_out_of_range_are_refused_by_name(kind, key, value) -> None:
     with pytest.raises(StudyError, match=f"^{key} = ") as caught:
         kind(**{key: value})
     assert "\n" not in str(caught.value)
+
+
+def test_epochs_of_a_pretraining_that_there_is() -> None:
+    with pytest.raises(StudyError, match=r"^pretrain_epochs = 0: must be at least 1"):
+        TrainingConfig(pretrain="autoencoder", pretrain_epochs=0)
+    assert TrainingConfig(pretrain="autoencoder", pretrain_epochs=51).pretrain_epochs == 51
 
 
 def test_every_value_but_a_flag_is_checked() -> None:

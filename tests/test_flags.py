@@ -49,12 +49,14 @@ CHANGES: dict[str, dict[str, Any]] = {
         "--seed": 2,
         "--halves": 1,
         "--precision": "tf32",
+        "--pretrain": "autoencoder",
         "--gpus": 3,
         "--quiet": None,
     },
     "prepare": {
         "--duplicates": "none",
         "--scale-on": "train",
+        "--partition": "clustered",
         "--seed": 2,
         "--block-size": 0,
     },
@@ -62,7 +64,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 """A value for each flag that changes something right away; the others have a test of their own."""
 
 OWN_TEST = {
-    "train": {"--output", "--overwrite", "--no-wait"},
+    "train": {"--output", "--overwrite", "--no-wait", "--pretrain-epochs"},
     "prepare": {"--output", "--accept-wrong-dimensions", "--quiet", *PREPARE},
     "simulate": {"--output", "--study"},
 }
@@ -150,6 +152,20 @@ def test_flag_changes_something_or_is_refused(plain, tmp_path, command, flag) ->
         logs = [one["files"]["log.tsv"][1:] for one in (changed, plain[command])]
         assert logs[0] != logs[1] or flag == "--precision"
     assert changed["files"] != plain[command]["files"]
+
+
+def test_epochs_of_a_pretraining(tmp_path, capsys) -> None:
+    words = ["train", str(GOLDEN / "study_a.npz"), "-o", str(tmp_path / "none")]
+    assert main([*words, "--pretrain-epochs", "2"]) == 2
+    assert "pretrain_epochs = 2: means nothing without pretrain" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+    logs = []
+    for epochs in (1, 2):
+        more = {"--pretrain": "autoencoder", "--pretrain-epochs": epochs}
+        found = outcome("train", TRAIN | more, tmp_path / str(epochs))
+        assert found["code"] == 0
+        logs.append(found["files"]["log.tsv"][1:])
+    assert logs[0] != logs[1]
 
 
 @pytest.mark.parametrize("flag", PREPARE)

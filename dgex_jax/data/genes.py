@@ -123,6 +123,10 @@ class Selection:
             self, landmarks=self.landmarks.take(landmarks), targets=self.targets.take(targets)
         )
 
+    def with_targets(self, order: NDArray[np.intp]) -> Selection:
+        """Return the same genes, the targets in the given order."""
+        return replace(self, targets=self.targets.take(order))
+
 
 def select_genes(
     landmarks: GeneMap,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 from dgex_jax.data.duplicates import Duplicates, find_duplicates
 from dgex_jax.data.genes import Selection, select_genes
 from dgex_jax.data.normalize import ProbeMeans
+from dgex_jax.data.partition import clustered_order, sampled_profiles
 from dgex_jax.data.prepared_write import write_attributes, write_genes, write_values
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.ranking import Ranked, rank_geo, rank_rna, store_profiles
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import PrepareConfig, RawFiles
     from dgex_jax.data.progress import Listener
+    from dgex_jax.data.rowstore import RowStore
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
@@ -51,7 +53,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Geo:
-    """GEO after duplicates are gone: ranks in file order, and the order they are stored in."""
+    """GEO after duplicates are gone: ranks in file order, and the orders to store them in.
+
+    `target_order` is that of the targets by clusters, ``None`` if they stay as they are.
+    """
 
     ranked: Ranked
     quantile: NDArray[np.float64]
@@ -59,6 +64,7 @@ class _Geo:
     sizes: SplitSizes
     order: NDArray[np.intp]
     fitted_on: NDArray[np.intp]
+    target_order: NDArray[np.intp] | None
 
 
 def prepare(
@@ -79,7 +85,7 @@ def prepare(
     set's own mean and deviation; shuffle and split. With ``scale_on="train"`` the quantile and
     GEO's means and deviations come from GEO-tr alone (also the quantile that GTEx and 1000G are
     mapped on); the two RNA-seq sets keep statistics of their own, as the paper scales every data
-    set by itself.
+    set by itself. With ``partition="clustered"`` only the order of the targets is another.
 
     Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
@@ -136,6 +142,7 @@ def prepare(
                         "prepare": {
                             "duplicates": config.duplicates,
                             "scale_on": config.scale_on,
+                            "partition": config.partition,
                             "seed": config.seed,
                             "accept_wrong_dimensions": config.accept_wrong_dimensions,
                         },
@@ -161,6 +168,13 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
     genes, block_size = job.genes, job.config.block_size
     rna = {name: _rank_rna(job, name) for name in job.sources.rna}
     geo = _rank_geo(job)
+    if geo.target_order is not None:
+        # Ranks don't depend on the order of the genes: the columns are only read in another one.
+        genes = genes.with_targets(geo.target_order)
+        n_landmarks = len(genes.landmarks)
+        columns = np.concatenate([np.arange(n_landmarks), n_landmarks + geo.target_order])
+        rna = {name: replace(ranked, columns=columns) for name, ranked in rna.items()}
+        geo = replace(geo, ranked=replace(geo.ranked, columns=columns))
     write_genes(file, genes, half_slices(len(genes.targets)), geo.quantile)
     everyone = {name: np.arange(len(ranked.profiles)) for name, ranked in rna.items()}
     for name, ranked, order, fitted_on in (
@@ -230,12 +244,15 @@ def _rank_geo(job: _Job) -> _Geo:
     reference = np.ones(len(rows), dtype=bool)
     if config.scale_on == "train":
         reference[order[sizes.train :]] = False
-    places = [np.searchsorted(stored, columns).tolist() for columns in genes.probes]
+    means = ProbeMeans([np.searchsorted(stored, columns).tolist() for columns in genes.probes])
+    target_order = None
+    if config.partition == "clustered":
+        target_order = _cluster_targets(job, probes, rows[order[: sizes.train]], means)
     with progress.step("ranking GEO", len(rows)) as tick:
         ranks, quantile = rank_geo(
             probes,
             rows,
-            ProbeMeans(places),
+            means,
             reference,
             job.scratch / "GEO",
             n_genes=len(genes),
@@ -243,4 +260,31 @@ def _rank_geo(job: _Job) -> _Geo:
             tick=tick,
         )
     ranked = Ranked(tuple(source.profiles[row] for row in rows), ranks)
-    return _Geo(ranked, quantile, duplicates, sizes, order, np.flatnonzero(reference))
+    return _Geo(ranked, quantile, duplicates, sizes, order, np.flatnonzero(reference), target_order)
+
+
+def _cluster_targets(
+    job: _Job, probes: RowStore, train: NDArray[np.intp], means: ProbeMeans
+) -> NDArray[np.intp]:
+    """Order the targets by clusters of their expression in profiles of GEO-tr.
+
+    These profiles are normalised by themselves: the study's quantile may know the test set.
+    """
+    chosen = np.sort(train[sampled_profiles(len(train), job.config.seed)])
+    n_landmarks, n_targets = len(job.genes.landmarks), len(job.genes.targets)
+    with job.progress.step("ranking a sample of GEO-tr", len(chosen)) as tick:
+        ranks, quantile = rank_geo(
+            probes,
+            chosen,
+            means,
+            np.ones(len(chosen), dtype=bool),
+            job.scratch / "sample",
+            n_genes=n_landmarks + n_targets,
+            block_size=job.config.block_size,
+            tick=tick,
+        )
+    with job.progress.step("clustering targets", n_targets, unit="targets") as tick:
+        values = quantile[ranks.read(slice(None))[:, n_landmarks:]]
+        order = clustered_order(values, job.config.seed)
+        tick(n_targets)
+    return order

@@ -48,18 +48,22 @@ class Ranked:
         ``(n_profiles, n_genes)`` unsigned indices into the reference quantile.
     n_clipped
         RNA-seq values whose index was -1 and is 0.
+    columns
+        Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it.
     """
 
     profiles: tuple[str, ...]
     ranks: RowStore
     n_clipped: int = 0
+    columns: NDArray[np.intp] | None = None
 
     def values(
         self, quantile: NDArray[np.float64], rows: NDArray[np.intp], block_size: int
     ) -> Iterator[NDArray[np.float64]]:
         """Yield quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64."""
         for block in blocks_of(len(rows), block_size):
-            yield quantile[self.ranks.read(rows[block])]
+            ranks = self.ranks.read(rows[block])
+            yield quantile[ranks if self.columns is None else ranks[:, self.columns]]
 
 
 def store_profiles(

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = {"profiles": 1, "landmarks": 2, "targets": 3, "clusters": 4, "screen": 5}
+STREAMS = {
+    "profiles": 1,
+    "landmarks": 2,
+    "targets": 3,
+    "clusters": 4,
+    "screen": 5,
+    "sample": 6,
+    "partition": 7,
+}
 
 
 def random_stream(seed: int, name: str) -> np.random.RandomState:

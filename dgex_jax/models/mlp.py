@@ -66,6 +66,8 @@ class MLP(nn.Module):
                 if include is None:
                     raise TypeError("a mask key needs an include rate")
                 hidden = hidden * mask(jax.random.fold_in(mask_key, layer), include, hidden.shape)
+        # Nothing in a program that doesn't collect ``intermediates``; analysis/activations.py does.
+        self.sow("intermediates", "last_hidden", hidden)
         return nn.Dense(self.n_targets, precision=precision, name="output")(hidden)
 
 

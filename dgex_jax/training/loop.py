@@ -24,7 +24,13 @@ from dgex_jax.training.devices import (
 )
 from dgex_jax.training.epoch import State
 from dgex_jax.training.pylearn2 import batch_orders
-from dgex_jax.training.start import build_model, device_data, half_networks, initial_states
+from dgex_jax.training.start import (
+    build_model,
+    device_data,
+    half_networks,
+    initial_states,
+    pretrained_states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +141,14 @@ def train_group(
         apart = place(stack(half_networks(arrays, networks, training), *leading), devices)
         data, part_sizes = device_data(arrays, training, devices)
         state = place(
-            stack(resume.states if resume else first_states(arrays, networks, training), *leading),
+            stack(
+                resume.states
+                if resume
+                else pretrained_states(
+                    first_states(arrays, networks, training), arrays, training, devices[0]
+                ),
+                *leading,
+            ),
             devices,
         )
         program = epoch_program(
@@ -162,7 +175,7 @@ def train_group(
 def first_states(
     arrays: StudyArrays, networks: Sequence[NetworkConfig], training: TrainingConfig
 ) -> list[State]:
-    """Return the states before the first epoch, in the order of `Progress.states`."""
+    """Draw the states before any training, in the order of `Progress.states`."""
     # All networks of a group start from the same weights, as each of them does alone.
     halves = initial_states(arrays, networks[0], training)
     return [state for state in halves for _ in networks]

@@ -10,6 +10,7 @@ import numpy as np
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training.devices import place, replicate, stack
 from dgex_jax.training.epoch import MASK_GENERATOR, PARTS, Data, Network, State, initial_state
+from dgex_jax.training.pretrain import pretrained_hidden
 from dgex_jax.training.pylearn2 import initial_weights, monitored_profiles
 
 if TYPE_CHECKING:
@@ -51,6 +52,23 @@ def initial_states(
         rate = training.initial_rate(network.hidden_layers)
         states.append(initial_state(params, network.hidden_layers, rate))
     return states
+
+
+def pretrained_states(
+    states: Sequence[State], arrays: StudyArrays, training: TrainingConfig, device: jax.Device
+) -> Sequence[State]:
+    """Replace the hidden layers of initial states by pretrained ones, if `training` asks for them.
+
+    One pretraining, on `device`, is that of all halves and networks of a group: they start from
+    the same hidden layers, as without. Output layers stay as drawn.
+    """
+    if training.pretrain == "none":
+        return states
+    hidden = pretrained_hidden(arrays.X["tr"], states[0].params, training, device)
+    return [
+        state.replace(params=state.params | hidden)  # type: ignore[attr-defined]
+        for state in states
+    ]
 
 
 def half_networks(

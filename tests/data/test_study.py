@@ -147,6 +147,9 @@ def test_title_is_needed() -> None:
         ("training", "halves", 3, "training.halves = 3: must be between 1 and 2"),
         ("training", "precision", "half", "training.precision = 'half': must be one of 'highest'"),
         ("prepare", "scale_on", ["all"], "prepare.scale_on = ['all']: must be one of 'all'"),
+        ("prepare", "partition", "kmeans", "prepare.partition = 'kmeans': must be one of 'random'"),
+        ("training", "pretrain", "rbm", "training.pretrain = 'rbm': must be one of 'none'"),
+        ("training", "pretrain_epochs", 5, "training.pretrain_epochs = 5: means nothing without"),
         (
             "prepare",
             "accept_wrong_dimensions",
@@ -197,6 +200,7 @@ def test_preparation_settings_hold_what_decides_the_prepared_study() -> None:
         "prepare": {
             "duplicates": "none",
             "scale_on": "train",
+            "partition": "clustered",
             "seed": 2,
             "block_size": 7,
             "accept_wrong_dimensions": True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +20,6 @@ from reproduce.tuned import tune_lambda
 def fit(made, tmp_path, monkeypatch):
     """Fit in a folder of its own; gives the methods fitted, stops before `stop`."""
     space = dataclasses.replace(made.space, results=tmp_path)
-    shutil.copy(made.space.prepared, space.prepared)
     original = module.fit_baseline
 
     def run(stop: str = "", **changes) -> list[str]:
@@ -38,7 +36,7 @@ def fit(made, tmp_path, monkeypatch):
         study = dataclasses.replace(space.study, baselines=config)
         with open_prepared(space.prepared) as prepared:
             arrays = load_arrays(prepared, 2)
-            fit_baselines(dataclasses.replace(space, study=study), prepared, arrays)
+            fit_baselines(dataclasses.replace(space, study=study), prepared, arrays, METHODS)
         return fitted
 
     return space, run

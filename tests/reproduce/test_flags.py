@@ -9,7 +9,7 @@ import pytest
 
 from dgex_jax.locks import locked
 from reproduce import all as all_tables
-from reproduce import table1, table2
+from reproduce import all_figures, departures, figure5, table1, weight_hubs
 from reproduce.commandline import parser
 
 REFUSED = {
@@ -18,9 +18,9 @@ REFUSED = {
     "--partition": (["--partition", "gpu"], "--partition gpu: needs --launcher slurm"),
     "--minutes": (["--minutes", "5"], "--minutes 5: needs --launcher slurm or local"),
 }
-LOOKED_AT = {*REFUSED, "--out", "--no-wait", "--launcher"}
+LOOKED_AT = {*REFUSED, "--out", "--no-wait", "--launcher", "--dry-run"}
 TINY = Path(__file__).parents[1] / "tiny.toml"
-SCRIPTS = (table1, table2, all_tables)
+SCRIPTS = (table1, all_tables, all_figures, figure5, weight_hubs, departures)
 
 
 def test_every_flag_is_looked_at() -> None:

@@ -19,7 +19,7 @@ from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import DivergedError, Stopped
 from dgex_jax.training.stopping import StopRequest
 from reproduce import all as all_tables
-from reproduce import grid, table1
+from reproduce import grid, table1, table_s3
 from reproduce.grid import share_out
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_two_sets_of_devices_in_threads_give_the_same_bits(
         return genuine(prepared, networks, training, folders, devices, **named)
 
     monkeypatch.setattr(grid, "train_runs", watched)
-    assert all_tables.main(["--study", str(study), "--out", str(out)]) == 0
+    assert table_s3.main(["--study", str(study), "--out", str(out)]) == 0
     # Two threads, each with a device of its own.
     assert sorted(map(len, used.values())) == [1, 1]
     assert set.union(*used.values()) == {str(device) for (device,) in sets}
@@ -89,10 +89,10 @@ def test_two_sets_of_devices_in_threads_give_the_same_bits(
 
 
 def command(study: Path, out: Path) -> list[str]:
-    """`reproduce.all` in a process of its own, compiling as the fixture does."""
+    """The whole grid and every method, in a process of its own that compiles as the fixture."""
     script = (
         "import jax, sys; jax.config.update('jax_disable_most_optimizations', True)\n"
-        "from reproduce import all as whole; sys.exit(whole.main(sys.argv[1:]))"
+        "from reproduce import table_s3; sys.exit(table_s3.main(sys.argv[1:]))"
     )
     return [sys.executable, "-c", script, "--study", str(study), "--out", str(out)]
 
@@ -183,7 +183,7 @@ def test_an_error_stops_the_others_after_their_epoch_and_is_the_one_told() -> No
 
 
 def test_a_rate_that_the_study_lacks(made, write_study, tmp_path, capsys) -> None:
-    """A table that needs it says so; `reproduce.all` leaves that table out, and says so."""
+    """What needs it says so; `reproduce.all` leaves that out, and says so."""
     out = tmp_path / "out"
     shutil.copytree(made.out, out)
     text = "hidden_layers = [1]\nunits = [6]\ndropout = [0.0, 0.25]"
@@ -194,9 +194,12 @@ def test_a_rate_that_the_study_lacks(made, write_study, tmp_path, capsys) -> Non
     assert told.endswith("networks.dropout = [0.0, 0.25] lacks the rate 0.1, which is asked for\n")
     assert all_tables.main(arguments) == 0
     shown = capsys.readouterr()
-    assert shown.err == "Table 1 is left out: the study has no networks at 10% dropout\n"
+    left_out = [line.split(" is left out: ")[0] for line in shown.err.splitlines()]
+    assert left_out == ["table1", "figure1", "figure5", "figureS3", "weight-hubs", "departures"]
     assert "# Table 2" in shown.out
     assert "# Table 1" not in shown.out
+    report = (out / "tiny" / "report.html").read_text(encoding="utf-8")
+    assert "lacks the rate 0.1" in report
 
 
 def test_side_by_side_groups_train_whole_and_agree(untrained, made, write_study, capsys) -> None:
@@ -224,5 +227,5 @@ def test_side_by_side_groups_train_whole_and_agree(untrained, made, write_study,
         for mine, other in zip(ours, theirs, strict=True):
             assert mine == pytest.approx(other, rel=0, abs=1e-6)
     # All of it is done, also for the other commands.
-    assert all_tables.main(["--study", str(study), "--out", str(out)]) == 0
+    assert table_s3.main(["--study", str(study), "--out", str(out)]) == 0
     assert "2 networks trained" in capsys.readouterr().out

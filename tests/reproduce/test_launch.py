@@ -129,7 +129,7 @@ def test_slurm_is_asked_for_what_study_and_flags_say(
 
 
 def test_a_preempted_job_is_submitted_again(made) -> None:
-    job = GroupJob(made.study, made.out, (NetworkConfig(1, 6, 0.1),), None)
+    job = GroupJob(made.space, (NetworkConfig(1, 6, 0.1),), None)
     again = job.checkpoint()
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function is job

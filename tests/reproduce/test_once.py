@@ -21,20 +21,22 @@ ONE_NETWORK = "hidden_layers = [1]\nunits = [6]"
 
 def stamps(results: Path) -> dict[str, int]:
     """When each piece of work was finished (nanoseconds), by its folder's name."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in results.rglob("done.json")}
+    done = [*results.glob("*/done.json"), *results.glob("runs/*/done.json")]
+    return {path.parent.name: path.stat().st_mtime_ns for path in done}
 
 
-def test_a_second_run_does_nothing_but_write_the_tables(made, capsys) -> None:
-    results = made.space.results
+def test_a_second_run_does_nothing_but_write_what_is_made(made, capsys) -> None:
+    results, report = made.space.results, made.space.results / "report.html"
+    folders = (made.space.tables, made.space.figures)
     before = {
         path: path.stat().st_mtime_ns
         for path in results.rglob("*")
-        if path.is_file() and path.parent != made.space.tables
+        if path.is_file() and path.parent not in folders and path != report
     }
-    tables = {path: path.read_bytes() for path in made.space.tables.iterdir()}
+    written = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
     assert all_tables.main(["--study", str(made.study), "--out", str(made.out)]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert {path: path.read_bytes() for path in made.space.tables.iterdir()} == tables
+    assert {path: path.read_bytes() for path in written} == written
     shown = capsys.readouterr().out
     assert shown.lstrip().startswith("# Table 1")
     assert "networks trained" not in shown

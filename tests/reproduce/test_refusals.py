@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from reproduce import all as all_tables
-from reproduce import table1, table2
+from reproduce import figure4, table1
 from reproduce.workspace import ROOT, open_workspace
 
-SCRIPTS = {"reproduce.all": all_tables, "reproduce.table1": table1, "reproduce.table2": table2}
+SCRIPTS = {"reproduce.all": all_tables, "reproduce.table1": table1, "reproduce.figure4": figure4}
 
 
 def files(folder: Path) -> dict[Path, int]:

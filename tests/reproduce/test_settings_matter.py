@@ -29,7 +29,7 @@ from dgex_jax.training.arrays import StudyArrays, load_arrays
 from dgex_jax.training.loop import EpochRecord, train_group
 from dgex_jax.training.start import build_model
 from reproduce.baselines import METHODS, fit_baseline, settings
-from reproduce.tables import TABLE1, table_blocks
+from reproduce.tables import TABLES, table_blocks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RAW = RawFiles(
@@ -46,6 +46,7 @@ CHANGES: dict[type, dict[str, Any]] = {
     PrepareConfig: {
         "duplicates": "none",
         "scale_on": "train",
+        "partition": "clustered",
         "seed": 2,
         "block_size": 37,
         "accept_wrong_dimensions": True,
@@ -60,6 +61,8 @@ CHANGES: dict[type, dict[str, Any]] = {
         "seed": 2,
         "halves": 2,
         "precision": "tf32",
+        "pretrain": "autoencoder",
+        "pretrain_epochs": 2,
     },
     GridConfig: {"hidden_layers": (1,), "units": (9,), "dropout": (0.1,), "side_by_side": 6},
     BaselineConfig: {"k_max": 2, "l1_lambdas": (1e-3, 2e-3), "l2_lambdas": (1e-3, 2e-3)},
@@ -110,7 +113,11 @@ def test_preparation(folder, key) -> None:
         # Another scale for the same profiles and genes in the same order.
         for name in ("GEO/profiles", "landmarks", "targets"):
             np.testing.assert_array_equal(ours[name], theirs[name])
-    if key == "seed":
+    if key == "partition":
+        # The same values, the targets in another order.
+        for name in ("GEO/profiles", "GEO/X", "landmarks"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    if key in {"seed", "partition"}:
         assert sorted(ours["targets"]) == sorted(theirs["targets"])
 
 
@@ -160,8 +167,12 @@ def test_network(key) -> None:
 
 @pytest.mark.parametrize("key", keys(TrainingConfig, "precision"))
 def test_training(key) -> None:
-    changed = dataclasses.replace(TRAINING, **{key: CHANGES[TrainingConfig][key]})
-    ours, theirs = logged(NETWORK, TRAINING), logged(NETWORK, changed)
+    base = TRAINING
+    if key == "pretrain_epochs":
+        # Refused without a pretraining (test_config.py).
+        base = dataclasses.replace(TRAINING, pretrain="autoencoder", pretrain_epochs=1)
+    changed = dataclasses.replace(base, **{key: CHANGES[TrainingConfig][key]})
+    ours, theirs = logged(NETWORK, base), logged(NETWORK, changed)
     if key == "epochs":
         assert theirs == ours[:1]
     elif key == "monitor_size":
@@ -193,7 +204,7 @@ def test_grid(made, key) -> None:
     space = dataclasses.replace(made.space, study=study)
 
     def rows(one) -> list[tuple[int, int]]:
-        (block,) = table_blocks(one, TABLE1)
+        (block,) = table_blocks(one, TABLES["table1"])
         found = [entry.network for entry in block.comparison.entries if entry.network]
         assert [(network,) for network in found] == one.study.grid.groups([0.1])
         return [(network.hidden_layers, network.units) for network in found]

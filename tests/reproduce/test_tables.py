@@ -1,4 +1,4 @@
-"""What stands in Tables 1 and 2, recomputed with NumPy from weights and prepared values."""
+"""What stands in the tables of errors, recomputed with NumPy from weights and prepared values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from dgex_jax.config import NetworkConfig
 from dgex_jax.data.simulation.write import simulated_files
 from reproduce import table1
 from reproduce.baselines import chosen_values
-from reproduce.tables import TABLE1, TABLE2, write_table
+from reproduce.tables import TABLES, write_table
 
 BASELINES = ["Mean", "LR", "LR-L1", "LR-L2", "KNN-GE", "KNN-profiles"]
-METHODS = [*BASELINES, "D-GEX", "D-GEX", "D-GEX", "D-GEX"]
-N_BASELINES, N_METHODS = len(BASELINES), len(METHODS)
+N_BASELINES = len(BASELINES)
 TOLERANCES = {"LR-L1": 5e-4, "LR-L2": 1e-6, "KNN-GE": 1e-6, "KNN-profiles": 1e-6}
 """Of overall errors; that of LR-L1 is what its duality gap leaves."""
 SHAPES = [(1, 6), (1, 9), (2, 6), (2, 9)]
-CASES = {"table1": ("te", "va", 0.1), "table2": ("GTEx", "1000G", 0.25)}
+RATES = [0.0, 0.1, 0.25]
+CASES = {
+    "table1": ("te", "va", [0.1], 1),
+    "table2": ("GTEx", "1000G", [0.25], 2),
+    "tableS2": ("va", "va", RATES, 1),
+    "tableS3": ("te", "va", RATES, 1),
+    "tableS4": ("1000G", "1000G", RATES, 2),
+    "tableS5": ("GTEx", "1000G", RATES, 2),
+}
+"""Part, where networks are chosen, dropout rates, and blocks (with and without copies)."""
 GROUPS = {"1000G": "1000G", "GTEx": "GTEx"}
 SPLIT = {"tr": "train", "va": "validation", "te": "test"}
 
@@ -51,9 +59,14 @@ def read(made, name) -> pd.DataFrame:
     return pd.read_csv(made.space.tables / f"{name}.csv")
 
 
-def network_errors(made, values, shape, dropout, part, best) -> np.ndarray:
+def networks(table) -> list[tuple[float, int, int]]:
+    """Rate, layers and units of each network of a table, in its order."""
+    return [(rate, *shape) for rate in CASES[table][2] for shape in SHAPES]
+
+
+def network_errors(made, values, network, part, best) -> np.ndarray:
     """Errors of each gene by a plain forward pass of the kept weights."""
-    layers, units = shape
+    dropout, layers, units = network
     folder = made.space.results / "runs" / f"{round(100 * dropout)}pct-{units}x{layers}"
     tensors = load_file(folder / f"best_{best}.safetensors")
     weights = {name: array.astype(np.float64) for name, array in tensors.items()}
@@ -137,7 +150,7 @@ def test_tuning_curves_choose_what_the_tables_have(made, values, method) -> None
 
 def all_errors(made, values, table) -> list[np.ndarray]:
     """Errors of each gene in the order of the table's rows, of one block."""
-    part, best, dropout = CASES[table]
+    part, best, _, _ = CASES[table]
     return [
         np.abs(values[f"Y{part}"]).mean(axis=0),
         least_squares_errors(values, part),
@@ -145,40 +158,39 @@ def all_errors(made, values, table) -> list[np.ndarray]:
             at(method, chosen_values(made.space)[method][best][grid(made, method)[0]], values, part)
             for method in TOLERANCES
         ),
-        *(network_errors(made, values, shape, dropout, part, best) for shape in SHAPES),
+        *(network_errors(made, values, one, part, best) for one in networks(table)),
     ]
 
 
 @pytest.mark.parametrize("table", CASES)
 def test_rows(made, table) -> None:
-    rows = read(made, table)
-    n_blocks = {"table1": 1, "table2": 2}[table]
-    assert list(rows["method"]) == METHODS * n_blocks
-    networks = rows[rows["method"] == "D-GEX"]
-    shapes = networks[["hidden_layers", "units"]].to_numpy(int)
-    np.testing.assert_array_equal(shapes, SHAPES * n_blocks)
-    assert set(networks["dropout"]) == {CASES[table][2]}
+    rows, n_blocks = read(made, table), CASES[table][3]
+    methods = [*BASELINES, *["D-GEX"] * len(networks(table))]
+    assert list(rows["method"]) == methods * n_blocks
+    shown = rows[rows["method"] == "D-GEX"][["dropout", "hidden_layers", "units"]]
+    np.testing.assert_array_equal(shown.to_numpy(float), networks(table) * n_blocks)
     assert set(rows["data"]) == {"simulated"}
     titles = ["All 31 targets", "Without the 3 targets that are copies of a landmark"][:n_blocks]
-    assert list(rows["targets"]) == [title for title in titles for _ in METHODS]
+    assert list(rows["targets"]) == [title for title in titles for _ in methods]
 
 
 @pytest.mark.parametrize("table", CASES)
 def test_figures_are_those_of_weights_and_values(made, values, table) -> None:
     rows, errors = read(made, table), all_errors(made, values, table)
     everything = np.ones(31, dtype=bool)
-    for block, genes in enumerate((everything, ~values["copies"])[: len(rows) // N_METHODS]):
-        ours = rows.iloc[N_METHODS * block : N_METHODS * (block + 1)]
+    for block, genes in enumerate((everything, ~values["copies"])[: CASES[table][3]]):
+        ours = rows.iloc[len(errors) * block : len(errors) * (block + 1)]
         kept = [one[genes] for one in errors]
-        for mean, sd, method, one in zip(ours["mean"], ours["sd"], METHODS, kept, strict=True):
+        named = zip(ours["mean"], ours["sd"], ours["method"], kept, strict=True)
+        for mean, sd, method, one in named:
             atol = TOLERANCES.get(method, 1e-6)
             np.testing.assert_allclose([mean, sd], [one.mean(), one.std(ddof=0)], atol=atol)
         for name in ("LR", "KNN-GE"):
-            baseline, networks = kept[METHODS.index(name)], kept[N_BASELINES:]
+            baseline, trained = kept[BASELINES.index(name)], kept[N_BASELINES:]
             gain, share = ours[f"improvement_over_{name}"], ours[f"share_better_than_{name}"]
             assert gain[:N_BASELINES].isna().all()
-            gains = [(baseline.mean() - one.mean()) / baseline.mean() for one in networks]
-            shares = [(one < baseline).mean() for one in networks]
+            gains = [(baseline.mean() - one.mean()) / baseline.mean() for one in trained]
+            shares = [(one < baseline).mean() for one in trained]
             np.testing.assert_allclose(gain[N_BASELINES:], gains, atol=1e-5)
             np.testing.assert_allclose(share[N_BASELINES:], shares, atol=1e-12)
 
@@ -190,22 +202,25 @@ def test_copies_matter_on_rna_seq_alone(made, values) -> None:
         same = (values[f"X{part}"][:, None, :] == values[f"Y{part}"][:, :, None]).all(axis=0)
         np.testing.assert_array_equal(same.any(axis=1), copies)
     rows = read(made, "table2")
-    assert (rows["mean"][:N_METHODS].to_numpy() != rows["mean"][N_METHODS:].to_numpy()).all()
+    n = len(rows) // 2
+    assert (rows["mean"][:n].to_numpy() != rows["mean"][n:].to_numpy()).all()
 
 
 @pytest.mark.parametrize("table", CASES)
 def test_best_network_is_chosen_on_the_validation_part(made, values, table) -> None:
-    _, best, dropout = CASES[table]
-    validation = [network_errors(made, values, s, dropout, best, best).mean() for s in SHAPES]
-    chosen = read(made, table)["chosen"].to_numpy().reshape(-1, N_METHODS)
-    expected = np.zeros(N_METHODS, dtype=int)
+    best = CASES[table][1]
+    validation = [network_errors(made, values, s, best, best).mean() for s in networks(table)]
+    n_rows = N_BASELINES + len(validation)
+    chosen = read(made, table)["chosen"].to_numpy().reshape(-1, n_rows)
+    expected = np.zeros(n_rows, dtype=int)
     expected[N_BASELINES + int(np.argmin(validation))] = 1
     np.testing.assert_array_equal(chosen, np.tile(expected, (len(chosen), 1)))
 
 
-@pytest.mark.parametrize(("spec", "selected"), [(TABLE1, "va"), (TABLE2, "1000G")])
-def test_a_good_test_error_chooses_nothing(made, tmp_path, spec, selected) -> None:
+@pytest.mark.parametrize(("name", "selected"), [("table1", "va"), ("table2", "1000G")])
+def test_a_good_test_error_chooses_nothing(made, tmp_path, name, selected) -> None:
     """The network best on validation is made worst on test, and the other way round."""
+    spec, rate = TABLES[name], CASES[name][2][0]
     space = dataclasses.replace(
         made.space, results=tmp_path / "results", tables=tmp_path / "tables"
     )
@@ -213,7 +228,7 @@ def test_a_good_test_error_chooses_nothing(made, tmp_path, spec, selected) -> No
     for (layers, units), validation, test in zip(
         SHAPES, (0.5, 0.2, 0.4, 0.3), (0.1, 0.9, 0.2, 0.3), strict=True
     ):
-        path = space.run(NetworkConfig(layers, units, spec.dropout)) / "errors.tsv"
+        path = space.run(NetworkConfig(layers, units, rate)) / "errors.tsv"
         table = pd.read_csv(path, sep="\t")
         for column in ("va", "te", "1000G", "GTEx"):
             table[f"MAE_{column}"] = validation if column == selected else test
@@ -222,8 +237,8 @@ def test_a_good_test_error_chooses_nothing(made, tmp_path, spec, selected) -> No
     rows = pd.read_csv(space.tables / f"{spec.name}.csv")
     chosen = rows[rows["chosen"] == 1]
     assert {(row.hidden_layers, row.units) for row in chosen.itertuples()} == {(1, 9)}
-    rate = f"{round(100 * spec.dropout)}%"
-    assert f"chosen on {'GEO-va' if selected == 'va' else '1000G-va'}: D-GEX-{rate}-9x1" in markdown
+    validation = "GEO-va" if selected == "va" else "1000G-va"
+    assert f"chosen on {validation}: D-GEX-{rate:.0%}-9x1" in markdown
     # Bold marks the lowest error shown, which is another network's.
     assert "**0.1000 ± 0.0000**" in markdown
 
@@ -231,15 +246,18 @@ def test_a_good_test_error_chooses_nothing(made, tmp_path, spec, selected) -> No
 @pytest.mark.parametrize("table", CASES)
 def test_markdown_shows_the_same_figures_and_says_simulated(made, table) -> None:
     text = (made.space.tables / f"{table}.md").read_text(encoding="utf-8")
-    assert text in made.shown
+    assert (text in made.shown) == (table in {"table1", "table2"})
     assert text.startswith(f"# {table.replace('table', 'Table ')} · study tiny (simulated data)\n")
     assert "**Simulated data**: these figures show" in text
     assert "| | 6 units | 9 units |" in text
     for row in read(made, table).itertuples():
         assert f"{row.mean:.4f} ± {row.sd:.4f}" in text
-    rate = f"{CASES[table][2]:.0%}"
-    assert f"| D-GEX-{rate}, 1 hidden layer | " in text
-    assert f"| D-GEX-{rate}, 2 hidden layers | " in text
+        if row.method == "D-GEX":
+            gained = [row.improvement_over_LR, row.share_better_than_LR]
+            assert " | ".join(f"{one:.2%}" for one in gained) in text
+    for rate in CASES[table][2]:
+        assert f"| D-GEX-{rate:.0%}, 1 hidden layer | " in text
+        assert f"| D-GEX-{rate:.0%}, 2 hidden layers | " in text
     for method, by_part in chosen_values(made.space).items():
         name, tried = grid(made, method)
         value = by_part[CASES[table][1]][name]
@@ -252,9 +270,13 @@ def test_everything_is_under_out(made) -> None:
     assert [path.name for path in made.out.iterdir()] == ["tiny"]
     shown = {path.name for path in (made.out / "tiny").iterdir()}
     names = {name for name in shown if not name.startswith(".")}
-    assert names == {"raw", "preparation", "prepared.h5", "baselines", "runs", "tables"}
+    assert names == {
+        *("raw", "preparation", "prepared.h5", "baselines", "runs", "analyses", "departures"),
+        *("tables", "figures", "report.html"),
+    }
+    written = [*CASES, "tableS1", "adjusted_r2", "weight_hubs", "departures"]
     tables = {path.name for path in made.space.tables.iterdir()}
-    assert tables == {"table1.csv", "table1.md", "table2.csv", "table2.md"}
+    assert tables == {f"{name}.{suffix}" for name in written for suffix in ("csv", "md", "tex")}
     runs = {path.name for path in (made.space.results / "runs").glob("[!.]*")}
     rates = (0, 10, 25)
     assert runs == {f"{rate}pct-{units}x{layers}" for rate in rates for layers, units in SHAPES}

@@ -1,0 +1,274 @@
+"""What a study's results were made of: checksums, counts, seeds, versions, times, devices."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from dgex_jax import __version__
+from dgex_jax.data.prepared import open_prepared
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.training.record import DONE, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dgex_jax.config import NetworkConfig
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "h5py",
+    "matplotlib",
+)
+GENES_NAMED = 8
+
+
+@dataclass(frozen=True)
+class MissingGenes:
+    """Genes of one map that a study lacks for one cause."""
+
+    role: str
+    cause: str
+    symbols: tuple[str, ...]
+
+    @property
+    def named(self) -> str:
+        """The first of them by symbol."""
+        more = len(self.symbols) - GENES_NAMED
+        text = ", ".join(self.symbols[:GENES_NAMED])
+        return f"{text} and {more:,} more" if more > 0 else text
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a prepared study says of itself.
+
+    Attributes
+    ----------
+    title, simulated
+        The study.
+    sha256
+        Of the file.
+    n_landmarks, n_targets
+        Genes.
+    profiles
+        Part (``tr``, ``va``, …) → number of profiles.
+    counts
+        What the preparation counted, by name.
+    settings
+        How it was prepared.
+    seed, streams
+        The seed, and random choice → number of its stream.
+    versions
+        Program → version that prepared it.
+    raw_files
+        Role, file name and sha256 of each raw file.
+    dropped
+        Genes left out.
+    partial
+        Kept genes that lack probes: symbol and the missing probes.
+    """
+
+    title: str
+    simulated: bool
+    sha256: str
+    n_landmarks: int
+    n_targets: int
+    profiles: Mapping[str, int]
+    counts: Mapping[str, int]
+    settings: Mapping[str, Any]
+    seed: int
+    streams: Mapping[str, int]
+    versions: Mapping[str, str]
+    raw_files: Sequence[tuple[str, str, str]]
+    dropped: Sequence[MissingGenes]
+    partial: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder says of one trained network.
+
+    Attributes
+    ----------
+    network
+        Its name.
+    seconds
+        Time of all epochs of all networks that trained together with it.
+    side_by_side
+        Dropout rates of the networks that trained together; empty if it trained alone.
+    best_va, best_1000g
+        The best epoch of each half (the first is 0) on GEO-va and on 1000G-va.
+    devices
+        That trained it.
+    versions
+        Program → version that trained it.
+    """
+
+    network: NetworkConfig
+    seconds: float
+    side_by_side: tuple[float, ...]
+    best_va: tuple[int, ...]
+    best_1000g: tuple[int, ...]
+    devices: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+def read_preparation(path: Path) -> Preparation:
+    """Read what a prepared study (``prepared.h5``) says of itself.
+
+    Raises
+    ------
+    FormatError
+        It is missing, damaged, or lacks one of these pieces.
+    """
+    with open_prepared(path) as study:
+        title, simulated, sha256 = study.title, study.simulated, study.sha256
+        n_landmarks, n_targets = study.n_landmarks, study.n_targets
+        profiles = {part: study.n_profiles(part) for part in ("tr", "va", "te", "1000G", "GTEx")}
+    with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+        raw, settings = _json(path, file, "raw_files"), _json(path, file, "prepare")
+        return Preparation(
+            title=title,
+            simulated=simulated,
+            sha256=sha256,
+            n_landmarks=n_landmarks,
+            n_targets=n_targets,
+            profiles=profiles,
+            counts={name: int(count) for name, count in file["report"].attrs.items()},
+            settings=settings,
+            seed=int(settings["seed"]),
+            streams=_json(path, file, "random_streams"),
+            versions=_json(path, file, "versions"),
+            raw_files=[(role, one["name"], one["sha256"]) for role, one in raw.items()],
+            dropped=_dropped(file),
+            partial=list(
+                zip(
+                    _texts(file, "partial/symbol"),
+                    _texts(file, "partial/missing_probes"),
+                    strict=True,
+                )
+            ),
+        )
+
+
+def _json(path: Path, file: h5py.File, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.attrs[name])
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise FormatError(f"{path}: its attribute {name} is no JSON object")
+    return content
+
+
+def _texts(file: h5py.File, name: str) -> list[str]:
+    return [text.decode() for text in file[name][:].tolist()]
+
+
+def _dropped(file: h5py.File) -> list[MissingGenes]:
+    genes = list(
+        zip(
+            *(_texts(file, f"dropped/{field}") for field in ("role", "cause", "symbol")),
+            strict=True,
+        )
+    )
+    kinds = Counter((role, cause) for role, cause, _ in genes)
+    return [
+        MissingGenes(*kind, tuple(symbol for *one, symbol in genes if tuple(one) == kind))
+        for kind in sorted(kinds)
+    ]
+
+
+def read_run(folder: Path, network: NetworkConfig) -> TrainedRun:
+    """Read what a run folder says of its network.
+
+    Raises
+    ------
+    FormatError
+        ``done.json`` or ``config.json`` is missing or damaged.
+    """
+    done, config = read_record(folder / DONE), read_record(folder / "config.json")
+    try:
+        return TrainedRun(
+            network=network,
+            seconds=float(done["seconds"]),
+            side_by_side=tuple(map(float, config.get("side_by_side", ()))),
+            best_va=tuple(map(int, done["best_va_epochs"])),
+            best_1000g=tuple(map(int, done["best_1000G_epochs"])),
+            devices=tuple(map(str, done["devices"])),
+            versions={"python": str(done["python"])} | dict(config["versions"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{folder}: its {DONE} or config.json is damaged ({error!r}); remove the folder"
+        ) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the JSON object of a finished run.
+
+    Raises
+    ------
+    FormatError
+        There is none that can be read.
+    """
+    content = read_json(path)
+    if content is None:
+        raise FormatError(f"{path}: is missing or no JSON object; remove {path.parent}")
+    return content
+
+
+def seconds_of_all(runs: Sequence[TrainedRun]) -> float:
+    """Add the times of runs up, that of networks trained side by side once."""
+    together: dict[tuple[object, ...], float] = {}
+    for run in runs:
+        one = run.network
+        alone = () if run.side_by_side else (one.dropout,)
+        together[one.hidden_layers, one.units, run.side_by_side, alone] = run.seconds
+    return sum(together.values())
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python, of this software and of the libraries its results depend on."""
+    found = {"python": platform.python_version(), "dgex-jax": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def version_table(
+    preparation: Preparation, runs: Sequence[TrainedRun]
+) -> list[tuple[str, str, str, str]]:
+    """List each program with its versions in the preparation, in the training, and now.
+
+    Several versions are joined by commas; empty where none is recorded.
+    """
+    trained: dict[str, set[str]] = {}
+    for run in runs:
+        for name, one in run.versions.items():
+            trained.setdefault(name.replace("_", "-"), set()).add(str(one))
+    prepared = {name.replace("_", "-"): one for name, one in preparation.versions.items()}
+    now = installed_versions()
+    return [
+        (name, prepared.get(name, ""), ", ".join(sorted(trained.get(name, ()))), now.get(name, ""))
+        for name in dict.fromkeys([*now, *prepared, *sorted(trained)])
+    ]

@@ -1,0 +1,86 @@
+"""Figures 2 and 5: densities of errors, and errors by epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import trapezoid
+from scipy.stats import gaussian_kde, norm
+
+from dgex_jax.errors import DgexError
+from reproduce.plots import densities, epochs
+
+
+def labelled(figure):
+    (axes,) = figure.axes
+    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+
+
+def test_densities_have_area_one_and_are_scipys_away_from_zero(tables):
+    errors = tables["errors"]()
+    table = densities.density_table({"LR": errors["LR"], "KNN-GE": errors["KNN-GE"] + 1})
+    for method in ("LR", "KNN-GE"):
+        assert trapezoid(table[method], table["MAE"]) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(
+        table["KNN-GE"], gaussian_kde(errors["KNN-GE"] + 1)(table["MAE"]), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_errors_at_zero_lose_nothing_below_it():
+    near_zero = np.abs(np.random.default_rng(2).normal(size=4000))
+    table = densities.density_table({"LR": near_zero}, n_points=2000)
+    assert table["MAE"].iloc[0] == 0
+    assert trapezoid(table["LR"], table["MAE"]) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(table["LR"], 2 * norm.pdf(table["MAE"]), atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        ({}, "no method"),
+        ({"LR": [0.5]}, "two genes"),
+        ({"LR": [0.5, 0.5]}, "two genes"),
+        ({"LR": [0.5, np.nan]}, "finite"),
+        ({"LR": [0.5, -0.1]}, "not negative"),
+    ],
+)
+def test_errors_without_a_density_are_refused(errors, message):
+    with pytest.raises(DgexError, match=message):
+        densities.density_table(errors)
+
+
+def test_density_lines_are_the_tables_numbers(tables, texts):
+    errors = tables["errors"]()
+    table = densities.density_table({"LR": errors["LR"], "D-GEX-10%-9000x3": errors["KNN-GE"]})
+    figure = densities.draw(table, "GEO-te")
+    lines = labelled(figure)
+    assert list(lines) == ["LR", "D-GEX-10%-9000x3"]
+    for method, line in lines.items():
+        np.testing.assert_array_equal(line.get_xdata(), table["MAE"])
+        np.testing.assert_array_equal(line.get_ydata(), table[method])
+    assert "MAE of a target gene on GEO-te (standardised units)" in {
+        text.get_text() for text in texts(figure)
+    }
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 30])
+def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
+    table = tables["training"]().head(n_epochs)
+    figure = epochs.draw(table, "D-GEX-9000x2", "GTEx-te")
+    lines = labelled(figure)
+    assert list(lines) == ["0%", "10%", "25%"]
+    for rate, line in lines.items():
+        np.testing.assert_array_equal(line.get_xdata(), table["epoch"])
+        np.testing.assert_array_equal(line.get_ydata(), table[rate])
+    level = next(line for line in figure.axes[0].lines if line.get_label()[0] == "_")
+    assert set(level.get_ydata()) == {0.52}
+    words = {text.get_text() for text in texts(figure)}
+    assert {"LR", "Epoch", "0%", "25%", "D-GEX-9000x2, dropout rate"} <= words
+
+
+def test_one_rate_without_levels_and_an_epoch_that_is_missing(texts):
+    table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan]})
+    figure = epochs.draw(table, "D-GEX-64x1", "GTEx-te", levels=())
+    np.testing.assert_array_equal(labelled(figure)["10%"].get_ydata(), table["10%"])
+    texts(figure)
