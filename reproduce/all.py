@@ -31,9 +31,9 @@ def make(space: Workspace, options: Options, *, dry: bool) -> None:
     for name in SHOWN:
         if name in texts:
             print(f"\n{texts[name]}")
-    for name, text in texts.items():
+    for text in texts.values():
         if "not drawn" in text:
-            print(f"{name}: {text}")
+            print(text)
     print(f"tables: {space.tables}\nfigures: {space.figures}\nreport: {report}")
 
 

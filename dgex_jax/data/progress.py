@@ -62,5 +62,6 @@ class Progress:
         self._last_line = now
         rate = done / max(now - start, 1e-9)
         left = (total - done) / max(rate, 1e-9)
-        text = f"{name}: {done:,} of {total:,} {unit}, {rate:,.0f} a second, {left:,.0f} s left"
+        speed = f"{rate:,.0f} a second, " if rate >= 1 else ""
+        text = f"{name}: {done:,} of {total:,} {unit}, {speed}{left:,.0f} s left"
         print(text, file=sys.stderr, flush=True)

@@ -54,3 +54,11 @@ def test_a_bar_with_rate_on_a_terminal(monkeypatch) -> None:
     _run(show=True)
     assert "reading: 100%" in terminal.getvalue()
     assert "profiles/s" in terminal.getvalue()
+
+
+def test_a_rate_below_one_is_left_out(capsys, monkeypatch) -> None:
+    clock = iter([0.0, 0.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Progress(show=True).step("fitting", 10, "fits") as tick:
+        tick(2)
+    assert capsys.readouterr().err == "fitting: 2 of 10 fits, 80 s left\n"
