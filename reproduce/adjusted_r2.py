@@ -14,7 +14,7 @@ from reproduce.nonlinearity import HIDDEN, LANDMARKS, nonlinearity
 from reproduce.product import Needs, Product
 from reproduce.render import markdown_rows
 from reproduce.renderlatex import plain_latex
-from reproduce.simulated import SIMULATED, data_label, holds_simulated
+from reproduce.simulated import data_label, preface
 from reproduce.tables import write_texts
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def write_adjusted_r2(space: Workspace) -> str:
         "landmark genes, and on the activations of the last hidden layer of each half's own best "
         "network, no dropout; p is the rank of the centred design."
     )
-    simulated = holds_simulated(space)
-    lines = [f"# {title}{' (simulated data)' if simulated else ''}", "", caption, ""]
-    if simulated:
-        lines += [SIMULATED, ""]
+    lines = preface(space, title, caption)
     lines += markdown_rows(["", ""], rows)
     markdown = "\n".join(lines) + "\n"
     write_texts(

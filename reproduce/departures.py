@@ -13,7 +13,7 @@ from reproduce.commandline import script
 from reproduce.product import Needs, Product
 from reproduce.render import PART_NAMES, markdown_rows
 from reproduce.renderlatex import plain_latex
-from reproduce.simulated import SIMULATED, data_label, holds_simulated
+from reproduce.simulated import data_label, preface
 from reproduce.tables import write_texts
 from reproduce.variants import (
     DEPARTURES,
@@ -55,10 +55,7 @@ def write_departures(space: Workspace) -> str:
         f"{network.name}, in brackets the difference from the study as it is. Scaling on GEO-tr "
         "alone changes the units the errors are measured in."
     )
-    simulated = holds_simulated(space)
-    lines = [f"# {title}{' (simulated data)' if simulated else ''}", "", caption, ""]
-    if simulated:
-        lines += [SIMULATED, ""]
+    lines = preface(space, title, caption)
     lines += markdown_rows(header, texts)
     markdown = "\n".join(lines) + "\n"
     plain = pd.DataFrame([[cell.replace("`", "") for cell in row] for row in texts], columns=header)

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from reproduce.commandline import script
-from reproduce.figures import best_errors, best_network_needs, note, write_figure
-from reproduce.plots.genewise import draw
-from reproduce.product import Product
+from reproduce.figures import genewise_product
 
-if TYPE_CHECKING:
-    from reproduce.workspace import Workspace
-
-
-def write(space: Workspace) -> str:
-    """Write the figure."""
-    network, table = best_errors(space, "te", "va")
-    figure = draw(
-        table,
-        network.name,
-        ("LR", "KNN-GE"),
-        "MAE on GEO-te (standardised units)",
-        copies=False,
-        note=note(space),
-    )
-    return write_figure(space, "figure3", figure, table)
-
-
-PRODUCT = Product(
-    "figure3",
-    "Figure 3: the best network on GEO-te, gene by gene, against LR and KNN-GE.",
-    best_network_needs,
-    write,
-)
+PRODUCT = genewise_product("figure3", "te", "va", copies=False)
 main = script("reproduce.figure3", PRODUCT)
 
 if __name__ == "__main__":

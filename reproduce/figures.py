@@ -10,9 +10,10 @@ from dgex_jax.data.prepared import open_prepared
 from dgex_jax.training.geneerrors import read_gene_errors
 from reproduce.comparison import best_of
 from reproduce.networks import at_rates
-from reproduce.plots.genewise import COPY_COLUMN
+from reproduce.plots.genewise import COPY_COLUMN, draw
 from reproduce.plots.style import save
-from reproduce.product import Needs
+from reproduce.product import Needs, Product
+from reproduce.render import PART_NAMES
 from reproduce.simulated import data_label, holds_simulated
 from reproduce.stages import make_folder
 
@@ -70,3 +71,24 @@ def best_errors(
     for name, one in errors.items():
         table[name] = one.mae[part]
     return network, table
+
+
+def genewise_product(name: str, part: str, selected_on: str, *, copies: bool) -> Product:
+    """Return the figure of the best network against LR and KNN-GE on a part, gene by gene.
+
+    `copies` marks the targets that are copies of a landmark, which matter on RNA-seq.
+    """
+
+    def write(space: Workspace) -> str:
+        network, table = best_errors(space, part, selected_on)
+        quantity = f"MAE on {PART_NAMES[part]} (standardised units)"
+        figure = draw(
+            table, network.name, ("LR", "KNN-GE"), quantity, copies=copies, note=note(space)
+        )
+        return write_figure(space, name, figure, table)
+
+    title = (
+        f"{name.replace('figure', 'Figure ')}: the best network on {PART_NAMES[part]}, gene by "
+        "gene, against LR and KNN-GE."
+    )
+    return Product(name, title, best_network_needs, write)

@@ -24,3 +24,10 @@ def holds_simulated(space: Workspace) -> bool:
 def data_label(space: Workspace) -> str:
     """Name the kind of values for a column of a table: ``simulated`` or ``measured``."""
     return "simulated" if holds_simulated(space) else "measured"
+
+
+def preface(space: Workspace, title: str, caption: str) -> list[str]:
+    """Begin a Markdown file: heading, caption, and a warning where the data are made up."""
+    if not holds_simulated(space):
+        return [f"# {title}", "", caption, ""]
+    return [f"# {title} (simulated data)", "", caption, "", SIMULATED, ""]

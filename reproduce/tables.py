@@ -15,7 +15,7 @@ from reproduce.papernotes import paper_note, paper_sentence
 from reproduce.product import Needs, Product
 from reproduce.render import PART_NAMES, Block, block_markdown, table_csv
 from reproduce.renderlatex import table_latex
-from reproduce.simulated import SIMULATED, data_label, holds_simulated
+from reproduce.simulated import data_label, holds_simulated, preface
 from reproduce.stages import make_folder
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def write_table(space: Workspace, spec: TableSpec) -> str:
     """Write a table as CSV, Markdown and LaTeX; returns the Markdown."""
     blocks = table_blocks(space, spec)
     simulated = holds_simulated(space)
-    markdown = table_markdown(space, spec, blocks, simulated=simulated)
+    markdown = table_markdown(space, spec, blocks)
     heading = f"{spec.title}, study {space.study.name}. {caption(space, spec)}"
     write_texts(
         space.tables,
@@ -132,15 +132,10 @@ def caption(space: Workspace, spec: TableSpec) -> str:
     )
 
 
-def table_markdown(
-    space: Workspace, spec: TableSpec, blocks: Sequence[Block], *, simulated: bool
-) -> str:
+def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -> str:
     """Write a table with what a reader must know to judge it."""
     study = space.study
-    label = " (simulated data)" if simulated else ""
-    lines = [f"# {spec.title} · study {study.name}{label}", "", caption(space, spec), ""]
-    if simulated:
-        lines += [SIMULATED, ""]
+    lines = preface(space, f"{spec.title} · study {study.name}", caption(space, spec))
     for block in blocks:
         lines += [block_markdown(block, study.grid.units), ""]
     notes = [tuning_note(space, spec), NOT_IN_PAPER, paper_sentence(spec.part), paper_note(blocks)]

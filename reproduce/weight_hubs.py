@@ -14,7 +14,7 @@ from reproduce.networks import hub_network
 from reproduce.product import Needs, Product
 from reproduce.render import markdown_rows
 from reproduce.renderlatex import plain_latex
-from reproduce.simulated import SIMULATED, data_label, holds_simulated
+from reproduce.simulated import data_label, preface
 from reproduce.tables import write_texts
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def write_weight_hubs(space: Workspace) -> str:
         f"their input unit, output weights more than {OUT_SD:g} from that of their output unit. "
         "Hubs: the 1% of hidden units with the most kept output connections, at least 5."
     )
-    simulated = holds_simulated(space)
-    lines = [f"# {title}{' (simulated data)' if simulated else ''}", "", caption, ""]
-    if simulated:
-        lines += [SIMULATED, ""]
+    lines = preface(space, title, caption)
     lines += markdown_rows(["figure", "here", "the paper's words (section 3.3)"], figures)
     lines += [
         "",
