@@ -64,6 +64,7 @@ def test_the_whole_grid_is_trained(made) -> None:
     assert runs == {f"{rate}pct-{shape}" for rate in rates for shape in shapes}
 
 
+@pytest.mark.long
 def test_two_sets_of_devices_in_threads_give_the_same_bits(
     made, untrained, monkeypatch, capsys
 ) -> None:
@@ -97,6 +98,7 @@ def command(study: Path, out: Path) -> list[str]:
     return [sys.executable, "-c", script, "--study", str(study), "--out", str(out)]
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_a_second_start_ends_as_if_it_was_not(write_study, tmp_path) -> None:
     """The whole path, from raw files on; a kill as each of two networks has begun."""
     study = write_study(
@@ -130,6 +132,7 @@ def test_killed_in_the_middle_a_second_start_ends_as_if_it_was_not(write_study, 
         assert same.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("devices", "gpus"), [(4, 4), (1, 1)])
 def test_any_number_of_devices_gives_the_same_bits(untrained, made, devices, gpus) -> None:
     """In a process of its own, whose CPU is four devices (or one)."""

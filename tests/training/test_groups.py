@@ -36,6 +36,7 @@ def together(halved_a: StudyArrays) -> tuple[list[list[EpochRecord]], Any]:
     return rows, trained
 
 
+@pytest.mark.long
 def test_side_by_side_agrees_with_alone(
     halved_a: StudyArrays, train: Callable[..., Any], together: tuple[Any, Any]
 ) -> None:
@@ -56,6 +57,7 @@ def test_side_by_side_agrees_with_alone(
     assert len({tuple(row.errors[:, 0]) for row in rows[-1]}) == 3
 
 
+@pytest.mark.long
 def test_side_by_side_on_two_devices_gives_the_same_bits(
     halved_a: StudyArrays, together: tuple[Any, Any]
 ) -> None:
@@ -83,6 +85,7 @@ def test_groups_depend_on_the_study_alone() -> None:
         assert [group for group in groups if len(group) == 1] == wide
 
 
+@pytest.mark.long
 def test_one_compilation_an_architecture(
     halved_a: StudyArrays, caplog: pytest.LogCaptureFixture
 ) -> None:
