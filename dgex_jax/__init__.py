@@ -1,3 +1,40 @@
-"""D-GEX in JAX: infer target genes from landmark genes (Chen et al. 2016)."""
+"""D-GEX in JAX: infer target genes from landmark genes (Chen et al. 2016).
+
+The names below are imported when they are first used, so that importing the package stays light;
+of them only `DGEXRegressor` needs JAX.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgex_jax.data.prepared import open_prepared
+    from dgex_jax.estimators.knn import KNNGE
+    from dgex_jax.estimators.linear import LR, LRL1, LRL2
+    from dgex_jax.estimators.network import DGEXRegressor
 
 __version__ = "0.1.0"
+__all__ = ["KNNGE", "LR", "LRL1", "LRL2", "DGEXRegressor", "open_prepared"]
+
+_HOMES = {
+    "DGEXRegressor": "dgex_jax.estimators.network",
+    "KNNGE": "dgex_jax.estimators.knn",
+    "LR": "dgex_jax.estimators.linear",
+    "LRL1": "dgex_jax.estimators.linear",
+    "LRL2": "dgex_jax.estimators.linear",
+    "open_prepared": "dgex_jax.data.prepared",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dgex_jax import __version__
-from dgex_jax.cli_options import RAW_FLAGS, add_prepare_options, add_train_options
-from dgex_jax.config import NetworkConfig, PrepareConfig, RawFiles, TrainingConfig
+from dgex_jax.cli_model import EXAMPLES as MODEL_EXAMPLES
+from dgex_jax.cli_model import add_export, add_info
+from dgex_jax.cli_options import (
+    GEO_ONLY_FLAGS,
+    RAW_FLAGS,
+    add_prepare_options,
+    add_train_options,
+)
+from dgex_jax.cli_predict import EXAMPLES as PREDICT_EXAMPLES
+from dgex_jax.cli_predict import add_predict
+from dgex_jax.config import GeoOnlyFiles, NetworkConfig, PrepareConfig, RawFiles, TrainingConfig
 from dgex_jax.errors import DgexError, Stopped, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from dgex_jax.config import AnyRawFiles
     from dgex_jax.data.study import Study
 
 EXAMPLES = {
@@ -32,11 +42,14 @@ EXAMPLES = {
   dgex prepare study.toml -o prepared.h5
   dgex prepare --geo bgedv2_QNORM.gctx --gtex gtex_rpkm.gct.gz --1000g GD462.txt.gz \\
       --landmarks map_lm.txt --targets map_tg.txt --seed 1 -o prepared.h5
+  dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
 """,
     "train": """examples:
   dgex train prepared.h5 -o runs/3x9000 --hidden-layers 3 --units 9000 --dropout 0.1
   dgex train arrays.npz -o runs/small --hidden-layers 1 --units 300 --halves 1 --epochs 50
 """,
+    **MODEL_EXAMPLES,
+    **PREDICT_EXAMPLES,
 }
 
 
@@ -86,6 +99,9 @@ def parser() -> argparse.ArgumentParser:
     add_simulate(commands)
     add_prepare(commands)
     add_train(commands)
+    add_export(commands, add_command)
+    add_info(commands, add_command)
+    add_predict(commands, add_command)
     return top
 
 
@@ -163,34 +179,45 @@ def prepare(options: argparse.Namespace) -> None:
     from dgex_jax.data.simulation.write import is_simulated
     from dgex_jax.data.study import Study, read_study
 
-    given = {flag: getattr(options, f"raw_{flag}") for flag in RAW_FLAGS}
-    missing = [f"--{flag}" for flag, path in given.items() if path is None]
+    given = {flag: path for flag in RAW_FLAGS if (path := getattr(options, f"raw_{flag}"))}
     if options.study is not None:
-        if len(missing) < len(RAW_FLAGS):
+        if given:
             raise StudyError("give a study file or the five raw files, not both")
         study = read_study(options.study)
     else:
-        if missing:
-            raise StudyError(f"no study file, and {', '.join(missing)} missing")
         name = options.output.stem
-        files = RawFiles(*(given[flag] for flag in RAW_FLAGS))
-        study = Study(name=name, title=name, files=files, simulation=None)
+        study = Study(name=name, title=name, files=named_files(given), simulation=None)
     changed = {
         key: value for key, value in chosen(options, PrepareConfig).items() if value is not None
     }
     study = dataclasses.replace(study, prepare=dataclasses.replace(study.prepare, **changed))
-    files = study.files or simulate_beside(options.output, study, progress=not options.quiet)
+    raw: AnyRawFiles = study.files or simulate_beside(
+        options.output, study, progress=not options.quiet
+    )
     report = make_study(
-        files,
+        raw,
         options.output,
         study.prepare,
         name=study.name,
         title=study.title,
-        simulated=study.simulated or is_simulated(files),
+        simulated=study.simulated or is_simulated(raw),
         settings=study.preparation_settings(),
         progress=not options.quiet,
     )
     print("\n".join(report.lines()))
+
+
+def named_files(given: Mapping[str, Path]) -> AnyRawFiles:
+    """Make raw files of those that flags name: all five, or the two of arrays alone."""
+    if set(given) == set(GEO_ONLY_FLAGS):
+        return GeoOnlyFiles(*(given[flag] for flag in GEO_ONLY_FLAGS))
+    missing = [f"--{flag}" for flag in RAW_FLAGS if flag not in given]
+    if missing:
+        pair = " and ".join(f"--{flag}" for flag in GEO_ONLY_FLAGS)
+        raise StudyError(
+            f"no study file, and {', '.join(missing)} missing (for arrays alone give just {pair})"
+        )
+    return RawFiles(*(given[flag] for flag in RAW_FLAGS))
 
 
 def chosen(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:

@@ -22,16 +22,23 @@ RAW_FLAGS = {
     "geo": "array profiles to train on (GCTX or GCT)",
     "gtex": "RNA-seq samples to test on (GCTX, GCT or RPKM table)",
     "1000g": "RNA-seq samples to validate on",
-    "landmarks": "map of the landmark genes (symbol, Ensembl id, probes)",
+    "landmarks": "map of the landmark genes (symbol, Ensembl id, probes); for arrays alone a list "
+    "of probes, or a GCTX or GCT file whose rows they are",
     "targets": "map of the target genes",
 }
+
+GEO_ONLY_FLAGS = ("geo", "landmarks")
+"""The raw files of a study of arrays alone: all other probes are targets (paper section 3.4)."""
 
 
 def add_prepare_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``dgex prepare``."""
     command.add_argument("study", nargs="?", type=Path, metavar="STUDY.toml", help="a study file")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="PREPARED.h5")
-    files = command.add_argument_group("the five raw files, instead of a study file")
+    files = command.add_argument_group(
+        "raw files, instead of a study file",
+        "all five, or --geo and --landmarks alone: a study without RNA-seq whose genes are probes",
+    )
     for flag, what in RAW_FLAGS.items():
         files.add_argument(f"--{flag}", type=Path, metavar="FILE", dest=f"raw_{flag}", help=what)
     command.add_argument("--duplicates", choices=get_args(DuplicateRule), help=help_of("clusters"))

@@ -44,6 +44,25 @@ class RawFiles:
 
 
 @dataclass(frozen=True)
+class GeoOnlyFiles:
+    """The two raw files of a study of arrays alone, without RNA-seq (paper section 3.4).
+
+    Attributes
+    ----------
+    geo
+        The array profiles.
+    landmarks
+        Which of the array's probes are landmarks: a list, or an expression file by probe.
+    """
+
+    geo: Path
+    landmarks: Path
+
+
+AnyRawFiles = RawFiles | GeoOnlyFiles
+
+
+@dataclass(frozen=True)
 class PrepareConfig:
     """How raw files become a prepared study; the defaults follow the original scripts.
 

@@ -19,7 +19,7 @@ from dgex_jax.training.record import DONE, is_done, read_json
 from dgex_jax.training.run import Conduct, run_config, train_runs
 from dgex_jax.training.stopping import StopRequest, stop_on_signals
 from reproduce.baselines import baseline_mark, fit_baselines
-from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study
+from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study, real_files
 from reproduce.view import GridView
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def complete(space: Workspace, needs: Needs, options: Options) -> None:
         return
     if space.study.files is not None:
         # Before anything is made: files that are not there must leave no trace.
-        identity(space.study.files)
+        identity(real_files(space))
     with locked(space.prepared, wait=options.wait):
         prepared_study(space)
     if not (needs.methods or needs.networks):

@@ -6,7 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
+from dgex_jax.config import RawFiles
 from dgex_jax.data.prepare import prepare
+from dgex_jax.data.prepared_write import FORMAT_VERSION
 from dgex_jax.data.simulation.write import is_simulated, simulate, simulated_files
 from dgex_jax.errors import DgexError
 from dgex_jax.training.record import is_done, mark_done
@@ -14,7 +16,6 @@ from dgex_jax.training.record import is_done, mark_done
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dgex_jax.config import RawFiles
     from reproduce.workspace import Workspace
 
 
@@ -48,8 +49,8 @@ def raw_files(space: Workspace) -> RawFiles:
 
 def real_files(space: Workspace) -> RawFiles:
     """Return the files that the study names."""
-    if space.study.files is None:
-        raise AssertionError("a study has real or simulated files")
+    if not isinstance(space.study.files, RawFiles):
+        raise AssertionError("a study has real or simulated files, and all five")  # noqa: TRY004
     return space.study.files
 
 
@@ -89,6 +90,7 @@ def preparation_config(space: Workspace, files: RawFiles) -> dict[str, Any]:
     return {
         "settings": space.study.preparation_settings(),
         "files": identity(files),
+        "format_version": FORMAT_VERSION,
         "dgex_jax": __version__,
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dgex_jax.config import GeoOnlyFiles
 from dgex_jax.data.study import Study, read_study
 from dgex_jax.errors import StudyError
 
@@ -71,6 +72,11 @@ def open_workspace(study: str, out: Path | None) -> Workspace:
         known = ", ".join(sorted(one.stem for one in STUDIES.glob("*.toml")))
         raise StudyError(f"{study}: no such study; a name ({known}) or a path ending in .toml")
     content = read_study(path)
+    if isinstance(content.files, GeoOnlyFiles):
+        raise StudyError(
+            f"{path}: is a study of arrays alone; tables and figures compare platforms: give "
+            "files.gtex, files.1000g and files.targets, or use dgex prepare and dgex train"
+        )
     if out is None:
         results = ROOT / "results" / content.name
         tables, figures = (ROOT / kind / content.name for kind in ("tables", "figures"))

@@ -361,7 +361,7 @@ def test_ways_to_call_prepare_and_simulate_wrongly(refused, flags, tmp_path) -> 
         ),
         (("simulate", "-o", study), f"{study}: can't be made"),
         (("simulate",), "the following arguments are required: -o/--output"),
-        (("predict",), "invalid choice: 'predict'"),
+        (("infer",), "invalid choice: 'infer'"),
         ((), "the following arguments are required: COMMAND"),
     ):
         error = refused(command, *arguments)

@@ -67,6 +67,20 @@ OWN_TEST = {
     "train": {"--output", "--overwrite", "--no-wait", "--pretrain-epochs"},
     "prepare": {"--output", "--accept-wrong-dimensions", "--quiet", *PREPARE},
     "simulate": {"--output", "--study"},
+    "export": {"--output", "--best", "--overwrite"},
+    "info": {"--json"},
+    # tests/inference/prediction/test_cli_predict.py
+    "predict": {
+        "--output",
+        "--platform",
+        "--standardize",
+        "--scale",
+        "--impute",
+        "--ids",
+        "--block-size",
+        "--accept-wrong-dimensions",
+        "--quiet",
+    },
 }
 
 

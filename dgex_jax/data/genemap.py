@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ENSEMBL = re.compile(r"ENS[A-Z]*\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?")
 VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+(_PAR_Y)?")
 PAR_Y = re.compile(r"ENSG0(\d{10})_PAR_Y")
 
@@ -116,6 +117,11 @@ def read_gene_map(path: Path | str) -> GeneMap:
     if not symbols:
         raise FormatError(f"{path}: has no genes")
     return GeneMap(path, tuple(symbols), tuple(ensembl), tuple(probes))
+
+
+def is_ensembl(gene: str) -> bool:
+    """Whether an id has the form of an Ensembl gene id, with or without a version."""
+    return ENSEMBL.fullmatch(gene) is not None
 
 
 def strip_version(gene: str) -> str:

@@ -13,12 +13,22 @@ import h5py
 import numpy as np
 
 from dgex_jax.data.duplicates import Duplicates, find_duplicates
-from dgex_jax.data.genes import Selection, select_genes
 from dgex_jax.data.normalize import ProbeMeans
 from dgex_jax.data.partition import clustered_order, sampled_profiles
-from dgex_jax.data.prepared_write import write_attributes, write_genes, write_values
+from dgex_jax.data.prepared_write import (
+    DATA_SETS,
+    write_attributes,
+    write_genes,
+    write_values,
+)
 from dgex_jax.data.progress import Progress
-from dgex_jax.data.ranking import Ranked, rank_geo, rank_rna, store_profiles
+from dgex_jax.data.ranking import (
+    Ranked,
+    landmark_quantile,
+    rank_geo,
+    rank_rna,
+    store_profiles,
+)
 from dgex_jax.data.rawfiles import RawSources, check_room, checksums, open_raw, refuse_overwriting
 from dgex_jax.data.report import PrepareReport
 from dgex_jax.data.split import SplitSizes, half_slices, shuffled, split_sizes
@@ -32,7 +42,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import PrepareConfig, RawFiles
+    from dgex_jax.config import AnyRawFiles, PrepareConfig
+    from dgex_jax.data.genes import Selection
     from dgex_jax.data.progress import Listener
     from dgex_jax.data.rowstore import RowStore
 
@@ -68,7 +79,7 @@ class _Geo:
 
 
 def prepare(
-    raw: RawFiles,
+    raw: AnyRawFiles,
     output: Path,
     config: PrepareConfig,
     *,
@@ -78,7 +89,7 @@ def prepare(
     settings: Mapping[str, object] = NO_SETTINGS,
     progress: bool | Listener = False,
 ) -> PrepareReport:
-    """Make one prepared study of the five raw files.
+    """Make one prepared study of its raw files.
 
     GEO: drop duplicates, average probes, quantile-normalise; GTEx and 1000G: map each sample's
     dense ranks on GEO's reference quantile; standardise each gene in each data set with that data
@@ -86,6 +97,8 @@ def prepare(
     GEO's means and deviations come from GEO-tr alone (also the quantile that GTEx and 1000G are
     mapped on); the two RNA-seq sets keep statistics of their own, as the paper scales every data
     set by itself. With ``partition="clustered"`` only the order of the targets is another.
+    A study of arrays alone (paper section 3.4) takes the same steps without RNA-seq: its genes are
+    all probes of the array.
 
     Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
@@ -94,7 +107,7 @@ def prepare(
     Parameters
     ----------
     raw
-        The five files.
+        The five files, or the two of a study of arrays alone.
     output
         Where ``prepared.h5`` shall be; its folder must be there. Replaced only on success.
     config
@@ -129,7 +142,7 @@ def prepare(
             tempfile.TemporaryDirectory(prefix=".dgex_", dir=temporary.parent) as scratch,
         ):
             sources = open_raw(raw, config, files)
-            genes = _shuffled_genes(sources, config.seed)
+            genes = _shuffled_genes(sources.genes, config.seed)
             with h5py.File(temporary, "w") as file:
                 report = _write(file, _Job(sources, genes, config, output, Path(scratch), show))
                 write_attributes(
@@ -138,6 +151,10 @@ def prepare(
                         "study": name,
                         "title": title,
                         "simulated": simulated,
+                        "gene_ids": "ensembl" if sources.rna else "probe",
+                        "data_sets": [
+                            name for name in DATA_SETS if name == "GEO" or name in sources.rna
+                        ],
                         "settings": dict(settings),
                         "prepare": {
                             "duplicates": config.duplicates,
@@ -155,8 +172,7 @@ def prepare(
         raise PreparationError(f"{output}: can't be prepared: {one_line(error)}") from error
 
 
-def _shuffled_genes(sources: RawSources, seed: int) -> Selection:
-    genes = select_genes(sources.landmarks, sources.targets, sources.geo, sources.rna)
+def _shuffled_genes(genes: Selection, seed: int) -> Selection:
     return genes.shuffled(
         shuffled(seed, "landmarks", len(genes.landmarks)),
         shuffled(seed, "targets", len(genes.targets)),
@@ -166,16 +182,23 @@ def _shuffled_genes(sources: RawSources, seed: int) -> Selection:
 def _write(file: h5py.File, job: _Job) -> PrepareReport:
     """Run every step but the opening of the files and write all datasets."""
     genes, block_size = job.genes, job.config.block_size
+    n_landmarks = len(genes.landmarks)
     rna = {name: _rank_rna(job, name) for name in job.sources.rna}
     geo = _rank_geo(job)
     if geo.target_order is not None:
         # Ranks don't depend on the order of the genes: the columns are only read in another one.
         genes = genes.with_targets(geo.target_order)
-        n_landmarks = len(genes.landmarks)
         columns = np.concatenate([np.arange(n_landmarks), n_landmarks + geo.target_order])
         rna = {name: replace(ranked, columns=columns) for name, ranked in rna.items()}
         geo = replace(geo, ranked=replace(geo.ranked, columns=columns))
-    write_genes(file, genes, half_slices(len(genes.targets)), geo.quantile)
+    halves = half_slices(len(genes.targets))
+    write_genes(file, genes, job.sources.geo.genes, job.sources.annotation, halves)
+    file["quantile"] = geo.quantile
+    train = np.sort(geo.order[: geo.sizes.train])
+    with job.progress.step("quantile of the landmarks", len(train)) as tick:
+        file["landmark_quantile"] = landmark_quantile(
+            geo.ranked, geo.quantile, train, n_landmarks, block_size=block_size, tick=tick
+        )
     everyone = {name: np.arange(len(ranked.profiles)) for name, ranked in rna.items()}
     for name, ranked, order, fitted_on in (
         ("GEO", geo.ranked, geo.order, geo.fitted_on),
@@ -186,7 +209,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
             name,
             ranked,
             geo.quantile,
-            n_landmarks=len(genes.landmarks),
+            n_landmarks=n_landmarks,
             order=order,
             fitted_on=fitted_on,
             block_size=block_size,
@@ -202,7 +225,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         n_close_pairs=geo.duplicates.n_close,
         n_straddling=geo.duplicates.n_straddling,
         split={part: rows.stop - rows.start for part, rows in geo.sizes.slices.items()},
-        n_landmarks=len(genes.landmarks),
+        n_landmarks=n_landmarks,
         n_targets=len(genes.targets),
         n_copies=int(genes.copy_of_landmark.sum()),
         n_clipped={name: ranked.n_clipped for name, ranked in rna.items()},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
+from dgex_jax.data.genemap import is_ensembl
 from dgex_jax.errors import FormatError
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 PARTS = ("tr", "va", "te", "1000G", "GTEx")
 """GEO-tr, GEO-va, GEO-te and the two RNA-seq data sets."""
 
+GeneIds = Literal["ensembl", "probe", "number"]
+"""What the ids of a study's genes are: Ensembl ids; probe ids (a study of arrays alone, whose genes
+are its probes); numbers given by the reader to columns that have no ids."""
+
+Scaling = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+
 ROWS_AT_A_TIME = 4096
 
 
 class Prepared(ABC):
-    """A prepared study opened for reading: standardised landmarks X and targets Y of five parts.
+    """A prepared study opened for reading: standardised landmarks X and targets Y of its parts.
 
     Opening reads names and shapes; values are read, and checked to be finite, when asked for.
     A context manager.
@@ -39,10 +46,14 @@ class Prepared(ABC):
         The study.
     simulated
         Whether the expression values are made up.
+    parts
+        Those of `PARTS` that the study has: all five, or the first three (arrays alone).
+    gene_ids
+        What `landmarks` and `targets` hold.
     landmarks, targets
-        Ensembl ids in the order of the columns of X and Y.
+        Unique ids in the order of the columns of X and Y.
     landmark_symbols, symbols
-        Gene symbols of landmarks and of targets.
+        Gene symbols of landmarks and of targets; empty where not known.
     copy_of_landmark
         ``(n_targets,)`` bool: the target has the Ensembl id of a landmark.
     halves
@@ -53,6 +64,8 @@ class Prepared(ABC):
     name: str
     title: str
     simulated: bool
+    parts: tuple[str, ...] = PARTS
+    gene_ids: GeneIds
     landmarks: tuple[str, ...]
     landmark_symbols: tuple[str, ...]
     targets: tuple[str, ...]
@@ -70,6 +83,72 @@ class Prepared(ABC):
         """Number of target genes, both halves."""
         return len(self.targets)
 
+    @property
+    def landmark_ensembl(self) -> tuple[str, ...]:
+        """Ensembl ids of the landmarks; empty where a gene has none or its id is not known."""
+        return self._ensembl(self.landmarks)
+
+    @property
+    def target_ensembl(self) -> tuple[str, ...]:
+        """Ensembl ids of the targets, likewise."""
+        return self._ensembl(self.targets)
+
+    def _ensembl(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        if self.gene_ids == "ensembl":
+            return ids
+        return tuple(one if is_ensembl(one) else "" for one in ids)
+
+    @property
+    @abstractmethod
+    def landmark_probes(self) -> tuple[tuple[str, ...], ...]:
+        """For each landmark the probes that its array values are the mean of, in map order.
+
+        Raises
+        ------
+        FormatError
+            The file does not say (as for all properties below).
+        """
+
+    @property
+    @abstractmethod
+    def target_probes(self) -> tuple[tuple[str, ...], ...]:
+        """For each target the probes that its array values are the mean of, in map order."""
+
+    @property
+    @abstractmethod
+    def landmark_entrez(self) -> tuple[str, ...]:
+        """Entrez gene ids of the landmarks, decimal text; empty where not known."""
+
+    @property
+    @abstractmethod
+    def target_entrez(self) -> tuple[str, ...]:
+        """Entrez gene ids of the targets, likewise."""
+
+    @property
+    @abstractmethod
+    def quantile(self) -> NDArray[np.float64] | None:
+        """Reference quantile ``(n_landmarks + n_targets,)`` float64, never falling.
+
+        ``None`` where the file says of no quantile normalisation.
+        """
+
+    @property
+    @abstractmethod
+    def landmark_quantile(self) -> NDArray[np.float64]:
+        """Reference quantile of the landmarks alone, ``(n_landmarks,)`` float64, never falling.
+
+        The mean over GEO-tr of each profile's sorted landmark values *after* the joint quantile
+        normalisation of all genes: the scale that is then standardised. So a profile of which only
+        landmarks are known, mapped on it by the ranks among them, is on the scale of `scaling`.
+        """
+
+    @abstractmethod
+    def scaling(self, part: str, kind: str) -> Scaling:
+        """Means and deviations ``(n_genes,)`` that X or Y (`kind`) of `part` was scaled with.
+
+        The standardised value is ``(value - mean) / (deviation + normalize.OFFSET)``.
+        """
+
     @cached_property
     def sha256(self) -> str:
         """Checksum of the file (hexadecimal)."""
@@ -78,14 +157,14 @@ class Prepared(ABC):
 
     @abstractmethod
     def n_profiles(self, part: str) -> int:
-        """Return the number of profiles of one of `PARTS`."""
+        """Return the number of profiles of one of `parts`."""
 
     @abstractmethod
     def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
         """Read columns of X or Y of a part."""
 
     def X(self, part: str) -> NDArray[np.float32]:
-        """Landmarks of one of `PARTS`, ``(n_profiles, n_landmarks)`` float32, C-contiguous.
+        """Landmarks of one of `parts`, ``(n_profiles, n_landmarks)`` float32, C-contiguous.
 
         Raises
         ------
@@ -95,12 +174,12 @@ class Prepared(ABC):
         return self._checked(part, "X", slice(0, self.n_landmarks))
 
     def Y(self, part: str, columns: slice = slice(None)) -> NDArray[np.float32]:
-        """Targets of one of `PARTS`, ``(n_profiles, n_columns)`` float32, C-contiguous.
+        """Targets of one of `parts`, ``(n_profiles, n_columns)`` float32, C-contiguous.
 
         Parameters
         ----------
         part
-            One of `PARTS`.
+            One of `parts`.
         columns
             Which targets, as one of `halves` (a slice with step 1).
 
@@ -115,8 +194,8 @@ class Prepared(ABC):
         return self._checked(part, "Y", slice(start, max(start, stop)))
 
     def _checked(self, part: str, kind: str, columns: slice) -> NDArray[np.float32]:
-        if part not in PARTS:
-            raise KeyError(f"{part!r} is not one of {', '.join(PARTS)}")
+        if part not in self.parts:
+            raise KeyError(f"{part!r} is not one of {', '.join(self.parts)}")
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(self._read(part, kind, columns), dtype=np.float32)
         n_bad, first = 0, None

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from dgex_jax.data.prepared_base import Scaling
     from dgex_jax.formats.expression import FloatArray
 
 HEADERS = {
@@ -30,7 +33,8 @@ class NpzPrepared(Prepared):
     """Arrays ``X_tr Y_tr X_va Y_va X_te Y_te X_1000G Y_1000G X_GTEx Y_GTEx``, profiles x genes.
 
     Genes have no names (``L0001`` ..., ``T0001`` ...), no target is known to be a copy of a
-    landmark, and the halves are the first floor(T / 2) columns and the rest.
+    landmark, and the halves are the first floor(T / 2) columns and the rest. Probes, Entrez ids,
+    quantiles and the scaling are not known.
 
     Raises
     ------
@@ -42,6 +46,7 @@ class NpzPrepared(Prepared):
         self.path = path
         self.name = self.title = path.stem
         self.simulated = False
+        self.gene_ids = "number"
         self._shapes = self._read_shapes()
         n_landmarks, n_targets = self._shapes["X_tr"][1], self._shapes["Y_tr"][1]
         self.landmarks = self.landmark_symbols = _numbered("L", n_landmarks)
@@ -88,13 +93,54 @@ class NpzPrepared(Prepared):
         )
 
     def n_profiles(self, part: str) -> int:
-        """Return the number of profiles of one of `PARTS`."""
+        """Return the number of profiles of one of `parts`."""
         return self._shapes[f"X_{part}"][0]
 
     def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
         with _npz_errors(self.path), np.load(self.path, allow_pickle=False) as arrays:
             values: Any = arrays[f"{kind}_{part}"]
             return np.asarray(values[:, columns], order="C")
+
+    @property
+    def landmark_probes(self) -> tuple[tuple[str, ...], ...]:
+        """Not known."""
+        raise self._lacks("probes")
+
+    @property
+    def target_probes(self) -> tuple[tuple[str, ...], ...]:
+        """Not known."""
+        raise self._lacks("probes")
+
+    @property
+    def landmark_entrez(self) -> tuple[str, ...]:
+        """Not known."""
+        raise self._lacks("Entrez ids")
+
+    @property
+    def target_entrez(self) -> tuple[str, ...]:
+        """Not known."""
+        raise self._lacks("Entrez ids")
+
+    @property
+    def quantile(self) -> None:
+        """Not known."""
+        return
+
+    @property
+    def landmark_quantile(self) -> NDArray[np.float64]:
+        """Not known."""
+        raise self._lacks("landmark_quantile")
+
+    def scaling(self, part: str, kind: str) -> Scaling:
+        """Not known."""
+        del part
+        raise self._lacks(f"means and deviations of {kind}")
+
+    def _lacks(self, what: str) -> FormatError:
+        return FormatError(
+            f"{self.path}: has no {what}: an .npz study holds values alone; prepare one of the raw "
+            "files (dgex prepare)"
+        )
 
     def close(self) -> None:
         """Nothing stays open between reads."""

@@ -24,35 +24,65 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.data.genes import Selection
+    from dgex_jax.data.annotation import Annotation
+    from dgex_jax.data.genes import Selection, StudyGenes
     from dgex_jax.data.progress import Progress
     from dgex_jax.data.ranking import Ranked
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+DATA_SETS = ("GEO", "1000G", "GTEx")
+"""Groups of a study with RNA-seq; a study of arrays alone has only the first."""
 CHUNK_BYTES = 1 << 20
 ROWS_AT_A_TIME = 256
 
 
 def write_genes(
-    file: h5py.File, genes: Selection, halves: Sequence[slice], quantile: NDArray[np.float64]
+    file: h5py.File,
+    genes: Selection,
+    probes: Sequence[str],
+    annotation: Annotation,
+    halves: Sequence[slice],
 ) -> None:
-    """Write ids, gene information, the dropped and the partial genes, and the quantile."""
-    _write_texts(file, "landmarks", genes.landmarks.ensembl)
-    _write_texts(file, "targets", genes.targets.ensembl)
-    _write_texts(file, "landmark_info/symbol", genes.landmarks.symbols)
-    _write_texts(file, "target_info/symbol", genes.targets.symbols)
+    """Write ids, gene information, the dropped and the partial genes.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    genes
+        The genes of the study.
+    probes
+        Ids of the columns of the GEO file.
+    annotation
+        What is known of these probes.
+    halves
+        Columns of the targets of each half.
+    """
+    _write_role(file, "landmark", genes.landmarks, probes, annotation)
+    _write_role(file, "target", genes.targets, probes, annotation)
     half = np.zeros(len(genes.targets), dtype=np.uint8)
     for number, columns in enumerate(halves, start=1):
         half[columns] = number
     file["target_info/half"] = half
     file["target_info/copy_of_landmark"] = genes.copy_of_landmark
-    file["quantile"] = quantile
     for field in ("role", "symbol", "ensembl", "cause"):
         _write_texts(file, f"dropped/{field}", [getattr(gene, field) for gene in genes.dropped])
+    _write_texts(file, "dropped/probes", [",".join(gene.probes) for gene in genes.dropped])
     for field in ("role", "symbol", "ensembl"):
         _write_texts(file, f"partial/{field}", [getattr(gene, field) for gene in genes.partial])
     missing = [",".join(gene.missing_probes) for gene in genes.partial]
     _write_texts(file, "partial/missing_probes", missing)
+
+
+def _write_role(
+    file: h5py.File, role: str, genes: StudyGenes, probes: Sequence[str], annotation: Annotation
+) -> None:
+    """Write the ids of the landmarks or of the targets and what is known of them."""
+    _write_texts(file, f"{role}s", genes.ids)
+    _write_texts(file, f"{role}_info/symbol", genes.symbols)
+    averaged = [[probes[column] for column in columns] for columns in genes.probes]
+    _write_texts(file, f"{role}_info/probes", [",".join(names) for names in averaged])
+    _write_texts(file, f"{role}_info/entrez", [annotation.entrez_of(names) for names in averaged])
 
 
 def write_values(

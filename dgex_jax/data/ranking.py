@@ -58,12 +58,57 @@ class Ranked:
     columns: NDArray[np.intp] | None = None
 
     def values(
-        self, quantile: NDArray[np.float64], rows: NDArray[np.intp], block_size: int
+        self,
+        quantile: NDArray[np.float64],
+        rows: NDArray[np.intp],
+        block_size: int,
+        n_genes: int | None = None,
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64."""
+        """Yield quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64.
+
+        With `n_genes` only those of the first genes.
+        """
         for block in blocks_of(len(rows), block_size):
             ranks = self.ranks.read(rows[block])
-            yield quantile[ranks if self.columns is None else ranks[:, self.columns]]
+            columns = slice(n_genes) if self.columns is None else self.columns[:n_genes]
+            yield quantile[ranks[:, columns]]
+
+
+def landmark_quantile(
+    ranked: Ranked,
+    quantile: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    n_landmarks: int,
+    *,
+    block_size: int,
+    tick: Tick,
+) -> NDArray[np.float64]:
+    """Average the sorted landmark values of profiles after quantile normalisation.
+
+    Parameters
+    ----------
+    ranked
+        Array profiles; their first `n_landmarks` genes are the landmarks.
+    quantile
+        Reference quantile of all genes.
+    rows
+        The profiles to average, in ascending order.
+    n_landmarks
+        Number of landmarks.
+    block_size, tick
+        Profiles read at a time; called with their number.
+
+    Returns
+    -------
+    ndarray
+        ``(n_landmarks,)`` float64, never falling: the reference quantile of the landmarks alone,
+        on the scale of the normalised values of all genes.
+    """
+    total = RowSum(n_landmarks)
+    for block in ranked.values(quantile, rows, block_size, n_landmarks):
+        total.add(np.sort(block, axis=1))
+        tick(len(block))
+    return total.mean()
 
 
 def store_profiles(

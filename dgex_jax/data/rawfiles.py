@@ -1,4 +1,4 @@
-"""The five raw files opened together, and what can be checked before hours of work."""
+"""A study's raw files opened together, and what can be checked before hours of work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from dgex_jax.data.genemap import GeneMap, read_gene_map, strip_version
+from dgex_jax.config import GeoOnlyFiles
+from dgex_jax.data.annotation import Annotation, annotation_of
+from dgex_jax.data.genemap import read_gene_map, strip_version
+from dgex_jax.data.genes import Selection, select_genes, select_probes
+from dgex_jax.data.probelist import read_probe_list
 from dgex_jax.errors import PreparationError
 from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.opening import open_expression
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from dgex_jax.config import PrepareConfig, RawFiles
+    from dgex_jax.config import AnyRawFiles, PrepareConfig, RawFiles
     from dgex_jax.data.progress import Progress
     from dgex_jax.formats.expression import ExpressionSource
     from dgex_jax.formats.table import GeneFilter
@@ -27,16 +31,28 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class RawSources:
-    """The raw files of a study, open: `rna` has ``GTEx`` and ``1000G``."""
+    """The raw files of a study, open.
 
-    landmarks: GeneMap
-    targets: GeneMap
+    Attributes
+    ----------
+    geo
+        The array.
+    rna
+        ``GTEx`` and ``1000G``; empty for a study of arrays alone.
+    genes
+        The genes that all platforms have, in the order of their maps.
+    annotation
+        What is known of the array's probes.
+    """
+
     geo: ExpressionSource
     rna: Mapping[str, ExpressionSource]
+    genes: Selection
+    annotation: Annotation
 
 
-def open_raw(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
-    """Open the five raw files.
+def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
+    """Open the raw files and select the study's genes.
 
     Text files are read at once, but only the genes the study can use are kept of them.
 
@@ -51,28 +67,47 @@ def open_raw(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSourc
     ------
     FormatError
         A file can't be read as what it should be.
+    PreparationError
+        No landmark or no target is on every platform.
     """
+    if isinstance(raw, GeoOnlyFiles):
+        return _open_geo_only(raw, config, files)
+    return _open_five(raw, config, files)
+
+
+def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
+    geo = _source(raw.geo, None, config, files)
+    landmarks = read_probe_list(raw.landmarks, geo.genes)
+    annotation = annotation_of(geo.gene_metadata) | landmarks.annotation
+    return RawSources(geo, {}, select_probes(landmarks, geo, annotation), annotation)
+
+
+def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
     wanted = {_loose(gene) for genes in (landmarks, targets) for gene in genes.ensembl}
     probes = {probe for genes in (landmarks, targets) for gene in genes.probes for probe in gene}
 
-    def source(path: Path, genes: GeneFilter) -> ExpressionSource:
-        opened = open_expression(
-            path, genes=genes, accept_wrong_dimensions=config.accept_wrong_dimensions
-        )
-        if isinstance(opened, Gctx):
-            files.callback(opened.close)
-        return opened
-
     def is_wanted(gene: str) -> bool:
         return _loose(gene) in wanted
 
-    return RawSources(
-        landmarks,
-        targets,
-        source(raw.geo, probes if config.duplicates == "none" else None),
-        {"GTEx": source(raw.gtex, is_wanted), "1000G": source(raw.thousand_genomes, is_wanted)},
+    geo = _source(raw.geo, probes if config.duplicates == "none" else None, config, files)
+    rna = {
+        "GTEx": _source(raw.gtex, is_wanted, config, files),
+        "1000G": _source(raw.thousand_genomes, is_wanted, config, files),
+    }
+    genes = select_genes(landmarks, targets, geo, rna)
+    return RawSources(geo, rna, genes, annotation_of(geo.gene_metadata))
+
+
+def _source(
+    path: Path, genes: GeneFilter, config: PrepareConfig, files: ExitStack
+) -> ExpressionSource:
+    opened = open_expression(
+        path, genes=genes, accept_wrong_dimensions=config.accept_wrong_dimensions
     )
+    if isinstance(opened, Gctx):
+        files.callback(opened.close)
+    return opened
 
 
 def _loose(gene: str) -> str:
@@ -84,7 +119,7 @@ def _loose(gene: str) -> str:
     return f"ENSG0{plain[5:]}" if plain.startswith("ENSGR") else plain
 
 
-def refuse_overwriting(raw: RawFiles, output: Path) -> None:
+def refuse_overwriting(raw: AnyRawFiles, output: Path) -> None:
     """Raise `PreparationError` if `output` is one of the raw files."""
     for path in asdict(raw).values():
         if path.exists() and output.exists() and path.samefile(output):
@@ -111,7 +146,7 @@ def check_room(folder: Path, n_profiles: int, n_probes: int, n_genes: int) -> No
         )
 
 
-def checksums(raw: RawFiles, progress: Progress) -> dict[str, dict[str, str]]:
+def checksums(raw: AnyRawFiles, progress: Progress) -> dict[str, dict[str, str]]:
     """Name and sha256 of each raw file, by its role."""
     sums = {}
     with progress.step("checksums of the raw files", len(asdict(raw)), unit="files") as tick:

@@ -24,7 +24,7 @@ class PrepareReport:
     output
         The prepared study.
     profiles
-        Profiles read of ``GEO``, ``GTEx`` and ``1000G``.
+        Profiles read of ``GEO``, ``GTEx`` and ``1000G``; of arrays alone ``GEO``.
     n_kept
         GEO profiles left after removing duplicates.
     n_close_pairs
@@ -63,13 +63,13 @@ class PrepareReport:
             "geo_profiles_kept": self.n_kept,
             "geo_close_pairs": self.n_close_pairs,
             "geo_close_pairs_straddling_clusters": self.n_straddling,
-            "gtex_profiles": self.profiles["GTEx"],
-            "1000g_profiles": self.profiles["1000G"],
+            "gtex_profiles": self.profiles.get("GTEx"),
+            "1000g_profiles": self.profiles.get("1000G"),
             "landmarks": self.n_landmarks,
             "targets": self.n_targets,
             "targets_copying_a_landmark": self.n_copies,
-            "gtex_indices_clipped": self.n_clipped["GTEx"],
-            "1000g_indices_clipped": self.n_clipped["1000G"],
+            "gtex_indices_clipped": self.n_clipped.get("GTEx"),
+            "1000g_indices_clipped": self.n_clipped.get("1000G"),
             "genes_dropped": len(self.dropped),
             "genes_with_missing_probes": len(self.partial),
         }
@@ -81,9 +81,7 @@ class PrepareReport:
         lines = [
             f"GEO: {self.n_kept:,} of {self.profiles['GEO']:,} profiles kept ({split})",
             self._duplicates(),
-            f"GTEx: {self.profiles['GTEx']:,} profiles; 1000G: {self.profiles['1000G']:,} profiles",
-            f"genes: {self.n_landmarks:,} landmarks, {self.n_targets:,} targets",
-            f"targets that copy a landmark in GTEx and 1000G (same Ensembl id): {self.n_copies:,}",
+            *self._genes(),
         ]
         for (role, cause), n in sorted(Counter((g.role, g.cause) for g in self.dropped).items()):
             genes = [g for g in self.dropped if (g.role, g.cause) == (role, cause)]
@@ -95,6 +93,19 @@ class PrepareReport:
             if n:
                 lines.append(f"{name}: {n:,} values with quantile index -1, clipped to 0")
         return [*lines, f"written: {self.output}"]
+
+    def _genes(self) -> list[str]:
+        if "GTEx" not in self.profiles:
+            probes = f"{self.n_landmarks:,} landmarks, {self.n_targets:,} targets"
+            return [
+                "no RNA-seq: a study of arrays alone, its genes are probes",
+                f"probes: {probes}",
+            ]
+        return [
+            f"GTEx: {self.profiles['GTEx']:,} profiles; 1000G: {self.profiles['1000G']:,} profiles",
+            f"genes: {self.n_landmarks:,} landmarks, {self.n_targets:,} targets",
+            f"targets that copy a landmark in GTEx and 1000G (same Ensembl id): {self.n_copies:,}",
+        ]
 
     def _duplicates(self) -> str:
         if self.n_close_pairs is None:
@@ -110,6 +121,6 @@ def _count(n: int, noun: str) -> str:
 
 
 def _named(genes: list[DroppedGene]) -> str:
-    names = ", ".join(gene.symbol for gene in genes[:N_GENES_NAMED])
+    names = ", ".join(gene.name for gene in genes[:N_GENES_NAMED])
     more = len(genes) - N_GENES_NAMED
     return names + (f" and {more:,} more" if more > 0 else "")

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dgex_jax.config import (
+    AnyRawFiles,
     BaselineConfig,
+    GeoOnlyFiles,
     GridConfig,
     JobsConfig,
     PrepareConfig,
@@ -36,6 +38,7 @@ FILE_KEYS = {
     "landmarks": "landmarks",
     "targets": "targets",
 }
+GEO_ONLY_KEYS = {"geo", "landmarks"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Study:
     title
         One line for tables and reports.
     files
-        The raw files; ``None`` for a simulated study, whose files are made on the spot.
+        The raw files, two of them for a study of arrays alone; ``None`` for a simulated study,
+        whose files are made on the spot.
     simulation
         The simulator's settings; ``None`` for a study of real files.
     prepare, grid, training, baselines, jobs
@@ -59,7 +63,7 @@ class Study:
 
     name: str
     title: str
-    files: RawFiles | None
+    files: AnyRawFiles | None
     simulation: SimulationConfig | None
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     grid: GridConfig = field(default_factory=GridConfig)
@@ -141,17 +145,20 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     )
 
 
-def raw_files(content: Mapping[str, Any], folder: Path) -> RawFiles:
-    """Read ``[files]``: a path for each of the five raw files."""
+def raw_files(content: Mapping[str, Any], folder: Path) -> AnyRawFiles:
+    """Read ``[files]``: a path for each of the five raw files, or for ``geo`` and ``landmarks``."""
     refuse_unknown(content, list(FILE_KEYS), "files.")
+    geo_only = set(content) == GEO_ONLY_KEYS
     paths = {}
     for key, attribute in FILE_KEYS.items():
+        if geo_only and key not in GEO_ONLY_KEYS:
+            continue
         value = text(content, key, "files.")
         try:
             paths[attribute] = folder / Path(value).expanduser()
         except RuntimeError as error:
             raise StudyError(f"files.{key} = {value!r}: there is no such user") from error
-    return RawFiles(**paths)
+    return GeoOnlyFiles(**paths) if geo_only else RawFiles(**paths)
 
 
 def build(kind: type[T], content: Mapping[str, Any], section: str) -> T:

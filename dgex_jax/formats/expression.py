@@ -31,6 +31,10 @@ class ExpressionSource(Protocol):
     def genes(self) -> tuple[str, ...]:
         """Probe or gene ids, in file order."""
 
+    @property
+    def gene_metadata(self) -> pd.DataFrame:
+        """Annotation of the genes, a line each, indexed by id."""
+
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
         """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
 

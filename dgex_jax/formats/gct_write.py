@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dgex_jax.formats.expression import Expression
+    from dgex_jax.formats.table_write import WholeGenes
 
 MISSING = "-666"
 
@@ -52,10 +53,23 @@ def write_gct(
     path = Path(path)
     if version not in ("1.2", "1.3"):
         raise ValueError(f"GCT version {version!r}: must be '1.2' or '1.3'")
-    write_lines(path, _lines(path, expression, version, digits))
+    write_lines(path, gct_lines(path, expression, version, digits))
 
 
-def _lines(path: Path, expression: Expression, version: str, digits: int | None) -> Iterator[str]:
+def gct_lines(
+    path: Path, expression: WholeGenes, version: str, digits: int | None
+) -> Iterator[str]:
+    """Yield the lines of a GCT file; ids and metadata are checked before the first.
+
+    Parameters
+    ----------
+    path
+        The file to be written, for the text of errors.
+    expression
+        What it shall hold.
+    version, digits
+        See `write_gct`.
+    """
     profiles, genes = expression.profiles, expression.genes
     check_texts(path, profiles, genes)
     by_gene, by_profile = expression.gene_metadata, expression.profile_metadata
@@ -67,15 +81,15 @@ def _lines(path: Path, expression: Expression, version: str, digits: int | None)
         fields, profile_fields = _names(path, by_gene), _names(path, by_profile)
         first, missing = "id", MISSING
         size = [len(genes), len(profiles), len(fields), len(profile_fields)]
+    texts = annotation_texts(path, by_profile, profiles, profile_fields, missing)
+    annotation = annotation_texts(path, by_gene, genes, fields, missing)
     yield f"#{version}\n"
     yield "\t".join(map(str, size)) + "\n"
     yield "\t".join([first, *fields, *profiles]) + "\n"
-    texts = annotation_texts(path, by_profile, profiles, profile_fields, missing)
     for place, field in enumerate(profile_fields):
         filler = [missing] * len(fields)
         yield "\t".join([field, *filler, *(cells[place] for cells in texts)]) + "\n"
     rows = value_rows(path, expression, digits)
-    annotation = annotation_texts(path, by_gene, genes, fields, missing)
     for gene, notes, cells in zip(genes, annotation, rows, strict=True):
         yield "\t".join([gene, *notes, *cells]) + "\n"
 

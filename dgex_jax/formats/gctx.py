@@ -14,8 +14,9 @@ from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.access import HDF5_MAGIC, one_line, read_head
 from dgex_jax.formats.gctx_meta import find_dataset, read_fields, read_ids, read_version
 from dgex_jax.formats.gctx_write import MISSING, GctxWriter, write_gctx
+from dgex_jax.formats.hdf5_matrix import read_matrix
 from dgex_jax.formats.ids import check_ids
-from dgex_jax.formats.selection import is_run, pieces, positions
+from dgex_jax.formats.selection import positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +24,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from dgex_jax.formats.expression import FloatArray, Selection
 
 __all__ = ["Gctx", "GctxWriter", "write_gctx"]
 
 MATRIX = "0/DATA/0/matrix"
-READ_BYTES = 1 << 25
-"""What one HDF5 call may bring in beyond the result itself."""
 CACHE_BYTES = 1 << 25
 CACHE_SLOTS = 10007
-NEAR_BYTES = 1 << 12
-"""In a contiguous matrix, values this near are read together: the disk does so anyway."""
 
 
 @contextmanager
@@ -168,34 +164,10 @@ class Gctx:
         """
         rows = positions(profiles, len(self.profiles))
         columns = positions(genes, len(self.genes))
-        values = np.empty((len(rows), len(columns)), self.dtype)
-        if values.size:
-            with self._opened():
-                if is_run(rows) and is_run(columns):
-                    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-                    self._matrix.read_direct(values, part)
-                else:
-                    self._gather(values, rows, columns)
-            values[values == MISSING] = np.nan
+        with self._opened():
+            values = read_matrix(self._matrix, rows, columns, self.dtype)
+        values[values == MISSING] = np.nan
         return values
-
-    def _gather(
-        self, values: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp]
-    ) -> None:
-        """Fill `values` from few larger reads, each touching every chunk it needs once."""
-        near = NEAR_BYTES // self.dtype.itemsize
-        chunk_rows, chunk_columns = self._matrix.chunks or (1, near)
-        for left, right, here, wanted in pieces(columns, chunk_columns, len(self.genes)):
-            fitting = READ_BYTES // ((right - left) * self.dtype.itemsize)
-            longest = max(chunk_rows, fitting - fitting % chunk_rows)
-            for top, bottom, there, needed in pieces(rows, chunk_rows, longest):
-                block = np.empty((bottom - top, right - left), self.dtype)
-                self._matrix.read_direct(block, np.s_[top:bottom, left:right])
-                part = block[needed].take(wanted, axis=1)
-                if isinstance(here, slice) or isinstance(there, slice):
-                    values[there, here] = part
-                else:
-                    values[np.ix_(there, here)] = part
 
     def close(self) -> None:
         """Close the file; ids and metadata already read stay."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ from dgex_jax.formats.hdf5_text import encode_fixed
 from dgex_jax.formats.ids import check_ids, check_storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
@@ -50,6 +51,8 @@ class GctxWriter:
         them for padding). Missing text and integers become -666.
     src
         The root attribute ``src`` (where the values come from).
+    attributes
+        More root attributes: JSON values, stored as JSON text.
     compression
         ``None`` (contiguous) or an HDF5 filter name such as ``gzip`` (chunks of whole profiles).
 
@@ -71,6 +74,7 @@ class GctxWriter:
         profile_metadata: pd.DataFrame | None = None,
         gene_metadata: pd.DataFrame | None = None,
         src: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
         compression: str | None = None,
     ) -> None:
         self.path = Path(path)
@@ -84,6 +88,9 @@ class GctxWriter:
             "ROW": _fields(self.path, "gene", self.genes, gene_metadata),
         }
         self._src = src
+        self._attributes = {
+            name: json.dumps(value, sort_keys=True) for name, value in (attributes or {}).items()
+        }
         self._compression = compression
         self._stack = ExitStack()
         self._matrix: Any = None
@@ -161,6 +168,9 @@ class GctxWriter:
         file.attrs["version"] = np.bytes_(b"GCTX1.0")
         if self._src is not None:
             file.attrs["src"] = np.bytes_(self._src.encode())
+        for name, text in self._attributes.items():
+            # Text of variable length may be longer than the 64 KB of a fixed one.
+            file.attrs[name] = text
         for axis, fields in self._fields.items():
             for name, values in fields.items():
                 file.create_dataset(f"0/META/{axis}/{name}", data=values, compression="gzip")

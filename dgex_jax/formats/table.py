@@ -80,7 +80,10 @@ def read_body(
     lines: Iterator[Line],
     profiles: tuple[str, ...],
     n_annotation: int,
-    genes: GeneFilter,
+    genes: GeneFilter = None,
+    *,
+    kind: str = "gene",
+    unique: bool = True,
 ) -> Body:
     """Read the rows of a table.
 
@@ -96,6 +99,10 @@ def read_body(
         Columns before the values, the id included.
     genes
         Which rows to keep. The others are checked for their width and a repeated id only.
+    kind
+        What a row is called in an error.
+    unique
+        Whether an id that comes twice is an error.
 
     Raises
     ------
@@ -108,23 +115,25 @@ def read_body(
     seen: dict[str, int] = {}
     values = _Values(path, profiles)
     annotation: list[list[str]] = []
+    n_rows = 0
     for number, line in lines:
         check_width(path, (number, line), width)
         *head, cells = line.split(b"\t", n_annotation)
         gene = decode_text(head[0])
         if not gene:
-            raise FormatError(f"{path}: line {number}: the gene id is empty")
-        if gene in seen:
+            raise FormatError(f"{path}: line {number}: the {kind} id is empty")
+        if unique and gene in seen:
             raise FormatError(
-                f"{path}: duplicate gene id {gene!r} (lines {seen[gene]} and {number})"
+                f"{path}: duplicate {kind} id {gene!r} (lines {seen[gene]} and {number})"
             )
         seen[gene] = number
+        n_rows += 1
         if keep(gene):
             annotation.append([decode_text(cell) for cell in head[1:]])
             values.add(number, gene, cells)
-    if not seen:
-        raise FormatError(f"{path}: has no genes")
-    return Body(tuple(values.genes), annotation, values.gather(), len(seen))
+    if not n_rows:
+        raise FormatError(f"{path}: has no {kind}s")
+    return Body(tuple(values.genes), annotation, values.gather(), n_rows)
 
 
 def _keeper(genes: GeneFilter) -> Callable[[str], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dgex_jax.formats.expression import Expression
+    from dgex_jax.formats.expression import FloatArray
 
 FORBIDDEN = "\t\n\r\0"
-BLOCK = 256
+GENES_AT_A_TIME = 256
+VALUES_AT_A_TIME = 1 << 22
+
+
+class WholeGenes(Protocol):
+    """What is written gene by gene: an `Expression`, or values that wait on disk."""
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Profile ids."""
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Gene ids."""
+
+    @property
+    def profile_metadata(self) -> pd.DataFrame:
+        """One line a profile."""
+
+    @property
+    def gene_metadata(self) -> pd.DataFrame:
+        """One line a gene."""
+
+    def read(self, profiles: slice, genes: slice) -> FloatArray:
+        """Values ``(n_profiles, n_genes)`` of all profiles and a run of genes."""
 
 
 def check_texts(path: Path, profiles: Sequence[str], genes: Sequence[str]) -> None:
@@ -68,7 +92,7 @@ def annotation_texts(
     return [list(texts) for texts in zip(*columns, strict=True)] or [[] for _ in ids]
 
 
-def value_rows(path: Path, expression: Expression, digits: int | None) -> Iterator[list[str]]:
+def value_rows(path: Path, expression: WholeGenes, digits: int | None) -> Iterator[list[str]]:
     """Text of the values, gene by gene.
 
     Parameters
@@ -91,9 +115,11 @@ def value_rows(path: Path, expression: Expression, digits: int | None) -> Iterat
     FormatError
         A value of -666, which would be read as missing.
     """
-    for start in range(0, len(expression.genes), BLOCK):
-        # By blocks: a column of the matrix at a time would miss the cache at every value.
-        block = np.ascontiguousarray(expression.values[:, start : start + BLOCK].T)
+    # By blocks: a column of the matrix at a time would miss the cache at every value.
+    step = max(1, min(GENES_AT_A_TIME, VALUES_AT_A_TIME // len(expression.profiles)))
+    for start in range(0, len(expression.genes), step):
+        genes = slice(start, start + step)
+        block = np.ascontiguousarray(expression.read(slice(None), genes).T)
         taken = np.argwhere(block == -666)
         if len(taken):
             gene, profile = taken[0]

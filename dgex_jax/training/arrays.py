@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dgex_jax.data.prepared import Prepared
 
 STUDY_PARTS = ("tr", "va", "te", "1000G", "GTEx")
+"""Parts of a study; one of arrays alone has the first three."""
 
 Float32 = NDArray[np.float32]
 
@@ -27,7 +28,7 @@ class StudyArrays:
     Attributes
     ----------
     X
-        Part (`STUDY_PARTS`) → ``(n_profiles, n_landmarks)`` float32.
+        Part (of `STUDY_PARTS`) → ``(n_profiles, n_landmarks)`` float32.
     Y
         Part → ``(n_profiles, n_targets)`` float32.
     halves
@@ -67,7 +68,7 @@ def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:
         raise StudyError(f"{study.path}: {study.n_targets} target makes no 2 halves; take 1")
     halves = study.halves if n_halves == 2 else (slice(0, study.n_targets),)
     return StudyArrays(
-        X={part: study.X(part) for part in STUDY_PARTS},
-        Y={part: study.Y(part) for part in STUDY_PARTS},
+        X={part: study.X(part) for part in study.parts},
+        Y={part: study.Y(part) for part in study.parts},
         halves=halves,
     )

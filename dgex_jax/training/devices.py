@@ -12,7 +12,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dgex_jax.training.epoch import Data, Network, State, best_gene_errors, run_epoch
+from dgex_jax.training.epoch import (
+    Data,
+    Network,
+    PartSizes,
+    State,
+    best_gene_errors,
+    run_epoch,
+)
 
 if TYPE_CHECKING:
     from dgex_jax.models.mlp import MLP
@@ -125,7 +132,7 @@ def epoch_program(
     model: MLP,
     momentum: float,
     batch_size: int,
-    part_sizes: tuple[int, ...],
+    part_sizes: PartSizes,
     devices: Devices,
 ) -> EpochProgram:
     """Return the program of an epoch; compiled once an architecture.
@@ -145,9 +152,7 @@ def epoch_program(
 
 
 @lru_cache(maxsize=32)
-def gene_errors_program(
-    model: MLP, part_sizes: tuple[int, ...], devices: Devices
-) -> GeneErrorsProgram:
+def gene_errors_program(model: MLP, part_sizes: PartSizes, devices: Devices) -> GeneErrorsProgram:
     """Return the program of `epoch.best_gene_errors`, on the arguments of `epoch_program`."""
     one = partial(best_gene_errors, model=model, part_sizes=part_sizes)
     program: GeneErrorsProgram = jax.pmap(_over_networks(one), axis_name=AXIS, devices=devices)

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from dgex_jax.models.mlp import MLP
 
 PARTS = ("va", "te", "1000G", "GTEx", "tr")
-"""Parts of a study in the order of the log; ``tr`` is the monitored part of GEO-tr."""
+"""Parts of a study in the order of the log; ``tr`` is the monitored part of GEO-tr.
+
+A study of arrays alone has neither ``1000G`` nor ``GTEx``."""
 
 SELECTED_BY = {"va": "best_va", "te": "best_va", "1000G": "best_1000G", "GTEx": "best_1000G"}
 """Which of a half's two best epochs each column of errors comes from (definitions: halves)."""
 
 MASK_GENERATOR = "threefry2x32"
+
+PartSizes = tuple[tuple[str, int], ...]
+"""Name and number of watched profiles of each part a study has, in the order of `PARTS`."""
 
 Array = Any
 """A NumPy array or scalar on the host, a `jax.Array` on a device."""
@@ -38,7 +43,7 @@ class Best:
 
 @struct.dataclass
 class State:
-    """Everything that changes while one network trains."""
+    """Everything that changes while one network trains; no `best_1000G` without that part."""
 
     params: Any
     velocity: Any
@@ -46,7 +51,7 @@ class State:
     previous_mae: Array
     epoch: Array
     best_va: Best
-    best_1000G: Best  # noqa: N815
+    best_1000G: Best | None  # noqa: N815
 
 
 @struct.dataclass
@@ -73,7 +78,9 @@ class Data:
     watched_Y: jax.Array
 
 
-def initial_state(params: Any, hidden_layers: int, learning_rate: float) -> State:
+def initial_state(
+    params: Any, hidden_layers: int, learning_rate: float, *, with_1000g: bool = True
+) -> State:
     """State before the first epoch (NumPy leaves, so that stacking needs no device)."""
     zeros = jax.tree.map(np.zeros_like, params)
     velocity = optimizer(hidden_layers, jnp.float32(0), 0.0).init(zeros)
@@ -88,7 +95,7 @@ def initial_state(params: Any, hidden_layers: int, learning_rate: float) -> Stat
         previous_mae=np.float64(FIRST_COMPARISON),
         epoch=np.int32(0),
         best_va=nothing_yet(),
-        best_1000G=nothing_yet(),
+        best_1000G=nothing_yet() if with_1000g else None,
     )
 
 
@@ -99,7 +106,7 @@ def absolute_errors(params: Any, model: MLP, X: jax.Array, Y: jax.Array) -> jax.
 
 
 def best_gene_errors(
-    state: State, network: Network, data: Data, *, model: MLP, part_sizes: tuple[int, ...]
+    state: State, network: Network, data: Data, *, model: MLP, part_sizes: PartSizes
 ) -> dict[str, jax.Array]:
     """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs.
 
@@ -107,11 +114,11 @@ def best_gene_errors(
     best on 1000G-va (`SELECTED_BY`). Columns past the network's own targets hold 0.
     """
     del network
-    edges = np.cumsum(part_sizes)
+    edges = np.cumsum([size for _, size in part_sizes])
     errors = {}
-    for number, part in enumerate(PARTS):
+    for (part, size), edge in zip(part_sizes, edges, strict=True):
         if part in SELECTED_BY:
-            rows = slice(int(edges[number] - part_sizes[number]), int(edges[number]))
+            rows = slice(int(edge - size), int(edge))
             params = getattr(state, SELECTED_BY[part]).params
             distance = absolute_errors(params, model, data.watched_X[rows], data.watched_Y[rows])
             errors[part] = distance.mean(axis=0)
@@ -186,7 +193,7 @@ def run_epoch(
     model: MLP,
     momentum: float,
     batch_size: int,
-    part_sizes: tuple[int, ...],
+    part_sizes: PartSizes,
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """Train one network for one epoch and look at it.
 
@@ -195,26 +202,27 @@ def run_epoch(
     state, network
         The network.
     data
-        The training profiles and the watched ones (every part of `PARTS`, one after the other, so
-        that one pass infers them all). Columns past the network's own number of targets hold
+        The training profiles and the watched ones (every part of `part_sizes`, one after the other,
+        so that one pass infers them all). Columns past the network's own number of targets hold
         zeros: their weights start at zero and so stay there, without any mask.
     order
         ``(n_train,)`` int32, the order of the training profiles.
     part_sizes
-        Number of watched profiles of each part.
+        The parts and their numbers of watched profiles.
 
     Returns
     -------
     tuple
-        The new state, and (errors ``(5,)`` float64 as in `PARTS`, the learning rate used).
+        The new state, and (errors ``(n_parts,)`` float64, the learning rate used).
     """
     used = state.learning_rate
     state = train(state, network, model, momentum, batch_size, data.X, data.Y, order)
     distance = absolute_errors(state.params, model, data.watched_X, data.watched_Y)
+    parts, sizes = zip(*part_sizes, strict=True)
     errors = {
         part: jnp.sum(rows) / (rows.shape[0] * network.n_targets.astype(jnp.float64))
         for part, rows in zip(
-            PARTS, jnp.split(distance, np.cumsum(part_sizes)[:-1].tolist()), strict=True
+            parts, jnp.split(distance, np.cumsum(sizes)[:-1].tolist()), strict=True
         )
     }
     state = State(
@@ -224,6 +232,8 @@ def run_epoch(
         previous_mae=errors["tr"],
         epoch=state.epoch + 1,
         best_va=keep_best(state.best_va, errors["va"], state.epoch, state.params),
-        best_1000G=keep_best(state.best_1000G, errors["1000G"], state.epoch, state.params),
+        best_1000G=None
+        if state.best_1000G is None
+        else keep_best(state.best_1000G, errors["1000G"], state.epoch, state.params),
     )
-    return state, (jnp.stack([errors[part] for part in PARTS]), used)
+    return state, (jnp.stack([errors[part] for part in parts]), used)

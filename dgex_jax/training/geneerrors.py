@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dgex_jax.data.prepared import Prepared
 
 ERROR_PARTS = ("va", "te", "1000G", "GTEx")
+GEO_ERROR_PARTS = ERROR_PARTS[:2]
+"""Those of a study of arrays alone."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class GeneErrors:
     Attributes
     ----------
     mae
-        Part (`ERROR_PARTS`) → ``(n_targets,)`` float64, standardised units.
+        Part (`ERROR_PARTS`, or `GEO_ERROR_PARTS` of a study of arrays alone) → ``(n_targets,)``
+        float64, standardised units.
     copy_of_landmark
         ``(n_targets,)`` bool.
     """
@@ -41,7 +44,7 @@ class GeneErrors:
 def write_gene_errors(
     path: Path, study: Prepared, mae: Mapping[str, NDArray[np.float64]], n_halves: int
 ) -> None:
-    """Write one line a target: ids, half, copy flag and the four MAEs; atomically."""
+    """Write one line a target: ids, half, copy flag and the MAEs by part; atomically."""
     halves = study.halves if n_halves == 2 else (slice(0, study.n_targets),)
     half = np.zeros(study.n_targets, np.int64)
     for number, columns in enumerate(halves, start=1):
@@ -52,7 +55,7 @@ def write_gene_errors(
             "symbol": study.symbols,
             "half": half,
             "copy_of_landmark": study.copy_of_landmark.astype(int),
-            **{f"MAE_{part}": mae[part] for part in ERROR_PARTS},
+            **{f"MAE_{part}": mae[part] for part in ERROR_PARTS if part in study.parts},
         }
     )
     with atomic_path(path) as temporary:
@@ -71,9 +74,11 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        rna = any(f"MAE_{part}" in table for part in ERROR_PARTS if part not in GEO_ERROR_PARTS)
         return GeneErrors(
             mae={
-                part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64) for part in ERROR_PARTS
+                part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64)
+                for part in (ERROR_PARTS if rna else GEO_ERROR_PARTS)
             },
             copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
         )

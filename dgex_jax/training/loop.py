@@ -22,7 +22,7 @@ from dgex_jax.training.devices import (
     stack,
     unstack,
 )
-from dgex_jax.training.epoch import State
+from dgex_jax.training.epoch import PARTS, PartSizes, State
 from dgex_jax.training.pylearn2 import batch_orders
 from dgex_jax.training.start import (
     build_model,
@@ -50,7 +50,8 @@ class EpochRecord:
     epoch
         Counted from 0.
     errors
-        ``(n_halves, 5)`` float64: overall MAE on the parts of the log, `epoch.PARTS`.
+        ``(n_halves, 5)`` float64: overall MAE on the parts of the log, `epoch.PARTS`; NaN for
+        parts that the study has not.
     learning_rates
         ``(n_halves,)`` float32: the rates used in this epoch.
     seconds
@@ -81,13 +82,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainedHalf:
-    """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32."""
+    """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32.
+
+    A study without 1000G has one best epoch alone; the other is ``None``.
+    """
 
     final: Any
     best_va: Any
     best_va_epoch: int
-    best_1000G: Any  # noqa: N815
-    best_1000G_epoch: int  # noqa: N815
+    best_1000G: Any | None  # noqa: N815
+    best_1000G_epoch: int | None  # noqa: N815
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,8 @@ def train_group(
                 refuse_divergence(network, epoch, *values)
             seconds = time.perf_counter() - start
             records = [
-                EpochRecord(epoch, *values, seconds) for values in zip(errors, rates, strict=True)
+                EpochRecord(epoch, *values, seconds)
+                for values in zip(log_columns(errors, part_sizes), rates, strict=True)
             ]
             on_epoch(records, partial(unstack, state, len(leading)))
         by_gene = gene_errors_program(model, part_sizes, tuple(devices))(state, apart, data)
@@ -184,10 +189,17 @@ def first_states(
 def by_network(
     measured: tuple[jax.Array, jax.Array], networks: Sequence[NetworkConfig]
 ) -> tuple[Float64, NDArray[np.float32]]:
-    """Fetch the errors ``(n_networks, n_halves, 5)`` and rates ``(n_networks, n_halves)``."""
+    """Fetch the errors ``(n_networks, n_halves, n_parts)`` and rates ``(n_networks, n_halves)``."""
     errors, rates = (np.stack(each) for each in zip(*unstack(measured, 3), strict=True))
     n = len(networks)
     return errors.reshape(-1, n, errors.shape[-1]).swapaxes(0, 1), rates.reshape(-1, n).T
+
+
+def log_columns(errors: Float64, part_sizes: PartSizes) -> Float64:
+    """Spread errors ``(..., n_parts)`` over the columns of the log, NaN where there is no part."""
+    columns = np.full((*errors.shape[:-1], len(PARTS)), np.nan)
+    columns[..., [PARTS.index(part) for part, _ in part_sizes]] = errors
+    return columns
 
 
 def placed_orders(n_train: int, devices: Sequence[jax.Device], n_done: int) -> Iterator[jax.Array]:
@@ -246,10 +258,11 @@ def trained_half(state: State, n_targets: int) -> TrainedHalf:
             }
         }
 
+    other = state.best_1000G
     return TrainedHalf(
         final=cut(state.params),
         best_va=cut(state.best_va.params),
         best_va_epoch=int(state.best_va.epoch),
-        best_1000G=cut(state.best_1000G.params),
-        best_1000G_epoch=int(state.best_1000G.epoch),
+        best_1000G=None if other is None else cut(other.params),
+        best_1000G_epoch=None if other is None else int(other.epoch),
     )

@@ -44,10 +44,12 @@ class ProgressLine:
         typical = np.median(self._seconds[1:][-10:]) if len(self._seconds) > 1 else np.nan
         left = float(typical) * (self._epochs - record.epoch - 1)
         rates = "/".join(f"{rate:.2e}" for rate in record.learning_rates)
+        rna = (
+            "" if math.isnan(thousand) else f"1000G-va {thousand:.4f} (best {self._best[1]:.4f})  "
+        )
         return (
             f"epoch {record.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"GEO-va {va:.4f} (best {self._best[0]:.4f})  "
-            f"1000G-va {thousand:.4f} (best {self._best[1]:.4f})  "
+            f"GEO-va {va:.4f} (best {self._best[0]:.4f})  {rna}"
             f"rate {rates}  {record.seconds:.2f} s  {clock(left)} left"
         )
 

@@ -239,7 +239,9 @@ def finish(
     about = {"network": network.name, "study": study.name}
     if study.simulated:
         about["data"] = "simulated"
-    for name in ("best_va", "best_1000G"):
+    first = trained.halves[0]
+    bests = [name for name in ("best_va", "best_1000G") if getattr(first, name) is not None]
+    for name in bests:
         save_weights(
             folder / f"{name}.safetensors", [getattr(half, name) for half in trained.halves], about
         )
@@ -247,8 +249,10 @@ def finish(
     mark_done(
         folder,
         config,
-        best_va_epochs=[half.best_va_epoch for half in trained.halves],
-        best_1000G_epochs=[half.best_1000G_epoch for half in trained.halves],
+        **{
+            f"{name}_epochs": [getattr(half, f"{name}_epoch") for half in trained.halves]
+            for name in bests
+        },
         seconds=round(seconds, 3),
         devices=[str(device) for device in devices],
         python=sys.version.split()[0],

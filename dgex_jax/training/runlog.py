@@ -24,6 +24,8 @@ ERROR_COLUMNS = [column for part in PARTS for column in (f"MAE_{part}", f"d_{par
 class RunLog:
     """Appends each epoch to the log files of a run folder, each line when its epoch is done.
 
+    Cells of parts that the study has not (NaN in the records) are empty.
+
     Two halves write ``log_half1.tsv``, ``log_half2.tsv`` and ``log.tsv``, the mean of both weighted
     by their genes, with both learning rates; one half writes ``log.tsv`` alone. ``d_…`` is the
     change relative to the epoch before (the first is compared with 10.0, as in the original).
@@ -85,7 +87,8 @@ class RunLog:
         self._previous[number] = errors
         cells = [str(record.epoch)]
         for error, part in zip(errors, change, strict=True):
-            cells += [repr(float(error)), f"{part:.6g}"]
+            # An error of a part that is there is finite, or training has ended with it.
+            cells += ["", ""] if np.isnan(error) else [repr(float(error)), f"{part:.6g}"]
         # The shortest text that gives the float32 back.
         cells += [str(rate) for rate in rates]
         return "\t".join([*cells, f"{record.seconds:.4f}"])

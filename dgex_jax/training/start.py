@@ -9,7 +9,15 @@ import numpy as np
 
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training.devices import place, replicate, stack
-from dgex_jax.training.epoch import MASK_GENERATOR, PARTS, Data, Network, State, initial_state
+from dgex_jax.training.epoch import (
+    MASK_GENERATOR,
+    PARTS,
+    Data,
+    Network,
+    PartSizes,
+    State,
+    initial_state,
+)
 from dgex_jax.training.pretrain import pretrained_hidden
 from dgex_jax.training.pylearn2 import initial_weights, monitored_profiles
 
@@ -50,7 +58,9 @@ def initial_states(
             "bias": np.pad(output["bias"], (0, missing)),
         }
         rate = training.initial_rate(network.hidden_layers)
-        states.append(initial_state(params, network.hidden_layers, rate))
+        states.append(
+            initial_state(params, network.hidden_layers, rate, with_1000g="1000G" in arrays.X)
+        )
     return states
 
 
@@ -87,23 +97,25 @@ def half_networks(
 
 def device_data(
     arrays: StudyArrays, training: TrainingConfig, devices: Sequence[jax.Device]
-) -> tuple[Data, tuple[int, ...]]:
+) -> tuple[Data, PartSizes]:
     """Move the study to the devices once, as `epoch_program` takes it, with its part sizes."""
     n_devices = len(devices)
     width = max(arrays.half_sizes())
     halves = range(len(arrays.halves))
     monitored = monitored_profiles(arrays.X["tr"].shape[0], training.monitor_size)
-    rows: dict[str, Any] = dict.fromkeys(PARTS, slice(None)) | {"tr": monitored}
+    parts = [part for part in PARTS if part in arrays.X]
+    rows: dict[str, Any] = dict.fromkeys(parts, slice(None)) | {"tr": monitored}
 
     def watched(half: int) -> NDArray[np.float32]:
-        return np.concatenate([arrays.half(part, half, width)[rows[part]] for part in PARTS])
+        return np.concatenate([arrays.half(part, half, width)[rows[part]] for part in parts])
 
     data = Data(
         X=replicate(arrays.X["tr"], n_devices),
         Y=stack([arrays.half("tr", half, width) for half in halves], n_devices, -1),
         watched_X=replicate(
-            np.concatenate([arrays.X[part][rows[part]] for part in PARTS]), n_devices
+            np.concatenate([arrays.X[part][rows[part]] for part in parts]), n_devices
         ),
         watched_Y=stack([watched(half) for half in halves], n_devices, -1),
     )
-    return place(data, devices), tuple(len(arrays.X[part][rows[part]]) for part in PARTS)
+    sizes = tuple((part, len(arrays.X[part][rows[part]])) for part in parts)
+    return place(data, devices), sizes

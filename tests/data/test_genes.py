@@ -36,11 +36,11 @@ def test_a_study_that_lacks_nothing() -> None:
     genes = select_genes(LANDMARKS, TARGETS, GEO, RNA)
     assert genes.dropped == ()
     assert genes.partial == ()
-    assert genes.landmarks.ensembl == (A, B)
+    assert genes.landmarks.ids == (A, B)
     assert genes.targets.symbols == ("TA", "TC", "TY")
     assert genes.targets.probes == ((3, 2), (1,), (0, 1))
     both = genes.all_genes
-    assert both.ensembl == (A, B, A, C, Y_COPY)
+    assert both.ids == (A, B, A, C, Y_COPY)
     np.testing.assert_array_equal(both.columns["GTEx"], [3, 1, 3, 0, 2])
     np.testing.assert_array_equal(both.columns["1000G"], [0, 3, 0, 2, 1])
     np.testing.assert_array_equal(genes.copy_of_landmark, [True, False, False])
@@ -51,14 +51,14 @@ def test_dropped_genes_have_every_cause_and_no_longer_make_copies() -> None:
     rna = {"GTEx": _source("gtex", A, B, Y_COPY), "1000G": _source("1000g", A, B, C, Y_COPY)}
     genes = select_genes(LANDMARKS, TARGETS, geo, rna)
     assert genes.dropped == (
-        DroppedGene("landmark", "LA", A, "missing on the array"),
-        DroppedGene("target", "TC", C, "missing on the array; missing in GTEx"),
+        DroppedGene("landmark", "LA", A, "missing on the array", ("p1",)),
+        DroppedGene("target", "TC", C, "missing on the array; missing in GTEx", ("p5",)),
     )
     assert genes.partial == (
         PartialGene("target", "TA", A, ("p3",)),
         PartialGene("target", "TY", Y_COPY, ("p5",)),
     )
-    assert genes.targets.ensembl == (A, Y_COPY)
+    assert genes.targets.ids == (A, Y_COPY)
     assert genes.targets.probes == ((1,), (2,))
     assert not genes.copy_of_landmark.any()
 
@@ -72,7 +72,7 @@ def test_missing_in_1000g() -> None:
 def test_shuffling_moves_everything_together() -> None:
     genes = select_genes(LANDMARKS, TARGETS, GEO, RNA)
     moved = genes.shuffled(np.array([1, 0]), np.array([2, 0, 1]))
-    assert moved.targets.ensembl == (Y_COPY, A, C)
+    assert moved.targets.ids == (Y_COPY, A, C)
     assert moved.targets.symbols == ("TY", "TA", "TC")
     assert moved.targets.probes == ((0, 1), (3, 2), (1,))
     np.testing.assert_array_equal(moved.copy_of_landmark, [False, True, False])

@@ -156,7 +156,10 @@ def test_all_of_a_target_moves_together(
     order = np.array([place[target] for target in clustered["targets"]])
     assert sorted(order) == list(range(n_targets))
     assert not np.array_equal(order, np.arange(n_targets))
-    moved = {"targets", "target_info/symbol", "target_info/copy_of_landmark"}
+    moved = {
+        "targets",
+        *(f"target_info/{name}" for name in ("symbol", "probes", "entrez", "copy_of_landmark")),
+    }
     moved |= {
         f"{group}/{kind}" for group in ("GEO", "GTEx", "1000G") for kind in ("Y_mean", "Y_sd")
     }

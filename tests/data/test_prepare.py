@@ -177,7 +177,9 @@ def test_what_is_recorded_beside_the_values(run_prepare, golden_raw, tmp_path) -
     report = run_prepare(golden_raw, output, settings={"study": {"file": Path("a.toml")}})
     with h5py.File(output) as file:
         attributes = dict(file.attrs)
-        assert attributes["format_version"] == 1
+        assert attributes["format_version"] == 2
+        assert json.loads(attributes["data_sets"]) == ["GEO", "1000G", "GTEx"]
+        assert attributes["gene_ids"] == "ensembl"
         assert (attributes["study"], attributes["title"]) == ("made", "A made study")
         assert bool(attributes["simulated"]) is True
         assert json.loads(attributes["settings"]) == {"study": {"file": "a.toml"}}

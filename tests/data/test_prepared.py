@@ -49,7 +49,7 @@ def test_reader_gives_what_is_stored(made) -> None:
             np.testing.assert_array_equal(study.X(part), file["GEO/X"][rows])
             np.testing.assert_array_equal(study.Y(part), file["GEO/Y"][rows])
         np.testing.assert_array_equal(study.Y("GTEx"), file["GTEx/Y"][:])
-        np.testing.assert_array_equal(study.quantile(), file["quantile"][:])
+        np.testing.assert_array_equal(study.quantile, file["quantile"][:])
         mean, deviation = study.scaling("te", "Y")
         np.testing.assert_array_equal(mean, file["GEO/Y_mean"][:])
         np.testing.assert_array_equal(deviation, file["GEO/Y_sd"][:])
@@ -60,7 +60,7 @@ def test_values_can_be_undone(made) -> None:
     with open_prepared(made) as study:
         mean, deviation = study.scaling("1000G", "X")
         values = study.X("1000G") * (deviation + 1e-3) + mean
-        nearest = np.abs(values[..., None] - study.quantile()).min(axis=-1)
+        nearest = np.abs(values[..., None] - study.quantile).min(axis=-1)
     assert nearest.max() < 1e-5
 
 
@@ -178,7 +178,12 @@ def _set(name: str, value):
     ("change", "text"),
     [
         (lambda f: f.attrs.__delitem__("format_version"), "not a prepared study"),
-        (lambda f: f.attrs.__setitem__("format_version", 2), "format version 2; .* reads 1"),
+        (lambda f: f.attrs.__setitem__("format_version", 3), "version 3; .* reads 2 and older"),
+        (lambda f: f.attrs.__setitem__("data_sets", '["GEO", "GTEx"]'), "data_sets are "),
+        (lambda f: f.attrs.__setitem__("data_sets", "GEO"), "damaged"),
+        (lambda f: f.attrs.__setitem__("gene_ids", "refseq"), "gene_ids are 'refseq', neither"),
+        (lambda f: f.__delitem__("target_info/probes"), "has no dataset /target_info/probes"),
+        (lambda f: f.__delitem__("landmark_quantile"), "has no dataset /landmark_quantile"),
         (lambda f: f.attrs.__delitem__("title"), "title"),
         (lambda f: f.__delitem__("GTEx/Y"), "has no dataset /GTEx/Y"),
         (lambda f: f.__delitem__("1000G"), "has no dataset /1000G/profiles"),

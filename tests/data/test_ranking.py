@@ -53,11 +53,9 @@ def test_float64_values_are_the_originals(golden_raw, expected, tmp_path, block_
         n_landmarks = len(chosen.landmarks)
         parts = {
             "X": scaled[:, :n_landmarks][
-                :, _places(genes.ensembl[:n_landmarks], "landmarks", expected)
+                :, _places(genes.ids[:n_landmarks], "landmarks", expected)
             ],
-            "Y": scaled[:, n_landmarks:][
-                :, _places(genes.ensembl[n_landmarks:], "targets", expected)
-            ],
+            "Y": scaled[:, n_landmarks:][:, _places(genes.ids[n_landmarks:], "targets", expected)],
         }
         for kind, found in parts.items():
             np.testing.assert_allclose(found, expected[f"{prefix}_{kind}"], rtol=0, atol=1e-12)

@@ -199,7 +199,7 @@ def test_any_selection_equals_indexing_in_memory(
     limit: int,
 ) -> None:
     path, values = large
-    monkeypatch.setattr("dgex_jax.formats.gctx.READ_BYTES", limit)
+    monkeypatch.setattr("dgex_jax.formats.hdf5_matrix.READ_BYTES", limit)
     rows = slice(None) if profiles is None else profiles
     columns = slice(None) if genes is None else genes
     with Gctx(path) as source:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LANDMARKS, TARGETS, UNITS, BATCH = 4, 3, 6, 20
 SIZES = (5, 6, 7, 8, 9)
+PART_SIZES = tuple(zip(PARTS, SIZES, strict=True))
 
 _update = jax.jit(update, static_argnums=(2, 4))
 
@@ -88,7 +89,7 @@ def _arguments(layers: int = 1) -> tuple[Any, Network, Any, NDArray[np.int32]]:
 def _epoch(precision: str = "highest", layers: int = 1) -> Any:
     model = MLP(layers, UNITS, TARGETS, precision)
     return jax.jit(
-        partial(run_epoch, model=model, momentum=0.5, batch_size=BATCH, part_sizes=SIZES)
+        partial(run_epoch, model=model, momentum=0.5, batch_size=BATCH, part_sizes=PART_SIZES)
     )
 
 

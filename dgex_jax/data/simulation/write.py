@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import RawFiles
+from dgex_jax.config import AnyRawFiles, RawFiles
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.simulation.array import deposit_again, intensities
 from dgex_jax.data.simulation.biology import true_abundance
@@ -55,7 +55,7 @@ def simulated_files(folder: Path) -> RawFiles:
     )
 
 
-def is_simulated(files: RawFiles) -> bool:
+def is_simulated(files: AnyRawFiles) -> bool:
     """Whether the GEO file says that it was simulated (GCTX attribute ``src``)."""
     try:
         with h5py.File(files.geo, "r") as file:

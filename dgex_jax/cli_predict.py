@@ -1,0 +1,113 @@
+"""``dgex predict``: a trained model applied to a file of profiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from dgex_jax.inference.options import IdKind, Platform, PredictOptions, Scale, Standardize
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    AddCommand = Callable[
+        [Any, str, str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser
+    ]
+
+EXAMPLES = {
+    "predict": """examples:
+  dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
+  dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
+""",
+}
+
+
+def add_predict(commands: Any, add_command: AddCommand) -> None:
+    """Add ``dgex predict``."""
+    command = add_command(commands, "predict", "infer the target genes of a file", predict)
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model folder")
+    command.add_argument(
+        "input",
+        type=Path,
+        metavar="INPUT",
+        help="GCTX, GCT, TSV, CSV (text may be .gz) or h5ad; genes by probe, Ensembl id, Entrez id "
+        "or symbol, as rows or as columns",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUTPUT",
+        help="ends in .gctx, .gct, .gct.gz or .h5ad; replaced if it is there",
+    )
+    command.add_argument(
+        "--platform",
+        choices=get_args(Platform),
+        required=True,
+        help="what the values are: standardized (taken as they are), or to be mapped on the "
+        "reference scale",
+    )
+    command.add_argument(
+        "--standardize",
+        choices=get_args(Standardize),
+        help="by means and deviations of the input (as the paper; 30 profiles at least) or of "
+        "training (default: input for rnaseq, training for microarray and l1000)",
+    )
+    command.add_argument(
+        "--scale",
+        choices=get_args(Scale),
+        default="standardized",
+        help="of the results (default: standardized units)",
+    )
+    command.add_argument(
+        "--impute",
+        action="store_true",
+        help="take the training mean for landmarks that INPUT lacks, and say so in OUTPUT",
+    )
+    command.add_argument(
+        "--ids", choices=get_args(IdKind), help="look for these ids only (default: what is there)"
+    )
+    command.add_argument(
+        "--block-size",
+        type=int,
+        default=512,
+        metavar="N",
+        help="profiles read at a time; changes no result (default: 512)",
+    )
+    command.add_argument(
+        "--accept-wrong-dimensions",
+        action="store_true",
+        help="read a GCT file whose dimension line is wrong",
+    )
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Run ``dgex predict``."""
+    from dgex_jax.inference.modelfile import read_model  # noqa: PLC0415
+    from dgex_jax.inference.modelfolder import DESCRIPTION  # noqa: PLC0415
+    from dgex_jax.inference.modeljson import file_sha256  # noqa: PLC0415
+    from dgex_jax.inference.outputs import check_output  # noqa: PLC0415
+    from dgex_jax.inference.predict import predict as infer  # noqa: PLC0415
+
+    chosen = PredictOptions(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(PredictOptions)}
+    )
+    # Before the model, which may be gigabytes.
+    check_output(options.output, options.input)
+    done = infer(
+        read_model(options.model),
+        options.input,
+        options.output,
+        chosen,
+        model_sha256=file_sha256(options.model / DESCRIPTION),
+        progress=not options.quiet,
+    )
+    for note in done.notes:
+        print(f"{options.input}: {note}")
+    units = "standardised units" if options.scale == "standardized" else "the reference scale"
+    genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
+    print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")

@@ -1,0 +1,122 @@
+"""What all estimators share: scikit-learn's checks and standardised tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from dgex_jax.errors import DgexError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from dgex_jax.formats.expression import FloatArray
+
+FLOATS = (np.float64, np.float32)
+
+
+class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Infers target genes ``y`` from landmark genes ``X``.
+
+    Tables are checked by scikit-learn's own rules, so data frames and lists will do, and what is
+    wrong is a `ValueError` (`DgexError` is one). Targets may be one vector or a table; what is
+    predicted has the same number of dimensions.
+
+    Attributes
+    ----------
+    n_features_in_
+        Number of landmark genes.
+    feature_names_in_
+        Their names, where X was a data frame with names of text.
+    n_outputs_
+        Number of target genes.
+    """
+
+    n_features_in_: int
+    n_outputs_: int
+
+    def _check_training(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return ``(n_profiles, n_landmarks)`` and ``(n_profiles, n_targets)``, in floats."""
+        self._fitted = False
+        landmarks, targets = validate_data(
+            self,
+            X,
+            y,
+            validate_separately=({"dtype": FLOATS}, {"dtype": FLOATS, "ensure_2d": False}),
+        )
+        check_consistent_length(landmarks, targets)
+        self._target_shape = targets.shape[1:]
+        self.n_outputs_ = targets.shape[1] if targets.ndim == 2 else 1
+        return landmarks, targets.reshape(len(targets), self.n_outputs_)
+
+    def _check_more(self, X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[FloatArray, FloatArray]:
+        """Check tables of further profiles, such as the validation set, against those of `fit`."""
+        landmarks = validate_data(self, X, reset=False, dtype=FLOATS)
+        name = f"y{suffix}"
+        targets = check_array(y, dtype=FLOATS, ensure_2d=False, input_name=name)
+        check_consistent_length(landmarks, targets)
+        if targets.shape[1:] != self._target_shape:
+            raise DgexError(
+                f"{name}: must be of shape {(len(landmarks), *self._target_shape)} like y, "
+                f"not {targets.shape}"
+            )
+        return landmarks, targets.reshape(len(targets), self.n_outputs_)
+
+    def _check_profiles(self, X: ArrayLike) -> FloatArray:
+        """Return ``(n_profiles, n_landmarks)`` to predict from, once fitted."""
+        check_is_fitted(self)
+        landmarks: FloatArray = validate_data(self, X, reset=False, dtype=FLOATS)
+        return landmarks
+
+    def _done(self) -> Self:
+        """End of `fit`: only now can it predict, whatever a fit that failed has left behind."""
+        self._fitted = True
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return getattr(self, "_fitted", False)
+
+    def _shaped_like_y(self, prediction: NDArray[Any]) -> NDArray[Any]:
+        """Drop the axis of targets if y had none."""
+        return prediction.reshape(len(prediction), *self._target_shape)
+
+
+def fit_scaler(values: FloatArray, standardize: bool) -> StandardScaler:
+    """Learn means and deviations ``(n_genes,)``, or a scaler that leaves all as it is.
+
+    Means and deviations (ddof 0) are taken in float64 and kept there. A constant gene becomes 0;
+    the paper's + 1e-3 is left out, since it means something else on every scale.
+    """
+    return StandardScaler(with_mean=standardize, with_std=standardize).fit(values)
+
+
+def means_and_scales(
+    scaler: StandardScaler, n_genes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what `scaler` takes off and divides by, ``(n_genes,)`` float64 each."""
+    mean = np.zeros(n_genes) if scaler.mean_ is None else scaler.mean_
+    scale = np.ones(n_genes) if scaler.scale_ is None else scaler.scale_
+    return mean, scale
+
+
+def whole(name: str, value: Any) -> int:
+    """Return an integer parameter as a plain int; raise `DgexError` for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise DgexError(f"{name} = {value!r}: must be a whole number")
+    return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """Return a parameter as a plain float; raise `DgexError` for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise DgexError(f"{name} = {value!r}: must be a number")
+    return float(value)

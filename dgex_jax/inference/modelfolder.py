@@ -1,0 +1,119 @@
+"""The folder of a model: complete under its name, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dgex_jax.errors import DgexError
+from dgex_jax.formats.access import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES = (
+    "model.json",
+    "weights.safetensors",
+    "genes.tsv",
+    "reference.safetensors",
+)
+
+
+def refuse_place(final: Path, overwrite: bool) -> None:
+    """Check that a model may go to `final`; changes nothing.
+
+    Raises
+    ------
+    DgexError
+        It is a file, a folder with anything but a model, or (unless `overwrite`) a model.
+    """
+    try:
+        if final.exists() and not final.is_dir():
+            raise DgexError(f"{final}: is a file, not a model folder")
+        found = {path.name for path in final.iterdir()} if final.exists() else set()
+    except OSError as error:
+        raise DgexError(f"{final}: can't be read: {one_line(error)}") from error
+    strangers = sorted(found - set(MODEL_FILES))
+    if strangers:
+        raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
+    if found and DESCRIPTION not in found:
+        raise DgexError(f"{final}: is no model folder: it holds {min(found)} but no {DESCRIPTION}")
+    if found and not overwrite:
+        raise DgexError(
+            f"{final}: holds a model; choose another folder, or --overwrite to replace it"
+        )
+
+
+@contextmanager
+def model_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give an empty folder beside `final`; move it to `final` when the block succeeds.
+
+    Parameters
+    ----------
+    final
+        Where the model shall be. A symbolic link keeps pointing at the folder it names.
+    overwrite
+        Replace a model that is there. Only files of a model are ever removed.
+
+    Yields
+    ------
+    Path
+        The folder to fill.
+
+    Raises
+    ------
+    DgexError
+        See `refuse_place`, or the disk refuses the folder. Whatever the block raises passes
+        through; in every case the temporary folder is removed and an older model is left as it
+        was.
+    """
+    refuse_place(final, overwrite)
+    place = Path(final).resolve()
+    token = secrets.token_hex(6)
+    temporary = place.parent / f".{token}.tmp.{place.name[-40:]}"
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
+    try:
+        yield temporary
+        refuse_place(final, overwrite)
+        try:
+            for path in (*temporary.iterdir(), temporary):
+                _sync(path)
+            _swap(temporary, place, place.parent / f".{token}.old.{place.name[-40:]}")
+        except OSError as error:
+            raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, place: Path, aside: Path) -> None:
+    """Put `new` at `place`; an older model there goes only once the new one is in place."""
+    if not place.exists():
+        new.rename(place)
+        _sync(place.parent)
+        return
+    # No portable call exchanges two folders. A crash between these two leaves both models whole,
+    # under their temporary names.
+    place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        aside.rename(place)
+        raise
+    _sync(place.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has the file (or the folder's entries)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""What a user decides when a model is applied to a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from dgex_jax.config import check_choice, check_range
+from dgex_jax.errors import StudyError
+
+Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
+Standardize = Literal["input", "training"]
+Scale = Literal["standardized", "reference"]
+IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
+ID_KINDS: tuple[IdKind, ...] = get_args(IdKind)
+"""In the order in which they count where two kinds match the same number of genes."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How a model is applied to a file.
+
+    Attributes
+    ----------
+    platform
+        What the values are: ``standardized`` (taken as they are), ``microarray``, ``rnaseq`` or
+        ``l1000`` (mapped on the reference scale, see `platform.choose_route`).
+    standardize
+        By the means and deviations of the ``input`` (the paper's way) or of ``training``; ``None``
+        for the platform's default (``input`` for RNA-seq), and for standardised values.
+    scale
+        Of the results: ``standardized`` units or the ``reference`` scale of the training data.
+    impute
+        Take the training mean for landmarks that the file lacks, instead of refusing it.
+    ids
+        The only kind of ids to look for in the file; ``None`` for the one that fits.
+    block_size
+        Profiles read at a time; changes memory and speed, never a result.
+    accept_wrong_dimensions
+        Read GCT files whose dimension line is wrong, trusting the table instead.
+    """
+
+    platform: Platform
+    standardize: Standardize | None = None
+    scale: Scale = "standardized"
+    impute: bool = False
+    ids: IdKind | None = None
+    block_size: int = 512
+    accept_wrong_dimensions: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("platform", self.platform, Platform)
+        check_choice("scale", self.scale, Scale)
+        if self.standardize is not None:
+            check_choice("standardize", self.standardize, Standardize)
+            if self.platform == "standardized":
+                raise StudyError(
+                    f"standardize = {self.standardize!r}: values of platform 'standardized' are "
+                    "taken as they are"
+                )
+        if self.ids is not None:
+            check_choice("ids", self.ids, IdKind)
+        check_range("block_size", self.block_size, 1)
+
+    @property
+    def standardized_by(self) -> Standardize | None:
+        """Whose means and deviations are used; ``None`` for values that are standardised."""
+        if self.platform == "standardized":
+            return None
+        return self.standardize or ("input" if self.platform == "rnaseq" else "training")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dgex_jax.data.annotation import Annotation
+from dgex_jax.data.probelist import read_probe_list
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.expression import Expression
+from dgex_jax.formats.gct import write_gct
+from dgex_jax.formats.gctx import write_gctx
+
+PROBES = ("1007_s_at", "1053_at", "117_at")
+ARRAY = (*PROBES, "121_at")
+KNOWN = Annotation(
+    {"1007_s_at": "DDR1", "117_at": "HSPA6"}, {"1007_s_at": "780", "1053_at": "5982"}
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1007_s_at\n1053_at\n117_at\n",
+        "\ufeff1007_s_at\r\n1053_at\r\n\r\n117_at",
+        "1007_s_at\tDDR1\t780\n1053_at\tRFC2\n117_at\n",
+        "pr_id\n1007_s_at\n1053_at\n117_at\n",
+    ],
+)
+def test_a_list_of_probes(tmp_path, text) -> None:
+    """Further columns mean nothing without a header that names them."""
+    path = tmp_path / "landmarks.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    found = read_probe_list(path, ARRAY)
+    assert (found.path, found.probes, found.annotation) == (path, PROBES, Annotation())
+
+
+def test_a_list_with_a_header(tmp_path) -> None:
+    path = tmp_path / "landmarks.tsv"
+    path.write_text(
+        "Probe_ID\tnote\tpr_gene_symbol\tpr_gene_id\n"
+        "1007_s_at\tx\tDDR1\t780\n1053_at\t\t-666\t5982.0\n117_at\t\tHSPA6\n"
+    )
+    found = read_probe_list(path, ARRAY)
+    assert (found.probes, found.annotation) == (PROBES, KNOWN)
+
+
+def _expression(path, ids, **fields) -> Expression:
+    index = pd.Index(ids, dtype=object)
+    return Expression(
+        path,
+        np.ones((2, len(ids))),
+        ("a", "b"),
+        tuple(ids),
+        pd.DataFrame(index=pd.Index(["a", "b"], dtype=object)),
+        pd.DataFrame(fields, index=index, dtype=object),
+    )
+
+
+@pytest.mark.parametrize("kind", ["gct", "gctx"])
+def test_rows_of_an_expression_file(tmp_path, kind) -> None:
+    path = tmp_path / f"l1000.{kind}"
+    fields = {
+        "pr_gene_symbol": ["DDR1", "-666", "HSPA6"],
+        "pr_gene_id": ["780", "5982", "-666"],
+    }
+    if kind == "gct":
+        write_gct(path, _expression(path, PROBES, **fields), version="1.3")
+    else:
+        write_gctx(path, _expression(path, PROBES, **fields))
+    found = read_probe_list(path, ARRAY)
+    assert (found.probes, found.annotation) == (PROBES, KNOWN)
+
+
+def test_rows_by_entrez_id_are_found_by_their_metadata(tmp_path) -> None:
+    path = tmp_path / "l1000.gctx"
+    fields = {"pr_gene_id": ["780", "5982", "-666"], "pr_id": list(PROBES)}
+    fields["pr_gene_symbol"] = ["DDR1", "-666", "HSPA6"]
+    write_gctx(path, _expression(path, ("780", "5982", "3310"), **fields))
+    found = read_probe_list(path, ARRAY)
+    assert (found.probes, found.annotation) == (PROBES, KNOWN)
+    # Of no use for another array; the ids of the rows are then what is missing there.
+    assert read_probe_list(path, ("nothing",)).probes == ("780", "5982", "3310")
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"1007_s_at\n1053_at\n1007_s_at\n", "duplicate probe id '1007_s_at' (probes 1 and 3)"),
+        (b"1007_s_at\n \n", "the id of probe 2 is empty"),
+        (b"pr_id\tpr_gene_symbol\n", "has no probes"),
+        (b"\n\n", "has no probes"),
+        (b"1007_s_at\n\xff\xfe\n", "line 2: is not UTF-8 text"),
+        (b"#1.2\nfoo\n", "line 2 is not 2 numbers"),
+        (b"", "is empty"),
+    ],
+)
+def test_files_that_are_no_list(tmp_path, content, cause) -> None:
+    path = tmp_path / "landmarks.txt"
+    path.write_bytes(content)
+    with pytest.raises(FormatError) as caught:
+        read_probe_list(path, ARRAY)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert cause in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,205 @@
+"""Models without a training, and one trained run of a tiny simulated study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import pytest
+
+from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
+from dgex_jax.data.prepare import prepare
+from dgex_jax.data.prepared import open_prepared
+from dgex_jax.data.simulation.config import SimulationConfig
+from dgex_jax.data.simulation.write import simulate
+from dgex_jax.inference.model import Model, ModelGenes
+from dgex_jax.training.devices import choose_devices, epoch_program, gene_errors_program
+from dgex_jax.training.run import train_runs
+from dgex_jax.training.weights import layer_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PARTS = ("va", "te", "1000G", "GTEx")
+
+
+def make_genes(rng: np.random.Generator, letter: str, n: int) -> ModelGenes:
+    """Genes with awkward names: no id at all, no Ensembl id, several probes, other alphabets."""
+    return ModelGenes(
+        ensembl=tuple("" if i % 5 == 3 else f"ENSG{letter}{i:05d}" for i in range(n)),
+        symbols=tuple(["", "1-Mar", "IFNβ 2", '"q"', "NA"][i % 5] for i in range(n)),
+        entrez=tuple("" if i % 2 else str(780 + i) for i in range(n)),
+        probes=tuple(tuple(f"{i}{k}_s_at" for k in range(i % 4)) for i in range(n)),
+        mean=rng.normal(8, 3, n),
+        sd=rng.uniform(1e-3, 2, n) ** 7 + 5e-324,
+    )
+
+
+def make_model(
+    *,
+    hidden_layers: int = 2,
+    half_sizes: tuple[int, ...] = (4, 5),
+    bare: bool = False,
+    selected_on: str = "va",
+    seed: int = 1,
+) -> Model:
+    """A model of 7 landmarks; `bare` without all that a model may lack."""
+    rng = np.random.default_rng(seed)
+    n_landmarks, n_targets, units = 7, sum(half_sizes), 5
+    halves: list[Any] = []
+    for n_out in half_sizes:
+        sizes = [n_landmarks, *[units] * hidden_layers, n_out]
+        halves.append(
+            {
+                name: {
+                    "kernel": rng.normal(size=sizes[i : i + 2]).astype(np.float32),
+                    "bias": rng.normal(size=sizes[i + 1]).astype(np.float32),
+                }
+                for i, name in enumerate(layer_names(hidden_layers + 1))
+            }
+        )
+    study = {"name": "mine", "title": "Müller's arrays", "simulated": True}
+    return Model(
+        landmarks=make_genes(rng, "L", n_landmarks),
+        targets=make_genes(rng, "T", n_targets),
+        network=NetworkConfig(hidden_layers, units, 0.1),
+        halves=halves,
+        half_sizes=half_sizes,
+        selected_on=selected_on,
+        quantile=None if bare else np.sort(rng.normal(size=n_landmarks + n_targets)),
+        landmark_quantile=np.sort(rng.normal(size=n_landmarks)),
+        errors={} if bare else {part: rng.uniform(size=n_targets) for part in PARTS},
+        record={} if bare else {"study": study, "seconds": 0.1 + 0.2, "best_epochs": {"va": [3]}},
+        copy_of_landmark=None if bare else rng.uniform(size=n_targets) < 0.3,
+    )
+
+
+@pytest.fixture(scope="session")
+def new_model() -> Callable[..., Model]:
+    """Make a model; see `make_model`."""
+    return make_model
+
+
+def assert_same(one: Model, other: Model) -> None:
+    """Equal in every bit, names and dtypes included."""
+    for genes, others in ((one.landmarks, other.landmarks), (one.targets, other.targets)):
+        for field in ("ensembl", "symbols", "entrez", "probes"):
+            assert getattr(genes, field) == getattr(others, field)
+        assert genes.mean.tobytes() == others.mean.tobytes()
+        assert genes.sd.tobytes() == others.sd.tobytes()
+    for field in ("network", "half_sizes", "selected_on", "record"):
+        assert getattr(one, field) == getattr(other, field)
+    assert jax.tree.structure(one.halves) == jax.tree.structure(other.halves)
+    arrays = [
+        [*jax.tree.leaves(m.halves), m.landmark_quantile, *m.errors.values()] for m in (one, other)
+    ]
+    for field in ("quantile", "copy_of_landmark"):
+        values = [getattr(model, field) for model in (one, other)]
+        assert (values[0] is None) == (values[1] is None)
+        if values[0] is not None:
+            for place, value in zip(arrays, values, strict=True):
+                place.append(value)
+    assert list(one.errors) == list(other.errors)
+    for ours, theirs in zip(*arrays, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert ours.shape == theirs.shape
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[Model, Model], None]:
+    """Assert that two models are equal in every bit."""
+    return assert_same
+
+
+def sign(folder: Path, **changes: Any) -> None:
+    """Write ``model.json`` anew with changes and valid checksums, as a fraud would.
+
+    A change to ``None`` takes the key away; ``a__b`` is key ``b`` of the object ``a``.
+    """
+    path = folder / "model.json"
+    content = json.loads(path.read_text())
+    content["files"] = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in content["files"]
+    }
+    for keys, value in changes.items():
+        *above, key = keys.split("__")
+        place = content
+        for one in above:
+            place = place[one]
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    if "content_sha256" not in changes:
+        del content["content_sha256"]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        content["content_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="session")
+def signed() -> Callable[..., None]:
+    """Change a model and give it valid checksums; see `sign`."""
+    return sign
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A prepared study and a run folder of it."""
+
+    prepared: Path
+    run: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Trained:
+    """A network of two uneven halves, trained on a tiny simulated study."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = SimulationConfig(
+        seed=3,
+        n_profiles=150,
+        n_gtex=12,
+        n_1000g=8,
+        n_landmarks=9,
+        n_targets=21,
+        missing_landmarks=1,
+        missing_targets=2,
+        n_other_genes=6,
+        extra_probes=20,
+        shared_targets=0.1,
+        n_tissues=4,
+        n_regulators=8,
+        n_programmes=4,
+        array_noise=0.4,
+    )
+    found = Trained(folder / "prepared.h5", folder / "run")
+    files = simulate(config, folder / "raw")
+    prepare(
+        files,
+        found.prepared,
+        PrepareConfig(seed=5),
+        name="tiny",
+        title="A tiny study",
+        simulated=True,
+        settings={"seed": 3},
+    )
+    network = NetworkConfig(hidden_layers=1, units=6, dropout=0.1)
+    # A rate at which both halves have other best epochs on GEO-va than on 1000G-va.
+    training = TrainingConfig(epochs=12, learning_rate=0.06, monitor_size=50, batch_size=20)
+    (devices, *_), _ = choose_devices(None, 2)
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with open_prepared(found.prepared) as study:
+            assert train_runs(study, [network], training, [found.run], devices)
+    finally:
+        # Others compare their programs bit by bit.
+        jax.config.update("jax_disable_most_optimizations", False)
+        epoch_program.cache_clear()
+        gene_errors_program.cache_clear()
+    return found

@@ -1,0 +1,256 @@
+"""A model of the recorded preprocessing with made-up weights, and files of every kind for it."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from threadpoolctl import threadpool_limits
+
+from dgex_jax.config import NetworkConfig, PrepareConfig, RawFiles
+from dgex_jax.data.genemap import read_gene_map
+from dgex_jax.data.prepare import prepare
+from dgex_jax.data.progress import Progress
+from dgex_jax.formats.expression import Expression
+from dgex_jax.formats.gct import write_gct
+from dgex_jax.formats.gctx import write_gctx
+from dgex_jax.inference.inputs import open_input
+from dgex_jax.inference.model import Model, ModelGenes
+from dgex_jax.inference.network import Network
+from dgex_jax.inference.options import PredictOptions
+from dgex_jax.inference.plan import make_plan
+from dgex_jax.inference.predict import inferred
+from dgex_jax.training.weights import layer_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+RAW = Path(__file__).parents[2] / "golden" / "preprocess"
+UNITS = 7
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep tests that run side by side from waiting for each other's thread pools."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def raw() -> RawFiles:
+    """Raw files of the recorded study."""
+    names = ("geo.gctx", "gtex.gct.gz", "1000g.txt.gz", "map_lm.txt", "map_tg.txt")
+    return RawFiles(*(RAW / name for name in names))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, raw: RawFiles) -> Path:
+    """What preparation stores of these files; every profile is kept."""
+    output = tmp_path_factory.mktemp("prepared") / "prepared.h5"
+    config = PrepareConfig(duplicates="none")
+    prepare(raw, output, config, name="recorded", title="Recorded", simulated=True)
+    return output
+
+
+def _genes(file: h5py.File, role: str, kind: str, raw: RawFiles, first: int) -> ModelGenes:
+    ids = tuple(file[f"{role}s"].asstr()[:])
+    genes = read_gene_map(raw.landmarks if role == "landmark" else raw.targets)
+    places = [genes.ensembl.index(name) for name in ids]
+    return ModelGenes(
+        ensembl=ids,
+        symbols=tuple(genes.symbols[place] for place in places),
+        entrez=tuple(str(first + 7 * n) for n in range(len(ids))),
+        probes=tuple(genes.probes[place] for place in places),
+        mean=file[f"GEO/{kind}_mean"][:],
+        sd=file[f"GEO/{kind}_sd"][:] + 1e-3,
+    )
+
+
+def _half(rng: np.random.Generator, sizes: list[int]) -> dict[str, Any]:
+    return {
+        name: {
+            "kernel": rng.normal(size=(n_in, n_out)).astype(np.float32),
+            "bias": rng.normal(size=n_out).astype(np.float32),
+        }
+        for name, n_in, n_out in zip(layer_names(len(sizes) - 1), sizes, sizes[1:], strict=False)
+    }
+
+
+@pytest.fixture(scope="session")
+def model(prepared: Path, raw: RawFiles) -> Model:
+    """20 landmarks, 22 and 23 targets, two hidden layers."""
+    rng = np.random.default_rng(5)
+    with h5py.File(prepared) as file:
+        landmarks = _genes(file, "landmark", "X", raw, 780)
+        targets = _genes(file, "target", "Y", raw, 5001)
+        quantile = file["quantile"][:]
+        X = file["GEO/X"][:] * (file["GEO/X_sd"][:] + 1e-3) + file["GEO/X_mean"][:]
+    sizes = (22, len(targets) - 22)
+    return Model(
+        landmarks=landmarks,
+        targets=targets,
+        network=NetworkConfig(2, UNITS, 0.1),
+        halves=[_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
+        half_sizes=sizes,
+        selected_on="va",
+        quantile=quantile,
+        landmark_quantile=np.sort(X, axis=1).mean(axis=0),
+        errors={part: rng.uniform(0.2, 0.9, len(targets)) for part in ("va", "te", "GTEx")},
+        record={"study": {"name": "recorded", "simulated": True}},
+    )
+
+
+def infer(model: Model, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The network in plain NumPy, float64."""
+    outputs = []
+    for half in model.halves:
+        hidden = np.asarray(X, np.float64)
+        for name in layer_names(len(half))[:-1]:
+            hidden = np.tanh(hidden @ half[name]["kernel"] + half[name]["bias"])
+        outputs.append(hidden @ half["output"]["kernel"] + half["output"]["bias"])
+    return np.concatenate(outputs, axis=1)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[..., NDArray[np.float64]]:
+    """Infer with plain NumPy; see `infer`."""
+    return infer
+
+
+@dataclass(frozen=True)
+class Table:
+    """Standardised landmarks of a few profiles, float32 values (all formats hold them exactly)."""
+
+    values: NDArray[np.float32]
+    profiles: tuple[str, ...]
+    genes: tuple[str, ...]
+
+    def expression(self, path: Path) -> Expression:
+        """With a field of metadata on each axis."""
+        return Expression(
+            path,
+            self.values,
+            self.profiles,
+            self.genes,
+            pd.DataFrame({"tissue": [f"t{n % 3}" for n in range(len(self.profiles))]})
+            .astype(object)
+            .set_index(pd.Index(self.profiles, dtype=object)),
+            pd.DataFrame(index=pd.Index(self.genes, dtype=object)),
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Genes by profiles."""
+        return pd.DataFrame(
+            self.values.T.astype(np.float64), index=list(self.genes), columns=list(self.profiles)
+        )
+
+
+@pytest.fixture(scope="session")
+def table(model: Model) -> Table:
+    """40 profiles; the landmarks in another order, among other genes."""
+    rng = np.random.default_rng(6)
+    genes = [*model.landmarks.ensembl, *(f"ENSG9{n:010d}" for n in range(9))]
+    order = rng.permutation(len(genes))
+    return Table(
+        rng.normal(size=(40, len(genes))).astype(np.float32),
+        tuple(f"p{n:02d}" for n in range(40)),
+        tuple(genes[place] for place in order),
+    )
+
+
+def anndata() -> Any:
+    """The optional package; its tests are skipped where it is missing."""
+    if importlib.util.find_spec("anndata") is None:
+        pytest.skip("needs the optional package anndata")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anndata as package
+    return package
+
+
+def _write_h5ad(path: Path, table: Table, kind: str) -> None:
+    from scipy import sparse
+
+    package = anndata()
+    X: Any = table.values
+    if kind != "dense":
+        X = (sparse.csr_matrix if kind == "csr" else sparse.csc_matrix)(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = package.AnnData(
+            X,
+            obs=table.expression(path).profile_metadata,
+            var=pd.DataFrame(index=pd.Index(table.genes, dtype=object)),
+        )
+        made.write_h5ad(path)
+
+
+def _text(frame: pd.DataFrame, path: Path, **options: Any) -> None:
+    text = frame.to_csv(float_format=None, **options)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def write_table(table: Table, path: Path, kind: str) -> Path:
+    """Write the table as `kind` of file; `path` is its name."""
+    frame = table.frame()
+    match kind:
+        case "gctx":
+            write_gctx(path, table.expression(path))
+        case "packed gctx":
+            write_gctx(path, table.expression(path), compression="gzip")
+        case "gct":
+            write_gct(path, table.expression(path), version="1.3")
+        case "gct 1.2":
+            write_gct(path, table.expression(path), version="1.2")
+        case "tsv":
+            _text(frame, path, sep="\t", index_label="gene")
+        case "csv":
+            _text(frame, path)
+        case "quoted csv":
+            _text(frame, path, quoting=1)
+        case "R's header":
+            text = frame.to_csv(sep="\t").removeprefix("\t")
+            path.write_text(text)
+        case "BOM and CRLF":
+            text = frame.to_csv(sep="\t", lineterminator="\r\n")
+            path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        case _:
+            _write_h5ad(path, table, kind)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[[Table, Path, str], Path]:
+    """Write a `Table` as a file; see `write_table`."""
+    return write_table
+
+
+@pytest.fixture(scope="session")
+def network(model: Model) -> Network:
+    """The compiled network."""
+    return Network(model)
+
+
+@pytest.fixture
+def results(model: Model, network: Network) -> Callable[..., NDArray[np.float32]]:
+    """Give a function that infers from a file, without writing: landmarks, then targets."""
+
+    def run(path: Path, platform: str = "standardized", **options: Any) -> NDArray[np.float32]:
+        chosen = PredictOptions(platform, **options)  # type: ignore[arg-type]
+        with ExitStack() as files:
+            plan = make_plan(model, open_input(path, files), chosen, Progress())
+            rows = slice(0, len(plan.match.source.profiles))
+            return np.concatenate(list(inferred(plan, network, rows)))
+
+    return run
