@@ -98,7 +98,7 @@ def command(study: Path, out: Path) -> list[str]:
     return [sys.executable, "-c", script, "--study", str(study), "--out", str(out)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_in_the_middle_a_second_start_ends_as_if_it_was_not(write_study, tmp_path) -> None:
     """The whole path, from raw files on; a kill as each of two networks has begun."""
     study = write_study(
