@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -188,3 +189,18 @@ def test_help_ends_with_examples(name, capsys) -> None:
         options = cli.parser().parse_args(words[1:])
         assert isinstance(options, argparse.Namespace)
         assert callable(options.run)
+
+
+def test_a_reader_that_leaves_is_no_error(exported) -> None:
+    """As in ``dgex info MODEL | head``: the exit code of a broken pipe, and not a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:  # noqa: PTH123 (a descriptor, no path)
+        done = subprocess.run(
+            [sys.executable, "-m", "dgex_jax.cli", "info", str(exported)],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
