@@ -120,7 +120,7 @@ def test_pandas_reads_what_is_written(tmp_path: Path, suffix: str) -> None:
     made = made_up(3, 7, 40)
     path = tmp_path / f"a.gct{suffix}"
     write_gct(path, made)
-    frame = pd.read_csv(path, sep="\t", skiprows=2, index_col=0)
+    frame = pd.read_csv(path, sep="\t", skiprows=2, index_col=0, float_precision="round_trip")
     assert frame.index.tolist() == list(made.genes)
     assert frame.pop("Description").tolist() == made.gene_metadata["Description"].tolist()
     assert frame.columns.tolist() == list(made.profiles)
