@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dgex_jax.analysis.facts import published_facts
 from reproduce.commandline import script
+from reproduce.facts import published_facts
 from reproduce.networks import at_rates
 from reproduce.nonlinearity import HIDDEN, LANDMARKS, nonlinearity
 from reproduce.product import Needs, Product

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dgex_jax.analysis.published import PublishedCell, published
+from reproduce.published import PublishedCell, published
 
 if TYPE_CHECKING:
     from dgex_jax.config import GridConfig, NetworkConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dgex_jax.analysis.facts import published_facts
+from reproduce.facts import published_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

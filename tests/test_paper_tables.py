@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dgex_jax.analysis.published import COLUMNS, PublishedCell, published
 from dgex_jax.errors import FormatError
+from reproduce.published import COLUMNS, PublishedCell, published
 
 PAPER = Path(__file__).parents[1] / "tables" / "paper"
 BEST = ("D-GEX", 3, 9000, 0.1)

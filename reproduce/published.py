@@ -61,7 +61,7 @@ def published(table: str, folder: Path | None = None) -> Mapping[Row, PublishedC
         without a source (file and line in the text).
     """
     if folder is None:
-        folder = Path(__file__).resolve().parents[2] / "tables" / "paper"
+        folder = Path(__file__).resolve().parents[1] / "tables" / "paper"
     path = folder / f"{table}.csv"
     cells: dict[Row, PublishedCell] = {}
     try:

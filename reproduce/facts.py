@@ -39,7 +39,7 @@ def published_facts(folder: Path | None = None) -> Mapping[str, Fact]:
         No such file, other columns, a fact given twice, or one without value or source.
     """
     if folder is None:
-        folder = Path(__file__).resolve().parents[2] / "tables" / "paper"
+        folder = Path(__file__).resolve().parents[1] / "tables" / "paper"
     path = folder / "facts.csv"
     facts: dict[str, Fact] = {}
     try:

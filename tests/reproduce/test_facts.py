@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dgex_jax.analysis.facts import published_facts
 from dgex_jax.errors import FormatError
+from reproduce.facts import published_facts
 
 HEADER = "fact,value,unit,source,note\n"
 
