@@ -1,7 +1,7 @@
 """D-GEX in JAX: infer target genes from landmark genes (Chen et al. 2016).
 
 The names below are imported when they are first used, so that importing the package stays light;
-of them only `DGEXRegressor` needs JAX.
+JAX is loaded by `DGEXRegressor`, and by `predict_anndata` and `train_anndata` once they are called.
 """
 
 from __future__ import annotations
@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from dgex_jax.estimators.knn import KNNGE
     from dgex_jax.estimators.linear import LR, LRL1, LRL2
     from dgex_jax.estimators.network import DGEXRegressor
+    from dgex_jax.inference.adata import predict_anndata
+    from dgex_jax.inference.adata_train import train_anndata
 
 __version__ = "0.1.0"
-__all__ = ["KNNGE", "LR", "LRL1", "LRL2", "DGEXRegressor", "open_prepared"]
+__all__ = [
+    "KNNGE",
+    "LR",
+    "LRL1",
+    "LRL2",
+    "DGEXRegressor",
+    "open_prepared",
+    "predict_anndata",
+    "train_anndata",
+]
 
 _HOMES = {
     "DGEXRegressor": "dgex_jax.estimators.network",
@@ -25,6 +36,8 @@ _HOMES = {
     "LRL1": "dgex_jax.estimators.linear",
     "LRL2": "dgex_jax.estimators.linear",
     "open_prepared": "dgex_jax.data.prepared",
+    "predict_anndata": "dgex_jax.inference.adata",
+    "train_anndata": "dgex_jax.inference.adata_train",
 }
 
 

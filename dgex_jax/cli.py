@@ -1,4 +1,4 @@
-"""The command line: ``dgex simulate``, ``dgex prepare`` and ``dgex train``."""
+"""The command line: ``dgex simulate`` and ``dgex prepare``, and where the other commands hang."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dgex_jax import __version__
 from dgex_jax.cli_model import EXAMPLES as MODEL_EXAMPLES
-from dgex_jax.cli_model import add_export, add_info
-from dgex_jax.cli_options import (
-    GEO_ONLY_FLAGS,
-    RAW_FLAGS,
-    add_prepare_options,
-    add_train_options,
-)
+from dgex_jax.cli_model import add_evaluate, add_export, add_info
+from dgex_jax.cli_options import GEO_ONLY_FLAGS, RAW_FLAGS, add_prepare_options, chosen
 from dgex_jax.cli_predict import EXAMPLES as PREDICT_EXAMPLES
 from dgex_jax.cli_predict import add_predict
-from dgex_jax.config import GeoOnlyFiles, NetworkConfig, PrepareConfig, RawFiles, TrainingConfig
+from dgex_jax.cli_train import EXAMPLES as TRAIN_EXAMPLES
+from dgex_jax.cli_train import add_train, check_gpus
+from dgex_jax.config import GeoOnlyFiles, PrepareConfig, RawFiles
 from dgex_jax.errors import DgexError, Stopped, StudyError
 
 if TYPE_CHECKING:
@@ -29,6 +26,16 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import AnyRawFiles
     from dgex_jax.data.study import Study
+
+__all__ = [
+    "OneLineParser",
+    "add_command",
+    "check_gpus",
+    "command_parser",
+    "main",
+    "parser",
+    "run_command",
+]
 
 EXAMPLES = {
     "dgex": """examples:
@@ -46,10 +53,7 @@ EXAMPLES = {
       --landmarks map_lm.txt --targets map_tg.txt --seed 1 -o prepared.h5
   dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
 """,
-    "train": """examples:
-  dgex train prepared.h5 -o runs/3x9000 --hidden-layers 3 --units 9000 --dropout 0.1
-  dgex train arrays.npz -o runs/small --hidden-layers 1 --units 300 --halves 1 --epochs 50
-""",
+    **TRAIN_EXAMPLES,
     **MODEL_EXAMPLES,
     **PREDICT_EXAMPLES,
 }
@@ -105,9 +109,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add_simulate(commands)
     add_prepare(commands)
-    add_train(commands)
+    add_train(commands, add_command)
     add_export(commands, add_command)
     add_info(commands, add_command)
+    add_evaluate(commands, add_command)
     add_predict(commands, add_command)
     return top
 
@@ -156,12 +161,6 @@ def add_prepare(commands: Any) -> None:
         commands, "prepare", "make one prepared study (HDF5) of raw expression files", prepare
     )
     add_prepare_options(command)
-
-
-def add_train(commands: Any) -> None:
-    """Add ``dgex train``."""
-    command = add_command(commands, "train", "train one network of the paper's kind", train)
-    add_train_options(command)
 
 
 def simulate(options: argparse.Namespace) -> None:
@@ -227,11 +226,6 @@ def named_files(given: Mapping[str, Path]) -> AnyRawFiles:
     return RawFiles(*(given[flag] for flag in RAW_FLAGS))
 
 
-def chosen(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:
-    """Return what `options` say for each field of a configuration."""
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
-
-
 def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
     """Make the raw files of a simulated study in the folder ``<output>.raw``."""
     from dgex_jax.data.simulation.write import simulate as make_files
@@ -244,51 +238,6 @@ def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
     folder = output.with_name(f"{output.name}.raw")
     print(f"simulating raw files of study {study.name!r} in {folder}", flush=True)
     return make_files(study.simulation, folder, progress=progress)
-
-
-def train(options: argparse.Namespace) -> None:
-    """Run ``dgex train``."""
-    check_gpus(options.gpus)
-    from dgex_jax.data.prepared import open_prepared
-    from dgex_jax.training.devices import choose_devices, share_cpu
-    from dgex_jax.training.run import Conduct, train_runs
-    from dgex_jax.training.stopping import stop_on_signals
-
-    network = NetworkConfig(options.hidden_layers, options.units, options.dropout)
-    training = TrainingConfig(**chosen(options, TrainingConfig))
-    with open_prepared(options.prepared) as study:
-        share_cpu(training.halves)
-        (devices, *_), note = choose_devices(options.gpus, training.halves)
-        if note:
-            print(note, file=sys.stderr)
-        if training.precision == "tf32" and devices[0].platform == "cpu":
-            print("a CPU has no TF32: products are float32", file=sys.stderr)
-        with stop_on_signals() as request:
-            trained = train_runs(
-                study,
-                [network],
-                training,
-                [options.output],
-                devices,
-                conduct=Conduct(
-                    report=lambda _network, _done, line: None if options.quiet else say(line),
-                    overwrite=options.overwrite,
-                    wait=not options.no_wait,
-                    request=request,
-                ),
-            )
-    print(f"{options.output}: {'trained' if trained else 'was trained before, nothing to do'}")
-
-
-def check_gpus(gpus: int | None) -> None:
-    """Raise `StudyError` for a number of GPUs that nothing can be trained on."""
-    if gpus is not None and gpus < 1:
-        raise StudyError(f"--gpus {gpus}: must be at least 1")
-
-
-def say(line: str) -> None:
-    """Show a progress line at once, also where the output is a file."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

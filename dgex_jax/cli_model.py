@@ -1,4 +1,4 @@
-"""``dgex export`` and ``dgex info``: a trained model as a folder, and what it is."""
+"""``dgex export``, ``info`` and ``evaluate``: a model as a folder, what it is, how it does."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ EXAMPLES = {
     "info": """examples:
   dgex info models/geo
   dgex info models/geo --json
+""",
+    "evaluate": """examples:
+  dgex evaluate models/geo prepared.h5                                all parts but tr
+  dgex evaluate models/geo other.h5 --parts te GTEx -o by_gene.tsv
+  dgex evaluate models/geo prepared.h5 --json
 """,
 }
 
@@ -55,6 +60,32 @@ def add_info(commands: Any, add_command: AddCommand) -> None:
     )
 
 
+def add_evaluate(commands: Any, add_command: AddCommand) -> None:
+    """Add ``dgex evaluate``."""
+    command = add_command(
+        commands, "evaluate", "apply a model to a prepared study and score it", evaluate
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a model folder")
+    command.add_argument(
+        "prepared",
+        type=Path,
+        metavar="PREPARED",
+        help="a prepared study with all landmarks of the model, its own or another",
+    )
+    command.add_argument(
+        "--parts",
+        nargs="+",
+        choices=("tr", "va", "te", "1000G", "GTEx"),
+        metavar="PART",
+        help="of tr, va, te, 1000G, GTEx (default: those the study has, without tr)",
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.tsv", help="a line for each target gene"
+    )
+    command.add_argument("--json", action="store_true", help="the table as JSON")
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
 def export(options: argparse.Namespace) -> None:
     """Run ``dgex export``."""
     from dgex_jax.inference.export import export_model  # noqa: PLC0415
@@ -81,3 +112,28 @@ def info(options: argparse.Namespace) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         print("\n".join(info_lines(options.model, found)))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Run ``dgex evaluate``."""
+    from dgex_jax.data.prepared import open_prepared  # noqa: PLC0415
+    from dgex_jax.inference.evaluate import evaluate as score  # noqa: PLC0415
+    from dgex_jax.inference.evaluate_report import (  # noqa: PLC0415
+        evaluation_json,
+        evaluation_lines,
+    )
+    from dgex_jax.inference.evaluate_table import gene_table_file  # noqa: PLC0415
+    from dgex_jax.inference.modelfile import read_model  # noqa: PLC0415
+
+    # The place of the table is taken first: scoring a wide network takes a while.
+    with gene_table_file(options.output, options.model, options.prepared) as write:
+        model = read_model(options.model)
+        with open_prepared(options.prepared) as study:
+            found = score(model, study, options.parts, progress=not options.quiet)
+            write(model, found)
+            if options.json:
+                shown = evaluation_json(options.model, model, study, found)
+                text = json.dumps(shown, indent=2, ensure_ascii=False)
+            else:
+                text = "\n".join(evaluation_lines(options.model, model, study, found))
+    print(text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dgex_jax.config import (
     DuplicateRule,
@@ -62,7 +63,14 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "prepared", type=Path, metavar="PREPARED", help="a prepared.h5, or an .npz of ten arrays"
     )
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="RUN_DIR")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="RUN_DIR",
+        help="a run folder; with --seeds the folder of RUN_DIR/seed-1, …",
+    )
     network, training = NetworkConfig(), TrainingConfig()
     for name, kind in (("hidden_layers", int), ("units", int), ("dropout", float)):
         add_value(command, name, kind, getattr(network, name))
@@ -70,11 +78,23 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
         ("epochs", int),
         ("batch_size", int),
         ("monitor_size", int),
-        ("seed", int),
         ("halves", int),
         ("momentum", float),
     ):
         add_value(command, name, kind, getattr(training, name))
+    command.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=f"of initial weights and dropout masks (default: {training.seed})",
+    )
+    command.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="train once for each of these, and show the spread of the errors over seeds",
+    )
     command.add_argument(
         "--learning-rate",
         type=learning_rate,
@@ -109,6 +129,11 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
         "--no-wait", action="store_true", help="leave if another process works in RUN_DIR"
     )
     command.add_argument("-q", "--quiet", action="store_true", help="no line per epoch")
+
+
+def chosen(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:
+    """Return what `options` say for each field of a configuration."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
 
 
 def help_of(default: str) -> str:

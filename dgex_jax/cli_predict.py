@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import signal
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from dgex_jax.errors import Stopped
 from dgex_jax.inference.options import IdKind, Platform, PredictOptions, Scale, Standardize
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     AddCommand = Callable[
         [Any, str, str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser
@@ -20,6 +25,7 @@ EXAMPLES = {
     "predict": """examples:
   dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
   dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
+  dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
 """,
 }
 
@@ -41,7 +47,9 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
         type=Path,
         required=True,
         metavar="OUTPUT",
-        help="ends in .gctx, .gct, .gct.gz or .h5ad; replaced if it is there",
+        help="ends in .gctx, .gct, .gct.gz, .h5ad or .zarr; replaced if it is there. When "
+        "interrupted, a large one goes on where it stopped if the same command is given again (GCT "
+        "begins anew)",
     )
     command.add_argument(
         "--platform",
@@ -82,6 +90,19 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
         action="store_true",
         help="read a GCT file whose dimension line is wrong",
     )
+    command.add_argument(
+        "--shard",
+        type=part_of,
+        default=(1, 1),
+        metavar="I/N",
+        help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
+        "moves it into place",
+    )
+    command.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="leave if another process writes OUTPUT (.zarr: always)",
+    )
     command.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
@@ -97,17 +118,59 @@ def predict(options: argparse.Namespace) -> None:
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(PredictOptions)}
     )
     # Before the model, which may be gigabytes.
-    check_output(options.output, options.input)
-    done = infer(
-        read_model(options.model),
-        options.input,
-        options.output,
-        chosen,
-        model_sha256=file_sha256(options.model / DESCRIPTION),
-        progress=not options.quiet,
-    )
+    check_output(options.output, options.input, options.shard)
+    with stopped_by_sigterm():
+        done = infer(
+            read_model(options.model),
+            options.input,
+            options.output,
+            chosen,
+            model_sha256=file_sha256(options.model / DESCRIPTION),
+            progress=not options.quiet,
+            wait=not options.no_wait,
+            part=options.shard,
+        )
     for note in done.notes:
         print(f"{options.input}: {note}")
     units = "standardised units" if options.scale == "standardized" else "the reference scale"
     genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
     print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
+    if done.missing_shards:
+        i, n = options.shard
+        print(
+            f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
+        )
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Read ``I/N``, a part of so many."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N with 1 <= I <= N")
+    return int(i), int(n)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; what ends on Ctrl-C ends on it in the same way."""
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave the block as Ctrl-C does, with everything tidied up, and end in `Stopped`.
+
+    Outside the main thread signals are none of our business.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except Terminated:
+        raise Stopped("stopped", signal.SIGTERM) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -382,7 +382,7 @@ def test_the_example_runs_and_the_network_learns(
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    example, _of_anndata = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     # As it stands but for the size, on the recorded study.
     exec(example.replace("(2, 512, epochs=60,", "(2, 32, epochs=20,"), scope)  # noqa: S102
     assert (scope["network"].units, scope["network"].epochs) == (32, 20)

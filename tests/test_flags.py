@@ -64,11 +64,14 @@ CHANGES: dict[str, dict[str, Any]] = {
 """A value for each flag that changes something right away; the others have a test of their own."""
 
 OWN_TEST = {
-    "train": {"--output", "--overwrite", "--no-wait", "--pretrain-epochs"},
+    # --seeds: tests/training/test_seeds.py
+    "train": {"--output", "--overwrite", "--no-wait", "--pretrain-epochs", "--seeds"},
     "prepare": {"--output", "--accept-wrong-dimensions", "--quiet", *PREPARE},
     "simulate": {"--output", "--study"},
     "export": {"--output", "--best", "--overwrite"},
     "info": {"--json"},
+    # tests/test_cli_evaluate.py
+    "evaluate": {"--parts", "--output", "--json", "--quiet"},
     # tests/inference/prediction/test_cli_predict.py
     "predict": {
         "--output",
@@ -80,6 +83,9 @@ OWN_TEST = {
         "--block-size",
         "--accept-wrong-dimensions",
         "--quiet",
+        # tests/inference/prediction/test_resume.py, test_zarr_output.py
+        "--no-wait",
+        "--shard",
     },
 }
 

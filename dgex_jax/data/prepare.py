@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -36,9 +34,11 @@ from dgex_jax.data.streams import STREAMS
 from dgex_jax.errors import PreparationError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -139,12 +139,12 @@ def prepare(
         with (
             ExitStack() as files,
             atomic_path(output) as temporary,
-            tempfile.TemporaryDirectory(prefix=".dgex_", dir=temporary.parent) as scratch,
+            temporary_folder(temporary.with_name(f"{output.name}.scratch")) as scratch,
         ):
             sources = open_raw(raw, config, files)
             genes = _shuffled_genes(sources.genes, config.seed)
             with h5py.File(temporary, "w") as file:
-                report = _write(file, _Job(sources, genes, config, output, Path(scratch), show))
+                report = _write(file, _Job(sources, genes, config, output, scratch, show))
                 write_attributes(
                     file,
                     {

@@ -86,17 +86,24 @@ class Prepared(ABC):
     @property
     def landmark_ensembl(self) -> tuple[str, ...]:
         """Ensembl ids of the landmarks; empty where a gene has none or its id is not known."""
-        return self._ensembl(self.landmarks)
+        return self._ensembl("landmark", self.landmarks)
 
     @property
     def target_ensembl(self) -> tuple[str, ...]:
         """Ensembl ids of the targets, likewise."""
-        return self._ensembl(self.targets)
+        return self._ensembl("target", self.targets)
 
-    def _ensembl(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+    def _ensembl(self, role: str, ids: tuple[str, ...]) -> tuple[str, ...]:
         if self.gene_ids == "ensembl":
             return ids
+        known = self._known_ensembl(role)
+        if known is not None:
+            return known
         return tuple(one if is_ensembl(one) else "" for one in ids)
+
+    def _known_ensembl(self, role: str) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Ensembl ids of probes, if the file says anything of them."""
+        return None
 
     @property
     @abstractmethod
@@ -160,21 +167,30 @@ class Prepared(ABC):
         """Return the number of profiles of one of `parts`."""
 
     @abstractmethod
-    def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
-        """Read columns of X or Y of a part."""
+    def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
+        """Read rows and columns of X or Y of a part; both are given by start and stop."""
 
-    def X(self, part: str) -> NDArray[np.float32]:
-        """Landmarks of one of `parts`, ``(n_profiles, n_landmarks)`` float32, C-contiguous.
+    def X(self, part: str, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """Landmarks of one of `parts`, ``(n_rows, n_landmarks)`` float32, C-contiguous.
+
+        Parameters
+        ----------
+        part
+            One of `parts`.
+        rows
+            Which of its profiles (a slice with step 1).
 
         Raises
         ------
         FormatError
             Values can't be read or are not finite.
         """
-        return self._checked(part, "X", slice(0, self.n_landmarks))
+        return self._checked(part, "X", rows, slice(0, self.n_landmarks))
 
-    def Y(self, part: str, columns: slice = slice(None)) -> NDArray[np.float32]:
-        """Targets of one of `parts`, ``(n_profiles, n_columns)`` float32, C-contiguous.
+    def Y(
+        self, part: str, columns: slice = slice(None), rows: slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """Targets of one of `parts`, ``(n_rows, n_columns)`` float32, C-contiguous.
 
         Parameters
         ----------
@@ -182,28 +198,29 @@ class Prepared(ABC):
             One of `parts`.
         columns
             Which targets, as one of `halves` (a slice with step 1).
+        rows
+            Which of its profiles (likewise).
 
         Raises
         ------
         FormatError
             Values can't be read or are not finite.
         """
-        start, stop, step = columns.indices(self.n_targets)
-        if step != 1:
-            raise ValueError(f"columns must have step 1, not {step}")
-        return self._checked(part, "Y", slice(start, max(start, stop)))
+        return self._checked(part, "Y", rows, _plain("columns", columns, self.n_targets))
 
-    def _checked(self, part: str, kind: str, columns: slice) -> NDArray[np.float32]:
+    def _checked(self, part: str, kind: str, rows: slice, columns: slice) -> NDArray[np.float32]:
         if part not in self.parts:
             raise KeyError(f"{part!r} is not one of {', '.join(self.parts)}")
+        rows = _plain("rows", rows, self.n_profiles(part))
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(self._read(part, kind, columns), dtype=np.float32)
+            values = np.ascontiguousarray(self._read(part, kind, rows, columns), dtype=np.float32)
         n_bad, first = 0, None
         for start in range(0, len(values), ROWS_AT_A_TIME):
             bad = np.argwhere(~np.isfinite(values[start : start + ROWS_AT_A_TIME]))
             n_bad += len(bad)
             if first is None and len(bad):
-                first = (start + int(bad[0, 0]) + 1, columns.start + int(bad[0, 1]) + 1)
+                row, column = bad[0].tolist()
+                first = (rows.start + start + row + 1, columns.start + column + 1)
         if first is not None:
             raise FormatError(
                 f"{self.path}: {self._array_name(part, kind)}: {n_bad} values are not finite, "
@@ -228,3 +245,11 @@ class Prepared(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _plain(what: str, run: slice, length: int) -> slice:
+    """Return a run of rows or columns by its start and stop, none of them negative or missing."""
+    start, stop, step = run.indices(length)
+    if step != 1:
+        raise ValueError(f"{what} must have step 1, not {step}")
+    return slice(start, max(start, stop))

@@ -10,7 +10,8 @@ Layout (format version 2)
 ``landmarks``, ``targets``
     Ids of the columns (Ensembl; of arrays alone the probe ids). To them belong, in
     ``landmark_info`` and in ``target_info``, ``symbol``, ``entrez`` and ``probes`` (comma-joined:
-    those that array values are the mean of), text that is empty where not known;
+    those that array values are the mean of), text that is empty where not known, and ``ensembl``
+    if the array file told it of its probes;
     ``target_info/half`` (1 or 2) and ``target_info/copy_of_landmark``.
 ``quantile``
     Reference quantile, float64.
@@ -168,10 +169,17 @@ class Hdf5Prepared(Prepared):
         group, rows = self._place(part)
         return len(range(*rows.indices(self._dataset(f"{group}/X").shape[0])))
 
-    def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
-        group, rows = self._place(part)
+    def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
+        group, place = self._place(part)
+        first = place.start or 0
+        stored = slice(first + rows.start, first + rows.stop)
         with hdf5_errors(self.path):
-            return np.asarray(self._dataset(f"{group}/{kind}")[rows, columns])
+            return np.asarray(self._dataset(f"{group}/{kind}")[stored, columns])
+
+    def _known_ensembl(self, role: str) -> tuple[str, ...] | None:
+        name = f"{role}_info/ensembl"
+        length = self.n_landmarks if role == "landmark" else self.n_targets
+        return self._texts(name, length) if name in self._file else None
 
     @cached_property
     def landmark_probes(self) -> tuple[tuple[str, ...], ...]:

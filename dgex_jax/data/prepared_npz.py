@@ -96,10 +96,11 @@ class NpzPrepared(Prepared):
         """Return the number of profiles of one of `parts`."""
         return self._shapes[f"X_{part}"][0]
 
-    def _read(self, part: str, kind: str, columns: slice) -> FloatArray:
+    def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
         with _npz_errors(self.path), np.load(self.path, allow_pickle=False) as arrays:
+            # Whatever is wanted of it, an archive gives an array as a whole.
             values: Any = arrays[f"{kind}_{part}"]
-            return np.asarray(values[:, columns], order="C")
+            return np.asarray(values[rows, columns], order="C")
 
     @property
     def landmark_probes(self) -> tuple[tuple[str, ...], ...]:

@@ -83,6 +83,9 @@ def _write_role(
     averaged = [[probes[column] for column in columns] for columns in genes.probes]
     _write_texts(file, f"{role}_info/probes", [",".join(names) for names in averaged])
     _write_texts(file, f"{role}_info/entrez", [annotation.entrez_of(names) for names in averaged])
+    if annotation.ensembl:
+        ensembl = [annotation.ensembl_of(names) for names in averaged]
+        _write_texts(file, f"{role}_info/ensembl", ensembl)
 
 
 def write_values(

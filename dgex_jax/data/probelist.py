@@ -8,21 +8,44 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dgex_jax.data.annotation import Annotation, annotation_of
+from dgex_jax.data.annotation import (
+    ENSEMBL_FIELDS,
+    ENTREZ_FIELDS,
+    SYMBOL_FIELDS,
+    Annotation,
+    annotation_of,
+    ensembl_text,
+    entrez_text,
+    field_texts,
+    symbol_text,
+)
+from dgex_jax.data.genemap import strip_version
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.access import HDF5_MAGIC, read_head
 from dgex_jax.formats.gctx import Gctx
+from dgex_jax.formats.h5ad import H5ad
 from dgex_jax.formats.ids import check_ids
 from dgex_jax.formats.lines import read_lines
-from dgex_jax.formats.opening import open_expression
+from dgex_jax.formats.opening import kind_of, open_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dgex_jax.formats.expression import ExpressionSource
 
 HEADERS = {"id", "rid", "pr_id", "probe", "probe_id", "probeset", "probe_set"}
 """First cells, of whatever case, that make the first line of a list its header."""
+
+
+def _plain_ensembl(value: object) -> str:
+    return strip_version(ensembl_text(value))
+
+
+FIELDS = (
+    (SYMBOL_FIELDS, symbol_text),
+    (ENSEMBL_FIELDS, _plain_ensembl),
+    (ENTREZ_FIELDS, entrez_text),
+)
+"""Fields by which landmarks may be listed, and how their values are read."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +75,9 @@ def read_probe_list(path: Path | str, array: Collection[str]) -> ProbeList:
     path
         Text with a probe a line, or tab-separated with the probe in the first column; its first
         line may be a header (`HEADERS`), which then names symbols and Entrez ids as row metadata
-        do. Or a GCTX or GCT file: its rows are the landmarks, by their ids or, if none of these is
-        a probe of the array, by the first field of row metadata that holds such probes (LINCS
-        files by Entrez id have ``pr_id``).
+        do. Or a GCTX, GCT or AnnData file: its rows (``var``) are the landmarks, by their ids or,
+        if none of these is a probe of the array, by the first field of row metadata that holds such
+        probes (LINCS files by Entrez id have ``pr_id``).
     array
         Ids of the array's probes.
 
@@ -64,13 +87,74 @@ def read_probe_list(path: Path | str, array: Collection[str]) -> ProbeList:
         It can't be read, has no probes, or a probe twice.
     """
     path = Path(path)
-    if read_head(path) == HDF5_MAGIC:
-        with Gctx(path) as source:
+    if kind_of(path) not in {"gctx", "h5ad", "gct"}:
+        return _of_text(path)
+    source = open_expression(path)
+    if isinstance(source, Gctx | H5ad):
+        with source:
             return _of_rows(source, array)
-    _, first = next(read_lines(path), (0, b""))
-    if first.startswith(b"#1."):
-        return _of_rows(open_expression(path), array)
-    return _of_text(path)
+    return _of_rows(source, array)
+
+
+def as_probes(landmarks: ProbeList, array: ExpressionSource) -> ProbeList:
+    """Name landmarks by the ids of the array where they stand in a field of its row metadata.
+
+    Parameters
+    ----------
+    landmarks
+        As listed: by symbols, Ensembl ids (whatever their version) or Entrez ids.
+    array
+        Of ids and row metadata (``var`` of AnnData).
+
+    Returns
+    -------
+    ProbeList
+        Those that the field with most of them has, by their ids, the others as they were; all as
+        they were if one is an id of the array.
+
+    Raises
+    ------
+    FormatError
+        A landmark is several genes of the array: which of them is meant can't be told.
+    """
+    if not set(landmarks.probes).isdisjoint(array.genes):
+        return landmarks
+    found = max((_found(landmarks, array, *one) for one in FIELDS), key=len, default={})
+    for name, ids in found.items():
+        if len(ids) > 1:
+            raise FormatError(
+                f"{landmarks.path}: landmark {name!r} is {len(ids)} genes of {array.path}: "
+                f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
+            )
+    renamed = {name: ids[0] for name, ids in found.items()}
+    probes = tuple(renamed.get(name, name) for name in landmarks.probes)
+    check_ids(landmarks.path, "landmark", probes)
+
+    def known(texts: Mapping[str, str]) -> dict[str, str]:
+        return {renamed.get(name, name): text for name, text in texts.items()}
+
+    annotation = landmarks.annotation
+    return ProbeList(
+        landmarks.path,
+        probes,
+        Annotation(known(annotation.symbols), known(annotation.entrez), known(annotation.ensembl)),
+    )
+
+
+def _found(
+    landmarks: ProbeList,
+    array: ExpressionSource,
+    names: Sequence[str],
+    read: Callable[[object], str],
+) -> dict[str, list[str]]:
+    """For each landmark that a field of the array names, the ids of these genes."""
+    texts = field_texts(array.gene_metadata, names, read) or []
+    listed = {key: name for name in landmarks.probes if (key := read(name))}
+    found: dict[str, list[str]] = {}
+    for gene, text in zip(array.genes, texts, strict=False):
+        if text in listed:
+            found.setdefault(listed[text], []).append(gene)
+    return found
 
 
 def _of_rows(source: ExpressionSource, array: Collection[str]) -> ProbeList:

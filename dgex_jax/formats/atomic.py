@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.temporary import temporary_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,28 +36,44 @@ def atomic_path(final: Path) -> Iterator[Path]:
         refuses the finished file. Whatever the block raises passes through; in every case the
         temporary file is removed and an older file at `final` is left as it was.
     """
-    place = Path(final).resolve()
-    if place.exists() and not place.is_file():
-        raise DgexError(f"{final}: can't be written: it is not an ordinary file")
-    # The end of the name holds the suffixes; its start could break the limit of 255 bytes.
-    temporary = place.parent / f".{secrets.token_hex(6)}.tmp.{place.name[-40:]}"
+    place = final_place(final)
     try:
+        temporary = temporary_path(place)
         temporary.touch(exist_ok=False)
     except OSError as error:
         raise DgexError(f"{final}: can't be written: {error.strerror}") from error
     try:
         yield temporary
         try:
-            _sync(temporary, os.O_RDWR)
-            temporary.replace(place)
-            _sync(place.parent, os.O_RDONLY)
+            move_whole(temporary, place)
         except OSError as error:
             raise DgexError(f"{final}: can't be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path, flags: int) -> None:
+def final_place(final: Path) -> Path:
+    """Where a file shall be: that of a symbolic link is where it points.
+
+    Raises
+    ------
+    DgexError
+        A folder or a device is there.
+    """
+    place = Path(final).resolve()
+    if place.exists() and not place.is_file():
+        raise DgexError(f"{final}: can't be written: it is not an ordinary file")
+    return place
+
+
+def move_whole(temporary: Path, place: Path) -> None:
+    """Move a finished file onto `place`, on the disk under that name on return."""
+    sync(temporary, os.O_RDWR)
+    temporary.replace(place)
+    sync(place.parent, os.O_RDONLY)
+
+
+def sync(path: Path, flags: int) -> None:
     """Wait until the disk has the file (or the folder's entries)."""
     descriptor = os.open(path, flags)
     try:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.access import one_line
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.errors import FormatError
 from dgex_jax.formats.hdf5_text import encode_fixed
-from dgex_jax.formats.ids import check_ids, check_storable
+from dgex_jax.formats.ids import check_storable
+from dgex_jax.formats.matrixwriter import MatrixWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
+    from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
     from dgex_jax.formats.expression import Expression, FloatArray
+    from dgex_jax.formats.partial import Resume
 
 MISSING = -666
 """What GCTX and GCT 1.3 write where there is no value."""
@@ -31,11 +30,12 @@ MISSING = -666
 CHUNK_BYTES = 1 << 20
 
 
-class GctxWriter:
+class GctxWriter(MatrixWriter):
     """Write a GCTX 1.0 file profile by profile.
 
-    A context manager: the file appears under `path` when the block ends without an error and all
-    profiles have arrived; otherwise nothing is left and an older file stays as it was.
+    A context manager (see `ProfileWriter`): the file appears under `path` when the block ends
+    without an error and all profiles have arrived; otherwise an older file stays as it was, and
+    without `resume` nothing else is left.
 
     Parameters
     ----------
@@ -55,11 +55,14 @@ class GctxWriter:
         More root attributes: JSON values, stored as JSON text.
     compression
         ``None`` (contiguous) or an HDF5 filter name such as ``gzip`` (chunks of whole profiles).
+    resume
+        Lets an interrupted file go on where it stopped (see `partial`); not with `compression`.
 
     Raises
     ------
     FormatError
-        Ids or metadata the format can't hold, and at the end missing profiles.
+        Ids or metadata the format can't hold; a value that would be read back as another (-666
+        stands for a missing value; a float64 beyond float32's range); at the end missing profiles.
     DgexError
         A place that can't be written to.
     """
@@ -76,13 +79,12 @@ class GctxWriter:
         src: str | None = None,
         attributes: Mapping[str, Any] | None = None,
         compression: str | None = None,
+        resume: Resume | None = None,
     ) -> None:
-        self.path = Path(path)
-        self.profiles = tuple(profiles)
-        self.genes = tuple(genes)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype {self.dtype}: a GCTX matrix is float32 or float64")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"dtype {dtype}: a GCTX matrix is float32 or float64")
+        packed = compression is not None
+        super().__init__(path, profiles, genes, np.dtype(dtype), resume, compressed=packed)
         self._fields = {
             "COL": _fields(self.path, "profile", self.profiles, profile_metadata),
             "ROW": _fields(self.path, "gene", self.genes, gene_metadata),
@@ -92,63 +94,9 @@ class GctxWriter:
             name: json.dumps(value, sort_keys=True) for name, value in (attributes or {}).items()
         }
         self._compression = compression
-        self._stack = ExitStack()
-        self._matrix: Any = None
-        self._written = 0
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            with self._disk_errors():
-                file = stack.enter_context(h5py.File(temporary, "w"))
-                self._matrix = self._lay_out(file)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None and self._written < len(self.profiles):
-            failure = FormatError(
-                f"{self.path}: not written: {self._written} of {len(self.profiles)} profiles"
-            )
-            self._stack.__exit__(type(failure), failure, None)
-            raise failure
-        with self._disk_errors():
-            self._stack.__exit__(kind, error, trace)
-
-    @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            raise DgexError(f"{self.path}: can't be written: {one_line(error)}") from error
-
-    def append(self, block: FloatArray) -> None:
-        """Add the next profiles.
-
-        Parameters
-        ----------
-        block
-            ``(n, n_genes)`` values in the order of the ids; NaN where there is none.
-
-        Raises
-        ------
-        FormatError
-            A wrong shape, more profiles than ids, or a value that would be read back as another
-            (-666 stands for a missing value; a float64 beyond float32's range).
-        """
-        start, stop = self._written, self._written + len(block)
-        if block.ndim != 2 or block.shape[1] != len(self.genes) or stop > len(self.profiles):
-            raise FormatError(
-                f"{self.path}: a block of shape {block.shape} does not fit at profile {start} of "
-                f"{len(self.profiles)} x {len(self.genes)} genes"
-            )
-        with np.errstate(over="ignore"):
-            stored = np.asarray(block, dtype=self.dtype)
+    def _stored(self, start: int, block: FloatArray) -> FloatArray:
+        stored = super()._stored(start, block)
         bad = stored == MISSING
         if stored.dtype != block.dtype:
             bad |= np.isinf(stored) & np.isfinite(block)
@@ -159,12 +107,35 @@ class GctxWriter:
                 f"{self.genes[column]!r}: {block[row, column]} can't be stored as {self.dtype}"
                 f" ({MISSING} means missing)"
             )
-        with self._disk_errors():
-            self._matrix[start:stop] = stored
-        self._written = stop
+        return stored
 
-    def _lay_out(self, file: Any) -> Any:
-        """Write all but the values; give the empty matrix."""
+    @contextmanager
+    def _lay_out(self, path: Path, dcpl: Any) -> Iterator[Any]:
+        with h5py.File(path, "w") as file:
+            self._write_head(file)
+            shape = (len(self.profiles), len(self.genes))
+            chunks = None
+            if self._compression is not None:
+                rows = CHUNK_BYTES // (shape[1] * self.dtype.itemsize)
+                chunks = (min(max(1, rows), shape[0]), shape[1])
+            yield file.create_dataset(
+                "0/DATA/0/matrix",
+                shape,
+                dtype=self.dtype,
+                chunks=chunks,
+                compression=self._compression,
+                dcpl=dcpl,
+            )
+
+    def _described(self) -> Iterator[bytes]:
+        for text in (str(self._src), json.dumps(self._attributes, sort_keys=True)):
+            yield text.encode()
+        for axis, fields in self._fields.items():
+            for name, values in fields.items():
+                yield f"{axis}/{name} {values.dtype.str}".encode()
+                yield values.tobytes()
+
+    def _write_head(self, file: Any) -> None:
         file.attrs["version"] = np.bytes_(b"GCTX1.0")
         if self._src is not None:
             file.attrs["src"] = np.bytes_(self._src.encode())
@@ -174,18 +145,6 @@ class GctxWriter:
         for axis, fields in self._fields.items():
             for name, values in fields.items():
                 file.create_dataset(f"0/META/{axis}/{name}", data=values, compression="gzip")
-        shape = (len(self.profiles), len(self.genes))
-        chunks = None
-        if self._compression is not None:
-            rows = CHUNK_BYTES // (shape[1] * self.dtype.itemsize)
-            chunks = (min(max(1, rows), shape[0]), shape[1])
-        return file.create_dataset(
-            "0/DATA/0/matrix",
-            shape,
-            dtype=self.dtype,
-            chunks=chunks,
-            compression=self._compression,
-        )
 
 
 def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None:
@@ -213,7 +172,6 @@ def _fields(
     path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame | None
 ) -> dict[str, NDArray[Any]]:
     """Make the datasets of one axis, ids first."""
-    check_ids(path, kind, ids)
     padded = next((name for name in ids if name.endswith(" ")), None)
     if padded is not None:
         raise FormatError(f"{path}: {kind} id {padded!r}: the format can't hold a trailing space")

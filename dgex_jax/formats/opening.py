@@ -2,59 +2,137 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import h5py
 
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import HDF5_MAGIC, read_head
+from dgex_jax.formats.delimited import read_delimited
+from dgex_jax.formats.expression import ExpressionSource
 from dgex_jax.formats.gct import read_gct
-from dgex_jax.formats.gctx import Gctx
+from dgex_jax.formats.gctx import Gctx, hdf5_errors
+from dgex_jax.formats.h5ad import H5ad
 from dgex_jax.formats.lines import BOM, open_bytes, stream_errors
 from dgex_jax.formats.rpkm import COLUMNS, read_rpkm
 
 if TYPE_CHECKING:
-    from dgex_jax.formats.expression import Expression
+    import pandas as pd
+
+    from dgex_jax.formats.expression import Expression, FloatArray, Selection
     from dgex_jax.formats.table import GeneFilter
+
+FileKind = Literal["gctx", "h5ad", "gct", "geuvadis", "table"]
+"""GCTX; AnnData; GCT; the GEUVADIS table; any other tab- or comma-separated table, of which only
+its ids can tell whether its rows or its columns are the genes."""
+
+
+class AnnotatedSource(ExpressionSource, Protocol):
+    """An `ExpressionSource` that also knows what its file says of profiles and genes."""
+
+    @property
+    def profile_metadata(self) -> pd.DataFrame:
+        """One line a profile, indexed by id (or no column at all)."""
+
+    @property
+    def gene_metadata(self) -> pd.DataFrame:
+        """One line a gene, indexed by id (or no column at all)."""
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A file whose profiles are where others have their genes, and the other way round."""
+
+    base: AnnotatedSource
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.base.path
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Ids on the gene axis of the file."""
+        return self.base.genes
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Ids on the profile axis of the file."""
+        return self.base.profiles
+
+    @property
+    def profile_metadata(self) -> pd.DataFrame:
+        """Annotation of the file's gene axis."""
+        return self.base.gene_metadata
+
+    @property
+    def gene_metadata(self) -> pd.DataFrame:
+        """Annotation of the file's profile axis."""
+        return self.base.profile_metadata
+
+    def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
+        """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
+        return self.base.read(genes, profiles).T
+
+
+def kind_of(path: Path | str) -> FileKind:
+    """Tell the kind of a file from its first bytes (of HDF5: from the groups it has).
+
+    Raises
+    ------
+    FormatError
+        It can't be read, or is HDF5 inside gzip. Text of no known format is a ``table``.
+    """
+    path = Path(path)
+    if read_head(path) == HDF5_MAGIC:
+        with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+            return "h5ad" if "obs" in file and "var" in file else "gctx"
+    with open_bytes(path) as file, stream_errors(path):
+        head = file.read(64).removeprefix(BOM)
+    if head.startswith(HDF5_MAGIC):
+        raise FormatError(f"{path}: is a gzip-compressed HDF5 file; unpack it first (gunzip)")
+    if head.startswith(b"#1."):
+        return "gct"
+    return "geuvadis" if head.startswith("\t".join(COLUMNS).encode()) else "table"
 
 
 def open_expression(
     path: Path | str, *, genes: GeneFilter = None, accept_wrong_dimensions: bool = False
-) -> Gctx | Expression:
-    """Open a GCTX, GCT or GEUVADIS file.
+) -> Gctx | H5ad | Expression:
+    """Open a GCTX, AnnData, GCT or GEUVADIS file, or a table.
 
     Parameters
     ----------
     path
-        The file. HDF5 is read as GCTX, ``#1.2`` and ``#1.3`` as GCT, ``TargetID`` as GEUVADIS;
-        text may be gzip-compressed.
+        The file; text may be gzip-compressed. See `kind_of`.
     genes
-        What the text readers keep in memory (see `read_gct`). GCTX is read lazily, so there it
-        limits nothing: all ids are there, and only values asked for are read. Callers must choose
-        genes by id in either case.
+        What the readers of GCT and GEUVADIS keep in memory (see `read_gct`). Tables are kept whole;
+        GCTX and AnnData are read lazily, so there it limits nothing: all ids are there, and only
+        values asked for are read. Callers must choose genes by id in every case.
     accept_wrong_dimensions
         For GCT: trust the table where the dimension line is wrong.
 
     Returns
     -------
-    Gctx or Expression
-        An `ExpressionSource`; a `Gctx` holds the file open until it is closed.
+    Gctx, H5ad or Expression
+        An `AnnotatedSource`; the first two hold the file open until it is closed. The rows of a
+        ``table`` are given as genes, whatever they are; ids of tables and of AnnData may come
+        twice.
 
     Raises
     ------
     FormatError
         None of these formats, or a fault that its reader names.
+    DgexError
+        An AnnData file without anndata.
     """
-    path = Path(path)
-    if read_head(path) == HDF5_MAGIC:
+    kind = kind_of(path)
+    if kind == "gctx":
         return Gctx(path)
-    with open_bytes(path) as file, stream_errors(path):
-        head = file.read(32).removeprefix(BOM)
-    if head.startswith(HDF5_MAGIC):
-        raise FormatError(f"{path}: is a gzip-compressed HDF5 file; unpack it first (gunzip)")
-    if head.startswith(b"#1."):
+    if kind == "h5ad":
+        return H5ad(path)
+    if kind == "gct":
         return read_gct(path, genes=genes, accept_wrong_dimensions=accept_wrong_dimensions)
-    if head.startswith(COLUMNS[0].encode()):
-        return read_rpkm(path, genes=genes)
-    raise FormatError(
-        f"{path}: is neither GCTX, GCT 1.2 or 1.3, nor a GEUVADIS table: it begins with {head!r}"
-    )
+    return read_rpkm(path, genes=genes) if kind == "geuvadis" else read_delimited(path)

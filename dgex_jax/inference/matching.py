@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 FIELDS = {
     *("pr_id", "probe", "probe_id", "probe_set_id"),
-    *("ensembl", "ensembl_id", "ensembl_gene_id", "ensemblid", "gene_ids", "gene_id", "geneid"),
+    *("ensembl", "ensembl_id", "ensembl_gene_id", "ensemblid"),
+    *("gene_ids", "gene_id", "geneid", "feature_id"),
     *("entrez", "entrez_id", "entrez_gene_id", "entrezid", "pr_gene_id", "pr_entrez_id"),
-    *("symbol", "gene_symbol", "gene_symbols", "pr_gene_symbol", "gene_name", "gene_names"),
+    *("symbol", "gene_symbol", "gene_symbols", "pr_gene_symbol"),
+    *("gene_name", "gene_names", "feature_name"),
     *("gene", "name", "description"),
 }
 """Fields of metadata that may hold gene ids, of whatever case. Others are never looked at: a field

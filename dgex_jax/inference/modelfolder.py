@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
+from dgex_jax.formats.temporary import temporary_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,11 +71,15 @@ def model_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         through; in every case the temporary folder is removed and an older model is left as it
         was.
     """
-    refuse_place(final, overwrite)
     place = Path(final).resolve()
-    token = secrets.token_hex(6)
-    temporary = place.parent / f".{token}.tmp.{place.name[-40:]}"
+    aside = place.with_name(f".{place.name[-40:]}.replaced")
     try:
+        _settle(place, aside)
+    except OSError as error:
+        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
+    refuse_place(final, overwrite)
+    try:
+        temporary = temporary_path(place)
         temporary.mkdir()
     except OSError as error:
         raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
@@ -85,11 +89,19 @@ def model_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         try:
             for path in (*temporary.iterdir(), temporary):
                 _sync(path)
-            _swap(temporary, place, place.parent / f".{token}.old.{place.name[-40:]}")
+            _swap(temporary, place, aside)
         except OSError as error:
             raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _settle(place: Path, aside: Path) -> None:
+    """Finish what a process that was killed while it replaced a model left undone."""
+    if aside.exists() and place.exists():
+        shutil.rmtree(aside)
+    elif aside.exists():
+        aside.rename(place)
 
 
 def _swap(new: Path, place: Path, aside: Path) -> None:
@@ -98,8 +110,8 @@ def _swap(new: Path, place: Path, aside: Path) -> None:
         new.rename(place)
         _sync(place.parent)
         return
-    # No portable call exchanges two folders. A crash between these two leaves both models whole,
-    # under their temporary names.
+    # No portable call exchanges two folders. After a crash between these two the next export puts
+    # the older model back first.
     place.rename(aside)
     try:
         new.rename(place)

@@ -1,72 +1,58 @@
-"""Inferred profiles as files: which genes they list, and in which format they are written."""
+"""Inferred profiles as files: in which format, under whose name, and by one process at a time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pandas as pd
 
-from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.errors import DgexError
 from dgex_jax.formats.gct_stream import GctWriter
 from dgex_jax.formats.gctx import GctxWriter
 from dgex_jax.formats.h5ad_write import H5adWriter
+from dgex_jax.formats.partial import Resume
+from dgex_jax.formats.zarr_folder import StoreFolders
+from dgex_jax.formats.zarr_write import ZarrWriter
+from dgex_jax.inference.network import BATCH
+from dgex_jax.locks import locked, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dgex_jax.formats.expression import FloatArray
-    from dgex_jax.inference.model import Model, ModelGenes
-    from dgex_jax.inference.options import Platform
-    from dgex_jax.inference.plan import Plan
+    from dgex_jax.formats.profilewriter import ProfileWriter
 
-GCT, GCTX, H5AD = (".gct", ".gct.gz"), (".gctx",), (".h5ad",)
+WHOLE = (1, 1)
+"""The part of an output that one process writes alone."""
+
+ZARR = ".zarr"
 WHITESPACE = re.compile(r"[\t\r\n\0]+")
-INFERRED = ":inferred"
-"""Added to the id of a target that is a landmark's as well: ids of a file are unique."""
 
 
-class ProfileWriter(Protocol):
-    """What every output takes."""
+class OutputWriter(Protocol):
+    """What every output takes (see `profilewriter.ProfileWriter`)."""
+
+    missing: int
+
+    def pending(self) -> Sequence[slice]:
+        """Give the runs of profiles still to be written; they begin at multiples of `BATCH`."""
 
     def append(self, block: FloatArray) -> None:
-        """Add the next profiles ``(n, n_genes)``."""
+        """Add the next profiles ``(n, n_genes)`` in the order of `pending`."""
 
 
-def check_output(output: Path, input_path: Path) -> None:
-    """Check where results shall go, before hours of work.
+@dataclass(frozen=True)
+class Output:
+    """What is to be written, but for the values.
 
-    Raises
-    ------
-    DgexError
-        Another ending than those that can be written, not a file in a folder that is there, or
-        the input itself.
-    """
-    if not output.name.endswith((*GCTX, *GCT, *H5AD)):
-        raise DgexError(f"{output}: the output ends in .gctx, .gct, .gct.gz or .h5ad")
-    if not output.parent.is_dir() or (output.exists() and not output.is_file()):
-        raise DgexError(f"{output}: can't be written: not a file in a folder that is there")
-    if output.exists() and input_path.exists() and output.samefile(input_path):
-        raise DgexError(f"{output}: is the input, not to be overwritten")
-
-
-def open_output(
-    output: Path,
-    profiles: Sequence[str],
-    genes: Sequence[str],
-    *,
-    profile_metadata: pd.DataFrame,
-    gene_metadata: pd.DataFrame,
-    provenance: Mapping[str, Any],
-) -> AbstractContextManager[ProfileWriter]:
-    """Give a writer for the format that the name of `output` ends in.
-
-    Parameters
+    Attributes
     ----------
-    output
+    path
         The file; it appears under its name when all profiles have arrived.
     profiles, genes
         Ids, in the order of the values to come.
@@ -75,22 +61,138 @@ def open_output(
     provenance
         JSON values: a root attribute of GCTX, ``uns["dgex"]`` of AnnData; GCT has no place for it
         but profile fields (the checksums and the options).
+    job
+        All that decides the values, as JSON values: an interrupted output of this very job goes on
+        where it stopped, if its format can.
+    wait
+        Whether to wait for another process that writes this output, or to raise `DgexError`.
+    report
+        Gets a line when it waits, goes on, or begins anew.
+    part
+        Part i (from 1) of n of the profiles; more than one for zarr alone.
     """
-    profile_metadata = carried(profile_metadata)
-    if output.name.endswith(GCT):
-        described = _described(profile_metadata, profiles, provenance)
-        return GctWriter(output, profiles, genes, described, gene_metadata)
-    if output.name.endswith(H5AD):
-        return H5adWriter(output, profiles, genes, profile_metadata, gene_metadata, provenance)
-    return GctxWriter(
-        output,
-        profiles,
-        genes,
-        profile_metadata=profile_metadata,
-        gene_metadata=gene_metadata,
-        src=provenance["made_by"],
-        attributes={"provenance": provenance},
+
+    path: Path
+    profiles: Sequence[str]
+    genes: Sequence[str]
+    profile_metadata: pd.DataFrame
+    gene_metadata: pd.DataFrame
+    provenance: Mapping[str, Any]
+    job: Mapping[str, Any]
+    wait: bool = True
+    report: Callable[[str], None] = say
+    part: tuple[int, int] = WHOLE
+
+
+def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) -> None:
+    """Check where results shall go, before hours of work.
+
+    Raises
+    ------
+    DgexError
+        Another ending than those that can be written, not in a folder that is there, a folder
+        where a file shall be (or the other way round), the input itself, or a part of a file that
+        can't be written in parts.
+    """
+    opener_of(output)
+    is_store = output.name.endswith(ZARR)
+    if part != WHOLE and not is_store:
+        raise DgexError(f"{output}: only an output that ends in {ZARR} can be written in parts")
+    if is_store:
+        StoreFolders(output).check()
+    elif not output.parent.is_dir() or (output.exists() and not output.is_file()):
+        raise DgexError(f"{output}: can't be written: not a file in a folder that is there")
+    if output.exists() and input_path.exists() and output.samefile(input_path):
+        raise DgexError(f"{output}: is the input, not to be overwritten")
+
+
+def open_output(output: Output) -> AbstractContextManager[OutputWriter]:
+    """Give a writer for the format that the name of `output` ends in."""
+    return opener_of(output.path)(output)
+
+
+def opener_of(path: Path) -> Opener:
+    """Give what opens an output of this name.
+
+    Raises
+    ------
+    DgexError
+        No format that can be written has its ending.
+    """
+    for ending, opener in OPENERS.items():
+        if path.name.endswith(ending):
+            return opener
+    *most, last = OPENERS
+    raise DgexError(f"{path}: the output ends in {', '.join(most)} or {last}")
+
+
+@contextmanager
+def _file(output: Output, writer: ProfileWriter) -> Iterator[OutputWriter]:
+    """Open a writer of one file, which two processes must not write together."""
+    path = output.path.resolve() if output.path.is_symlink() else output.path
+    with locked(path, wait=output.wait, report=output.report), writer:
+        yield writer
+
+
+def _gct(output: Output) -> AbstractContextManager[OutputWriter]:
+    metadata = carried(output.profile_metadata)
+    described = _described(metadata, output.profiles, output.provenance)
+    writer = GctWriter(output.path, output.profiles, output.genes, described, output.gene_metadata)
+    return _file(output, writer)
+
+
+def _gctx(output: Output) -> AbstractContextManager[OutputWriter]:
+    writer = GctxWriter(
+        output.path,
+        output.profiles,
+        output.genes,
+        profile_metadata=carried(output.profile_metadata),
+        gene_metadata=output.gene_metadata,
+        src=output.provenance["made_by"],
+        attributes={"provenance": output.provenance},
+        resume=Resume(output.job, BATCH, output.report),
     )
+    return _file(output, writer)
+
+
+def _h5ad(output: Output) -> AbstractContextManager[OutputWriter]:
+    writer = H5adWriter(
+        output.path,
+        output.profiles,
+        output.genes,
+        carried(output.profile_metadata),
+        output.gene_metadata,
+        output.provenance,
+        Resume(output.job, BATCH, output.report),
+    )
+    return _file(output, writer)
+
+
+def _zarr(output: Output) -> AbstractContextManager[OutputWriter]:
+    return ZarrWriter(
+        output.path,
+        output.profiles,
+        output.genes,
+        carried(output.profile_metadata),
+        output.gene_metadata,
+        output.provenance,
+        job=output.job,
+        part=output.part,
+        report=output.report,
+    )
+
+
+Opener = Callable[[Output], AbstractContextManager[OutputWriter]]
+
+OPENERS: Mapping[str, Opener] = {
+    ".gctx": _gctx,
+    ".gct": _gct,
+    ".gct.gz": _gct,
+    ".h5ad": _h5ad,
+    ZARR: _zarr,
+}
+"""Ending of a name → what opens such an output. Whoever writes in another way than one process a
+file (see `_file`) sees to its own locks."""
 
 
 def carried(metadata: pd.DataFrame) -> pd.DataFrame:
@@ -113,69 +215,6 @@ def carried(metadata: pd.DataFrame) -> pd.DataFrame:
             texts = [WHITESPACE.sub(" ", x) if isinstance(x, str) else x for x in column]
             clean[name] = pd.Series(texts, index=clean.index, dtype=object)
     return clean
-
-
-def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
-    """List the genes of an output: landmarks, then targets, in the model's order.
-
-    Returns
-    -------
-    ids
-        Unique ids: Ensembl where the model has them, else probes, else symbols. A target that has
-        a landmark's id gets ``:inferred`` behind it.
-    metadata
-        A line each: ``source`` (measured, imputed or inferred), ``expected_error`` (mean absolute
-        error of the inferred on `expected_part`, in the units of the output; missing where there
-        is none), the ids known, and ``mae_…`` of every part in standardised units.
-    """
-    model, scale = plan.model, plan.options.scale
-    ids = _ids(model)
-    source = np.array(["measured"] * len(model.landmarks) + ["inferred"] * len(model.targets))
-    source[list(plan.match.missing)] = "imputed"
-    columns: dict[str, Any] = {"source": source.astype(object)}
-    part = expected_part(model, plan.options.platform)
-    if part is not None:
-        error = model.errors[part]
-        units = model.targets.sd if scale == "reference" else 1.0
-        columns["expected_error"] = _of_targets(model, error * units)
-    for name in ("symbols", "ensembl", "entrez"):
-        texts = [*getattr(model.landmarks, name), *getattr(model.targets, name)]
-        if any(texts):
-            columns[name.removesuffix("s")] = np.array(texts, dtype=object)
-    probes = [",".join(of_gene) for of_gene in (*model.landmarks.probes, *model.targets.probes)]
-    if any(probes):
-        columns["probes"] = np.array(probes, dtype=object)
-    for part, errors in model.errors.items():
-        columns[f"mae_{part}"] = _of_targets(model, errors)
-    return ids, pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
-
-
-def expected_part(model: Model, platform: Platform) -> str | None:
-    """Part whose errors are those to expect: the test set of the same platform, if it is known."""
-    part = "GTEx" if platform == "rnaseq" else "te"
-    return part if part in model.errors else model.expected_on
-
-
-def _of_targets(model: Model, values: Any) -> Any:
-    return np.concatenate([np.full(len(model.landmarks), np.nan), values])
-
-
-def _ids(model: Model) -> tuple[str, ...]:
-    def candidates(genes: ModelGenes) -> list[tuple[str, ...]]:
-        probes = tuple(",".join(of_gene) for of_gene in genes.probes)
-        return [genes.ensembl, probes, genes.symbols, genes.entrez]
-
-    for landmarks, targets in zip(
-        candidates(model.landmarks), candidates(model.targets), strict=True
-    ):
-        if all(_unique(ids) for ids in (landmarks, targets)):
-            known = set(landmarks)
-            return (*landmarks, *(f"{id_}{INFERRED}" if id_ in known else id_ for id_ in targets))
-    raise FormatError("the model's genes have no ids that are unique")
-
-
-def _unique(ids: Sequence[str]) -> bool:
-    return "" not in ids and len(set(ids)) == len(ids)
 
 
 def _described(

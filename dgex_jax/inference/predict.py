@@ -13,12 +13,14 @@ from dgex_jax.data.progress import Progress
 from dgex_jax.data.ranking import blocks_of
 from dgex_jax.inference.inputs import open_input
 from dgex_jax.inference.network import BATCH, Network
-from dgex_jax.inference.outputs import check_output, open_output, output_genes
+from dgex_jax.inference.outputgenes import output_genes
+from dgex_jax.inference.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.inference.plan import Plan, make_plan
-from dgex_jax.inference.provenance import provenance
+from dgex_jax.inference.provenance import prediction_job, provenance
+from dgex_jax.locks import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -39,6 +41,9 @@ class Prediction:
         Its size.
     notes
         What was matched, mapped, standardised and imputed, a line each.
+    missing_shards
+        What other processes have still to write, for an output written in parts; 0 once it is
+        whole and in place.
     """
 
     output: Path
@@ -46,6 +51,7 @@ class Prediction:
     n_landmarks: int
     n_targets: int
     notes: tuple[str, ...]
+    missing_shards: int = 0
 
 
 def predict(
@@ -56,8 +62,15 @@ def predict(
     *,
     model_sha256: str | None = None,
     progress: bool | Listener = False,
+    wait: bool = True,
+    report: Callable[[str], None] = say,
+    part: tuple[int, int] = WHOLE,
 ) -> Prediction:
     """Infer the target genes of every profile of a file.
+
+    A large prediction to ``.gctx``, ``.h5ad`` or ``.zarr`` that was interrupted goes on where it
+    stopped (see `formats.partial`, `formats.zarr_write`) and ends in the very bytes of an
+    undisturbed one; ``.gct`` begins anew. Several processes can write one ``.zarr`` store.
 
     Parameters
     ----------
@@ -67,14 +80,21 @@ def predict(
         GCTX, GCT, a tab- or comma-separated table, or AnnData; which of them it is, its axis of
         genes and their ids are found in the file.
     output
-        ``.gctx``, ``.gct``, ``.gct.gz`` or ``.h5ad``: landmarks as measured, then the targets.
-        Replaced only on success.
+        ``.gctx``, ``.gct``, ``.gct.gz``, ``.h5ad`` or ``.zarr``: landmarks as measured, then the
+        targets. Replaced only on success.
     options
         How.
     model_sha256
         What the output says the model is.
     progress
         ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+    wait
+        Whether to wait for another process that writes this output (a ``.zarr`` store never does).
+    report
+        Gets a line when it waits, goes on where it stopped, or throws away what it can't use.
+    part
+        Part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it
+        into place.
 
     Returns
     -------
@@ -86,10 +106,10 @@ def predict(
     FormatError
         The input can't be read, matched or standardised.
     DgexError
-        The output can't be written.
+        The output can't be written, or is in use and `wait` is false.
     """
     input_path, output = Path(input_path), Path(output)
-    check_output(output, input_path)
+    check_output(output, input_path, part)
     show = Progress(progress)
     with ExitStack() as files:
         source = open_input(
@@ -97,23 +117,35 @@ def predict(
         )
         plan = make_plan(model, source, options, show)
         ids, gene_metadata = output_genes(plan)
-        profiles = plan.match.source.profiles
-        with (
-            open_output(
-                output,
-                profiles,
-                ids,
-                profile_metadata=plan.match.source.profile_metadata,
-                gene_metadata=gene_metadata,
-                provenance=provenance(plan, model_sha256),
-            ) as writer,
-            show.step("inferring", len(profiles)) as tick,
-        ):
-            for block in inferred(plan, Network(model), slice(0, len(profiles))):
-                writer.append(block)
-                tick(len(block))
+        source, told = plan.match.source, provenance(plan, model_sha256)
+        n_profiles = len(source.profiles)
+        target = Output(
+            output,
+            source.profiles,
+            ids,
+            source.profile_metadata,
+            gene_metadata,
+            told,
+            prediction_job(plan, told),
+            wait,
+            report,
+            part,
+        )
+        with open_output(target) as writer:
+            network, pending = Network(model), writer.pending()
+            left = sum(rows.stop - rows.start for rows in pending)
+            with show.step("inferring", left) as tick:
+                for rows in pending:
+                    for block in inferred(plan, network, rows):
+                        writer.append(block)
+                        tick(len(block))
     return Prediction(
-        output, len(profiles), len(model.landmarks), len(model.targets), tuple(plan.lines())
+        output,
+        n_profiles,
+        len(model.landmarks),
+        len(model.targets),
+        tuple(plan.lines()),
+        writer.missing,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.temporary import is_temporary
 from dgex_jax.training.checkpoint import Checkpoints
 from dgex_jax.training.record import DONE, digest, read_json
 
@@ -45,7 +46,7 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
-    strangers = sorted(found - {*RUN_FILES, CHECKPOINTS})
+    strangers = sorted(name for name in found - {*RUN_FILES, CHECKPOINTS} if not is_temporary(name))
     if old is None and strangers:
         raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
 

@@ -54,14 +54,14 @@ def test_what_is_none_of_them_is_refused(tmp_path: Path) -> None:
     packed = tmp_path / "a.gctx.gz"
     packed.write_bytes(gzip.compress((tmp_path / "a.gctx").read_bytes()))
     other = tmp_path / "other"
-    other.write_text("gene,a,b\n")
+    other.write_text("gene a b\n")
     cut = tmp_path / "cut"
     cut.write_bytes(gzip.compress(b"#1.2\n")[:12])
     old = tmp_path / "old"
     old.write_text("#1.0\n")
     for path, match in (
         (packed, "gzip-compressed HDF5 file; unpack it first"),
-        (other, "neither GCTX, GCT 1.2 or 1.3, nor a GEUVADIS table: it begins with b'gene,a"),
+        (other, "is no table of tab- or comma-separated cells: it begins with b'gene a"),
         (cut, "truncated gzip file"),
         (old, "is not GCT 1.2 or 1.3"),
         (tmp_path / "missing", "no such file"),

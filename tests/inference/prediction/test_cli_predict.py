@@ -134,7 +134,7 @@ def test_bad_options(refused, folder, table, tmp_path, write, capsys) -> None:
     assert run(tmp_path / "none", path, "-o", tmp_path / "o.gctx", "--platform", "l1000") == 2
     assert "no such model folder" in capsys.readouterr().err
     assert run(folder, path, "-o", tmp_path / "o.csv", "--platform", "l1000") == 2
-    assert "the output ends in .gctx, .gct, .gct.gz or .h5ad" in capsys.readouterr().err
+    assert "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr" in capsys.readouterr().err
 
 
 @pytest.fixture

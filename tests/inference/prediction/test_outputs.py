@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shutil
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.data.progress import Progress
-from dgex_jax.errors import FormatError
+from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats import gctx_write
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.gct import read_gct
@@ -24,7 +26,8 @@ from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
 from dgex_jax.inference.inputs import open_input
 from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.outputs import open_output, output_genes
+from dgex_jax.inference.outputgenes import output_genes
+from dgex_jax.inference.outputs import Output, open_output
 from dgex_jax.inference.plan import make_plan
 from dgex_jax.inference.predict import predict
 
@@ -65,7 +68,10 @@ def test_outputs_hold_the_same(name, scale, model, table, tmp_path, write, oracl
     unit = model.targets.sd if scale == "reference" else 1
     np.testing.assert_allclose(error[20:], model.errors["te"] * unit, rtol=1e-12)
     assert np.isnan(error[:20]).all()
-    assert [child.name for child in tmp_path.iterdir() if child.name.startswith(".")] == []
+    # The empty lock files stay, as beside every output.
+    hidden = [child.name for child in tmp_path.iterdir() if child.name.startswith(".")]
+    assert all(child.endswith(".lock") for child in hidden)
+    assert not list(tmp_path.glob("*.partial*"))
 
 
 def plain_matrix(model, path, options, folder) -> bytes:
@@ -172,15 +178,10 @@ def test_awkward_profile_fields_are_carried(name, model, table, tmp_path) -> Non
     ids, genes = output_genes(make_plan(model, file, PLAIN, Progress()))
     told = {"made_by": "me", "options": {}, "mapping": "", "input": {"sha256": "1"}}
     told["model"] = {"simulated": False, "network": "n", "sha256": None}
-    with open_output(
-        tmp_path / name,
-        table.profiles,
-        ids,
-        profile_metadata=say,
-        gene_metadata=genes,
-        provenance=told,
-    ) as writer:
+    with open_output(Output(tmp_path / name, table.profiles, ids, say, genes, told, {})) as writer:
+        assert writer.pending() == (slice(0, 40),)
         writer.append(np.zeros((40, 65), np.float32))
+        assert writer.pending() == ()
     with ExitStack() as files:
         found = open_input(tmp_path / name, files).profile_metadata
     first = {name: found[name].iloc[0] for name in ("input_id", "a_b", "a_b_", "input_id_")}
@@ -206,6 +207,33 @@ def test_gct_writer_needs_all_profiles_and_their_width(tmp_path) -> None:
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.gctx", "a.gct", "a.gct.gz", "a.h5ad"])
+def test_a_disk_that_is_too_small_is_told_first(
+    name, model, table, tmp_path, write, monkeypatch
+) -> None:
+    if name == "a.h5ad":
+        pytest.importorskip("anndata")
+    path = write(table, tmp_path / "in.gctx", "gctx")
+    (tmp_path / name).write_text("older")
+    values = 4 * 40 * 65
+
+    def seen(step: str, *_: int) -> None:
+        assert step != "inferring"
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9, free=9999))
+    with pytest.raises(DgexError) as caught:
+        predict(model, path, tmp_path / name, PLAIN, progress=seen)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: can't be written: needs {values:,} bytes, the disk has 9,999 free"
+    )
+    assert (tmp_path / name).read_text() == "older"
+    assert {child.name for child in tmp_path.iterdir()} == {"in.gctx", name, f".{name}.lock"}
+    # A network drive that does not tell.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    predict(model, path, tmp_path / name, PLAIN)
+    assert (tmp_path / name).read_bytes() != b"older"
 
 
 @pytest.mark.parametrize("step", [1, 3, 11])

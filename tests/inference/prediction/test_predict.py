@@ -150,14 +150,15 @@ def test_a_failure_on_the_way_leaves_nothing(name, model, many, tmp_path) -> Non
     with pytest.raises(DgexError, match="the disk is gone"):
         predict(model, many, tmp_path / name, PLAIN, progress=fail)
     assert ("inferring", 2 * BATCH, 2 * BATCH + 37) in seen
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    # The empty lock file stays, as beside every output.
+    assert {path.name for path in tmp_path.iterdir()} == {name, f".{name}.lock"}
     assert (tmp_path / name).read_text() == "older"
 
 
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("a.txt", "the output ends in .gctx, .gct, .gct.gz or .h5ad"),
+        ("a.txt", "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"),
         ("no/a.gctx", "can't be written: not a file in a folder that is there"),
         ("folder.gct", "can't be written: not a file in a folder that is there"),
         ("in.gctx", "is the input, not to be overwritten"),

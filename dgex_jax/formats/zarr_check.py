@@ -1,0 +1,101 @@
+"""Whether a zarr store is what was written: every byte of it is covered by a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.access import one_line
+from dgex_jax.formats.zarr_layout import Layout
+from dgex_jax.formats.zarr_library import import_zarr, quiet
+from dgex_jax.formats.zarr_skeleton import OURS, ROOT, read_root, seal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NOWHERE = np.iinfo(np.uint64).max
+CHECKSUM_BYTES = 4
+
+
+def check_zarr(path: Path | str) -> int:
+    """Read a whole store written by `ZarrWriter`, a shard at a time.
+
+    Zarr itself takes a missing shard, an empty one, or a chunk that a shard's index does not
+    list, for values that were never written; here all of them are errors.
+
+    Parameters
+    ----------
+    path
+        The store.
+
+    Returns
+    -------
+    int
+        How many shards it has, all of them intact.
+
+    Raises
+    ------
+    FormatError
+        No such store, or a file of it is missing or damaged (its name is in the text).
+    DgexError
+        zarr or anndata is not installed.
+    """
+    path = Path(path)
+    zarr, _ = import_zarr(path)
+    root = read_root(path)
+    if root is None:
+        raise FormatError(f"{path}: no zarr store written by dgex")
+    ours = root["attributes"][OURS]
+    if ours.get("root") != seal(root):
+        raise FormatError(f"{path / ROOT}: damaged, or changed since it was written")
+    for name, checksum in ours["files"].items():
+        if hashlib.sha256(_content(path / name)).hexdigest() != checksum:
+            raise FormatError(f"{path / name}: damaged, or changed since it was written")
+    with quiet():
+        X = zarr.open_array(
+            zarr.storage.LocalStore(path, read_only=True), path="X", mode="r", zarr_format=3
+        )
+    layout = Layout(X.shape[0], X.shape[1], ours["profiles_per_shard"])
+    for shard in range(layout.n_shards):
+        _check_shard(path / layout.file(shard), X, layout, layout.rows(shard))
+    return layout.n_shards
+
+
+def _check_shard(file: Path, X: Any, layout: Layout, rows: slice) -> None:
+    chunks = _listed_chunks(file, layout)
+    try:
+        # It compares the checksums of the index and of every chunk.
+        X[rows]
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError) as error:
+        raise FormatError(f"{file}: damaged: {one_line(error)}") from error
+    needed = -(-(rows.stop - rows.start) // layout.chunks[0])
+    if not chunks[:needed].all():
+        raise FormatError(f"{file}: damaged: chunks are missing")
+
+
+def _listed_chunks(file: Path, layout: Layout) -> NDArray[np.bool_]:
+    """Which chunks ``(along profiles, along genes)`` the index at a shard's end lists."""
+    shape = (*layout.chunks_per_shard, 2)
+    size = 8 * int(np.prod(shape)) + CHECKSUM_BYTES
+    try:
+        with file.open("rb") as stream:
+            stream.seek(0, 2)
+            if stream.tell() <= size:
+                raise FormatError(f"{file}: damaged: it ends early")
+            stream.seek(-size, 2)
+            index = stream.read(size - CHECKSUM_BYTES)
+    except OSError as error:
+        raise FormatError(f"{file}: can't be read: {one_line(error)}") from error
+    listed: NDArray[np.bool_] = (np.frombuffer(index, "<u8").reshape(shape) != NOWHERE).all(axis=2)
+    return listed
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{file}: can't be read: {one_line(error)}") from error
