@@ -18,7 +18,7 @@ endef
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
 .PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures \
-    test test-slow lint lock clean help
+    test test-slow mutations stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
 	$(call reproduce,all)
@@ -88,6 +88,15 @@ test: $(VENV)/.ready  ## the tests (minutes)
 
 test-slow: $(VENV)/.ready  ## the tests that take longer
 	@$(BIN)/python -m pytest -q -m slow
+
+mutations: $(VENV)/.ready  ## deliberate faults in the original's rules: which test finds each (10 minutes)
+	@$(BIN)/python tests/mutations/run.py
+
+stress: $(VENV)/.ready  ## kill commands at random moments and compare with undisturbed runs (half an hour)
+	@$(BIN)/python tests/stress/kills.py
+
+bench: $(VENV)/.ready  ## the benchmarks on this machine, small enough for minutes (docs/performance.md)
+	@$(BIN)/python -m benchmarks.all
 
 lint: $(VENV)/.ready  ## format, lint and type checks
 	@$(BIN)/ruff format --check .

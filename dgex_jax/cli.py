@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dgex_jax import __version__
+from dgex_jax.cli_download import EXAMPLES as DOWNLOAD_EXAMPLES
+from dgex_jax.cli_download import add_download
 from dgex_jax.cli_model import EXAMPLES as MODEL_EXAMPLES
 from dgex_jax.cli_model import add_evaluate, add_export, add_info
 from dgex_jax.cli_options import GEO_ONLY_FLAGS, RAW_FLAGS, add_prepare_options, chosen
@@ -54,6 +56,7 @@ EXAMPLES = {
   dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
 """,
     **TRAIN_EXAMPLES,
+    **DOWNLOAD_EXAMPLES,
     **MODEL_EXAMPLES,
     **PREDICT_EXAMPLES,
 }
@@ -107,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     top = command_parser("dgex", "Gene expression inference with deep learning (D-GEX), in JAX.")
     top.add_argument("--version", action="version", version=f"dgex {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    add_download(commands, add_command)
     add_simulate(commands)
     add_prepare(commands)
     add_train(commands, add_command)

@@ -108,6 +108,7 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Run ``dgex predict``."""
+    from dgex_jax.compiled import keep_compiled  # noqa: PLC0415
     from dgex_jax.inference.modelfile import read_model  # noqa: PLC0415
     from dgex_jax.inference.modelfolder import DESCRIPTION  # noqa: PLC0415
     from dgex_jax.inference.modeljson import file_sha256  # noqa: PLC0415
@@ -119,6 +120,7 @@ def predict(options: argparse.Namespace) -> None:
     )
     # Before the model, which may be gigabytes.
     check_output(options.output, options.input, options.shard)
+    keep_compiled()
     with stopped_by_sigterm():
         done = infer(
             read_model(options.model),

@@ -38,6 +38,7 @@ def add_train(commands: Any, add_command: AddCommand) -> None:
 def train(options: argparse.Namespace) -> None:
     """Run ``dgex train``."""
     check_gpus(options.gpus)
+    from dgex_jax.compiled import keep_compiled  # noqa: PLC0415
     from dgex_jax.data.prepared import open_prepared  # noqa: PLC0415
     from dgex_jax.training.devices import choose_devices, share_cpu  # noqa: PLC0415
     from dgex_jax.training.run import Conduct, train_runs  # noqa: PLC0415
@@ -48,6 +49,7 @@ def train(options: argparse.Namespace) -> None:
     training = training_config(options)
     by_seed = seed_configs(training, options.seeds or ())
     with open_prepared(options.prepared) as study:
+        keep_compiled()
         share_cpu(training.halves)
         (devices, *_), note = choose_devices(options.gpus, training.halves)
         if note:

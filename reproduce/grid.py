@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from dgex_jax.compiled import keep_compiled
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import Stopped
 from dgex_jax.locks import locked
@@ -134,6 +135,7 @@ def train_here(
 ) -> None:
     """Train, in this process, what is missing of the groups."""
     training = space.study.training
+    keep_compiled()
     share_cpu(cpu_devices(options.gpus, training.halves))
     sets, note = choose_devices(options.gpus, training.halves, sum(map(len, groups)))
     if note:

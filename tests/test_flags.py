@@ -70,6 +70,8 @@ OWN_TEST = {
     "simulate": {"--output", "--study"},
     "export": {"--output", "--best", "--overwrite"},
     "info": {"--json"},
+    # tests/download/test_cli_download.py
+    "download": {"--output", "--study", "--list", "--check", "--quiet"},
     # tests/test_cli_evaluate.py
     "evaluate": {"--parts", "--output", "--json", "--quiet"},
     # tests/inference/prediction/test_cli_predict.py

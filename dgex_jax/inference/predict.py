@@ -11,6 +11,7 @@ import numpy as np
 
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.ranking import blocks_of
+from dgex_jax.inference.behind import behind
 from dgex_jax.inference.inputs import open_input
 from dgex_jax.inference.network import BATCH, Network
 from dgex_jax.inference.outputgenes import output_genes
@@ -135,10 +136,15 @@ def predict(
             network, pending = Network(model), writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
             with show.step("inferring", left) as tick:
-                for rows in pending:
-                    for block in inferred(plan, network, rows):
-                        writer.append(block)
-                        tick(len(block))
+
+                def write(block: NDArray[np.float32]) -> None:
+                    writer.append(block)
+                    tick(len(block))
+
+                with behind(write) as put:
+                    for rows in pending:
+                        for block in inferred(plan, network, rows):
+                            put(block)
     return Prediction(
         output,
         n_profiles,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 
 import h5py
 import numpy as np
@@ -64,7 +65,9 @@ def alone(many, model, tmp_path_factory):
 def test_anndata_reads_the_values_of_the_gctx_file(many, model, alone, tmp_path) -> None:
     anndata = pytest.importorskip("anndata")
     predict(model, many, tmp_path / "out.gctx", RNASEQ)
-    found = anndata.read_zarr(alone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata's own, of pandas
+        found = anndata.read_zarr(alone)
     with h5py.File(tmp_path / "out.gctx") as file:
         np.testing.assert_array_equal(found.X, file["0/DATA/0/matrix"][...])
         assert list(found.obs_names) == [name.decode() for name in file["0/META/COL/id"]]

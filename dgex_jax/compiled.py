@@ -1,0 +1,55 @@
+"""Compiled programs are kept between commands, in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+SECONDS_TO_COMPILE = 0.5
+"""What compiles faster is not worth a file."""
+MOST_BYTES = 1 << 30
+"""Programs that were not used for longest go first."""
+
+
+def keep_compiled() -> None:
+    """Let JAX keep what it compiles, for the commands; a library leaves that to its user.
+
+    In ``$XDG_CACHE_HOME/dgex-jax`` (by default ``~/.cache/dgex-jax``), apart for each kind of
+    processor: a home folder may be shared by machines, and a program made for one need not run on
+    another. Does nothing where JAX was told already (``JAX_COMPILATION_CACHE_DIR``;
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing), or where the folder can't be written to.
+    """
+    import jax  # noqa: PLC0415  (as late as the command allows)
+
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+        return
+    folder = cache_folder()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK | os.X_OK):
+            for name, value in (
+                ("jax_compilation_cache_dir", str(folder)),
+                ("jax_persistent_cache_min_compile_time_secs", SECONDS_TO_COMPILE),
+                ("jax_compilation_cache_max_size", MOST_BYTES),
+            ):
+                if name.upper() not in os.environ:
+                    jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def cache_folder() -> Path:
+    """Where the programs of this kind of processor are kept."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    return base / "dgex-jax" / "compiled" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Name the processor and what it can."""
+    told = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        told += sorted({line for line in lines if line.startswith(("model name", "flags", "Feat"))})
+    return "\n".join(told)
