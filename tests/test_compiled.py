@@ -11,7 +11,6 @@ import pytest
 
 from dgex_jax import compiled
 
-pytestmark = pytest.mark.long
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -35,6 +34,7 @@ def programs(cache: Path) -> set[str]:
     return {path.name for path in cache.rglob("*-cache")}
 
 
+@pytest.mark.long
 def test_the_second_start_finds_the_programs_of_the_first(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     # All of them: which take longer than our limit depends on what else the machine does.
@@ -48,12 +48,14 @@ def test_the_second_start_finds_the_programs_of_the_first(tmp_path: Path) -> Non
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_who_told_jax_already_is_obeyed(tmp_path: Path) -> None:
     cache, other = tmp_path / "cache", tmp_path / "other"
     train(cache, tmp_path / "one", JAX_COMPILATION_CACHE_DIR=str(other))
     assert not cache.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_cache_that_can_t_be_written_to_is_done_without(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
@@ -61,6 +63,7 @@ def test_a_cache_that_can_t_be_written_to_is_done_without(tmp_path: Path) -> Non
     assert train(cache, tmp_path / "one") == ""
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_a_file_is_done_without(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.write_text("")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,10 +21,11 @@ if TYPE_CHECKING:
 
 # A tile of sums (targets x profiles, float64, 1 MiB) stays in cache while k runs; measured.
 TILE_TARGETS, TILE_PROFILES = 128, 1024
+PRODUCT_TARGETS = 512
 
 
 def rank_landmarks(
-    X_tr: ArrayLike, Y_tr: ArrayLike, k_max: int, *, block_size: int = 1024
+    X_tr: ArrayLike, Y_tr: ArrayLike, k_max: int, *, block_size: int = 4096
 ) -> NDArray[np.intp]:
     """Find the nearest landmarks of every target.
 
@@ -78,14 +82,17 @@ def _squared_distances(
     landmarks: four times the worst case of a distance, ``n * eps * (|x|^2 + |y|^2)``.
     """
     n_profiles, n_landmarks = landmarks.shape
-    squared = np.zeros((targets.shape[1], n_landmarks))
+    n_targets = targets.shape[1]
+    squared = np.zeros((n_targets, n_landmarks))
     x_squares = np.zeros(n_landmarks)
-    y_squares = np.zeros(targets.shape[1])
+    y_squares = np.zeros(n_targets)
     for rows in blocks(n_profiles, block_size):
-        x, y = landmarks[rows].astype(np.float64), targets[rows].astype(np.float64)
-        squared += y.T @ x
-        x_squares += np.square(x).sum(axis=0)
-        y_squares += np.square(y, out=y).sum(axis=0)
+        x = landmarks[rows].astype(np.float64)
+        x_squares += np.einsum("nl,nl->l", x, x)
+        for genes in blocks(n_targets, PRODUCT_TARGETS):
+            y = targets[rows, genes].astype(np.float64)
+            squared[genes] += y.T @ x
+            y_squares[genes] += np.square(y, out=y).sum(axis=0)
     squared *= -2.0
     squared += x_squares
     squared += y_squares[:, np.newaxis]
@@ -117,20 +124,47 @@ def _plain_squared_distances(
     return total
 
 
-def _running_sums(
-    landmarks: NDArray[np.float64], neighbours: NDArray[np.intp]
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Give ``(k, sum of the k nearest landmarks)`` for k = 1, 2, …, in one reused array.
+def _transposed(landmarks: FloatArray) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Give profiles and their landmarks, ``(n_landmarks, n_profiles)``: gathers copy whole rows."""
+    for rows in blocks(landmarks.shape[0], TILE_PROFILES):
+        yield rows, np.ascontiguousarray(landmarks[rows].T, dtype=np.float64)
 
-    `landmarks` is ``(n_landmarks, n_profiles)``: transposed, so that a gather copies whole rows.
+
+def _running_sums(
+    landmarks: NDArray[np.float64], neighbours: NDArray[np.intp], total: NDArray[np.float64]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Add the landmarks in the order of nearness to `total`; gives ``(k, a buffer)`` after each.
+
+    `landmarks` is ``(n_landmarks, n_profiles)``, `neighbours` ``(n_targets, k)``, `total`
+    ``(n_targets, n_profiles)``; the buffer is another such, free until the next k.
     """
-    total = np.zeros((neighbours.shape[0], landmarks.shape[1]))
     gathered = np.empty_like(total)
     for k in range(1, neighbours.shape[1] + 1):
         # mode="clip" because "raise" would buffer `out`; the indices are our own.
         np.take(landmarks, neighbours[:, k - 1], axis=0, out=gathered, mode="clip")
         total += gathered
-        yield k, total
+        yield k, gathered
+
+
+def _absolute_errors(
+    landmarks: NDArray[np.float64],
+    targets: FloatArray,
+    neighbours: NDArray[np.intp],
+    ks: Sequence[int],
+    genes: slice,
+) -> NDArray[np.float64]:
+    """Sum over profiles of absolute errors of some targets, ``(n_ks, n_targets)``."""
+    row_of = {k: row for row, k in enumerate(ks)}
+    truth = np.ascontiguousarray(targets[:, genes].T, dtype=np.float64)
+    errors = np.empty((len(ks), len(truth)))
+    excess = np.zeros_like(truth)
+    for k, buffer in _running_sums(landmarks, neighbours[genes, : max(ks)], excess):
+        # Sum of k landmarks less k times the target: nothing is divided before the last sum.
+        excess -= truth
+        if k in row_of:
+            np.abs(excess, out=buffer).sum(axis=1, out=errors[row_of[k]])
+            errors[row_of[k]] /= k
+    return errors
 
 
 class KnnGe:
@@ -205,10 +239,13 @@ class KnnGe:
         """
         landmarks, (k,) = self._check(X, [k])
         prediction = np.empty((landmarks.shape[0], self.neighbours_.shape[0]))
-        for rows, genes, block in self._tiles(landmarks):
-            for reached, total in _running_sums(block, self.neighbours_[genes, :k]):
-                if reached == k:
-                    prediction[rows, genes] = (total / k).T
+        for rows, block in _transposed(landmarks):
+            for genes in blocks(self.neighbours_.shape[0], TILE_TARGETS):
+                nearest = self.neighbours_[genes, :k]
+                total = np.zeros((len(nearest), block.shape[1]))
+                for _ in _running_sums(block, nearest, total):
+                    pass
+                prediction[rows, genes] = (total / k).T
         return prediction
 
     def errors_by_k(self, X: ArrayLike, Y: ArrayLike, ks: Sequence[int]) -> NDArray[np.float64]:
@@ -237,16 +274,14 @@ class KnnGe:
         landmarks, ks = self._check(X, ks)
         n_profiles, n_targets = landmarks.shape[0], self.neighbours_.shape[0]
         targets = check_matrix("Y", Y, n_profiles=n_profiles, n_genes=n_targets)
-        row_of = {k: row for row, k in enumerate(ks)}
         errors = np.zeros((len(ks), n_targets))
-        for rows, genes, block in self._tiles(landmarks):
-            truth = np.ascontiguousarray(targets[rows, genes].T, dtype=np.float64)
-            difference = np.empty_like(truth)
-            for k, total in _running_sums(block, self.neighbours_[genes, : max(ks)]):
-                if k in row_of:
-                    np.divide(total, k, out=difference)
-                    difference -= truth
-                    errors[row_of[k], genes] += np.abs(difference, out=difference).sum(axis=1)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for rows, block in _transposed(landmarks):
+                tiles = list(blocks(n_targets, TILE_TARGETS))
+                add = partial(_absolute_errors, block, targets[rows], self.neighbours_, ks)
+                # In order, and each to columns of its own: the same sums on any number of cores.
+                for genes, part in zip(tiles, pool.map(add, tiles), strict=True):
+                    errors[:, genes] += part
         errors /= n_profiles
         return errors
 
@@ -254,10 +289,3 @@ class KnnGe:
         check_fitted(self, "neighbours_")
         landmarks = check_matrix("X", X, n_genes=self.n_landmarks_)
         return landmarks, check_ks(ks, self.ks_)
-
-    def _tiles(self, landmarks: FloatArray) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
-        """Give profiles, targets and the transposed landmarks of each tile."""
-        for rows in blocks(landmarks.shape[0], TILE_PROFILES):
-            block = np.ascontiguousarray(landmarks[rows].T, dtype=np.float64)
-            for genes in blocks(self.neighbours_.shape[0], TILE_TARGETS):
-                yield rows, genes, block

@@ -105,20 +105,20 @@ def lasso_path(
         for lambda_ in wanted:
             state.change_lambda(before, lambda_)
             before = lambda_
-            coef, gap, iterations = _solve(state, lambda_, tolerance, max_iterations, block_size)
+            coef, gap, steps = _solve(state, lambda_, tolerance, max_iterations, block_size)
             intercept = projected.mean - coef @ factors.x_mean
-            yield LinearFit(lambda_, coef, intercept, gap, iterations)
+            yield LinearFit(lambda_, coef, intercept, gap, int(steps.max()), float(steps.mean()))
 
     return path()
 
 
 def _solve(
     state: State, lambda_: float, tolerance: float, max_iterations: int, block_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Give coefficients ``(n_targets, n_landmarks)``, relative gaps and the steps it took."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
+    """Give coefficients ``(n_targets, n_landmarks)``, relative gaps and the steps each took."""
     n_targets = len(state.point)
     coef, gap, factors = np.empty(state.point.shape), np.full(n_targets, np.inf), np.ones(n_targets)
-    active = np.arange(n_targets)
+    active, taken = np.arange(n_targets), np.zeros(n_targets, np.intp)
     iterations, balance_at = 0, BALANCE_AT
     while active.size:
         if iterations >= max_iterations:
@@ -141,13 +141,14 @@ def _solve(
             good = sparse_gap <= tolerance
             coef[reached[good]], gap[reached[good]] = sparse[good], sparse_gap[good]
         iterations += steps
+        taken[active] = iterations
         active = active[gap[active] > tolerance]
         if iterations >= balance_at:
             for part in blocks(active.size, block_size):
                 genes = active[part]
                 state.change_steps(genes, lambda_, factors[genes])
             balance_at *= 2
-    return coef, gap, iterations
+    return coef, gap, taken
 
 
 def _advance(

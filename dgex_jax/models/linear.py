@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from dgex_jax.config import check_range
-from dgex_jax.models.arrays import blocks, centre, check_fitted, check_matrix
-from dgex_jax.models.factors import factorise
+from dgex_jax.models.arrays import check_fitted, check_matrix
+from dgex_jax.models.factors import factorise, project_targets
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -19,8 +19,8 @@ class LeastSquares:
 
     With as many landmarks as profiles or more, or with dependent landmarks, it is the
     minimum-norm solution of the centred problem. It rests on the singular value decomposition of
-    the centred X (by way of its QR factors; never of the Gram matrix, which squares the condition
-    number); singular values up to ``eps * max(n_profiles, n_landmarks)`` of the largest count
+    the centred X (by way of its QR factors; those of the Gram matrix would be right to half the
+    digits only); singular values up to ``eps * max(n_profiles, n_landmarks)`` of the largest count
     as 0. Predictions equal those of ``sklearn.linear_model.LinearRegression`` in float64.
 
     Parameters
@@ -65,18 +65,11 @@ class LeastSquares:
         """
         check_range("block_size", self.block_size, 1)
         landmarks = check_matrix("X", X)
-        n_profiles, n_landmarks = landmarks.shape
-        targets = check_matrix("Y", Y, n_profiles=n_profiles)
+        targets = check_matrix("Y", Y, n_profiles=landmarks.shape[0])
         factors = factorise(landmarks)
-        kept = factors.kept[:, np.newaxis]
-        n_targets = targets.shape[1]
-        coef = np.empty((n_targets, n_landmarks))
-        intercept = np.empty(n_targets)
-        for genes in blocks(n_targets, self.block_size):
-            block, y_mean = centre(targets[:, genes])
-            coef[genes] = (factors.right.T @ (factors.project(block) / kept)).T
-            intercept[genes] = y_mean - coef[genes] @ factors.x_mean
-        self.coef_, self.intercept_ = coef, intercept
+        projected = project_targets(factors, targets, self.block_size)
+        self.coef_ = (projected.coordinates / factors.kept) @ factors.right
+        self.intercept_ = projected.mean - self.coef_ @ factors.x_mean
         self.singular_, self.rank_ = factors.singular, factors.rank
         return self
 

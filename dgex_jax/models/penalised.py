@@ -33,6 +33,8 @@ class LinearFit:
         ``None`` where the solution is in closed form.
     iterations
         Of the solver, until the last target was done; 0 for a closed form.
+    mean_iterations
+        Of the solver, mean over targets, each of which stops when it is done: what the fit cost.
     """
 
     lambda_: float
@@ -40,6 +42,7 @@ class LinearFit:
     intercept: NDArray[np.float64]
     gap: NDArray[np.float64] | None
     iterations: int
+    mean_iterations: float = 0.0
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predict all targets.

@@ -96,6 +96,7 @@ def test_the_gap_is_that_of_the_residuals_and_within_the_tolerance(
     for fit in lasso_path(X, Y, LAMBDAS, tolerance=tolerance):
         assert (fit.gap >= 0).all()
         assert fit.gap.max() <= tolerance
+        assert 0 < fit.mean_iterations <= fit.iterations
         np.testing.assert_allclose(fit.gap, _gap(X, Y, fit), rtol=1e-4, atol=1e-13)
 
 

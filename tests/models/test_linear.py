@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 from dgex_jax.errors import DgexError
 from dgex_jax.models.arrays import blocks, check_matrix
+from dgex_jax.models.factors import cholesky_qr
 from dgex_jax.models.linear import LeastSquares
 
 if TYPE_CHECKING:
@@ -185,3 +186,48 @@ def test_a_failed_fit_leaves_the_model_as_it_was() -> None:
 def test_arrays_pass_the_check_without_a_copy() -> None:
     table = np.ones((3, 2), dtype=np.float32)
     assert check_matrix("X", table) is table
+
+
+def _fortran(X: NDArray) -> NDArray:
+    return np.array(X, dtype=np.float64, order="F")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(("n", "p"), [(200, 12), (5000, 40), (13, 13)])
+def test_cholesky_qr_is_as_accurate_as_householder(n: int, p: int, scale: float) -> None:
+    rng = np.random.default_rng(5)
+    # Condition numbers around 1e5, and columns of very different size.
+    X = rng.normal(size=(n, p)) @ np.diag(np.geomspace(1, 1e-5, p)) + 1e-5 * rng.normal(size=(n, p))
+    X = scale * X
+    basis, triangle = cholesky_qr(_fortran(X))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(p), atol=1e-14 * p)
+    np.testing.assert_allclose(basis @ triangle, X, atol=1e-14 * p * scale)
+    wanted = np.abs(np.linalg.qr(X, mode="r"))
+    np.testing.assert_allclose(np.abs(triangle), wanted, rtol=1e-7, atol=1e-13 * wanted.max())
+
+
+@pytest.mark.parametrize("spoil", ["copy", "almost", "zero", "huge", "tiny"])
+def test_cholesky_qr_refuses_what_it_cannot_do(spoil: str) -> None:
+    X, _, _ = _tables(80, 6)
+    X = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
+    noise = np.random.default_rng(6).normal(size=80)
+    match spoil:
+        case "copy":
+            X[:, 4] = X[:, 1]
+        case "almost":
+            X[:, 4] = X[:, 1] + 1e-10 * noise
+        case "zero":
+            X[:, 4] = 0.0
+        case "huge":
+            X *= 1e200
+        case "tiny":
+            X *= 1e-200
+    assert cholesky_qr(_fortran(X)) is None
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_units_of_the_landmarks_change_no_prediction(size: float) -> None:
+    X, Y, new = _tables(80, 6)
+    wanted = LeastSquares().fit(X, Y).predict(new)
+    X, new = size * X.astype(np.float64), size * new.astype(np.float64)
+    np.testing.assert_allclose(LeastSquares().fit(X, Y).predict(new), wanted, rtol=0, atol=1e-9)

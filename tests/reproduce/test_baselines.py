@@ -91,7 +91,7 @@ def test_test_parts_are_looked_at_once_all_is_chosen(made) -> None:
     rng = np.random.default_rng(0)
     zeros, seen = np.zeros(n_targets), []
     fits = [
-        Watched(lambda_, rng.normal(size=(n_targets, n_landmarks)) / 9, zeros, None, 0, seen)
+        Watched(lambda_, rng.normal(size=(n_targets, n_landmarks)) / 9, zeros, None, 0, seen=seen)
         for lambda_ in (0.3, 0.2, 0.1)
     ]
     measured = tune_lambda(iter(fits), arrays, lambda _: None)
