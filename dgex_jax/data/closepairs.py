@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.data.ahead import in_order
 from dgex_jax.data.streams import random_stream
 
 if TYPE_CHECKING:
@@ -109,12 +110,12 @@ def _project(
     projected = np.empty((n_profiles, axes.shape[1]))
     largest = 0.0
     with progress.step("projecting profiles", n_profiles) as tick:
-        for start in range(0, n_profiles, TILE):
-            rows = slice(start, min(start + TILE, n_profiles))
-            block = profiles.read(rows) - centre
+        tiles = [slice(start, start + TILE) for start in range(0, n_profiles, TILE)]
+        centred = in_order(lambda rows: profiles.read(rows) - centre, tiles, workers=1)
+        for rows, block in zip(tiles, centred, strict=True):
             projected[rows] = block @ axes
             largest = max(largest, float(np.einsum("ij,ij->i", block, block).max()))
-            tick(rows.stop - rows.start)
+            tick(len(block))
     # Each coordinate is a dot product of n_probes terms with a unit vector: it errs by at most
     # n_probes * eps * |x|; two profiles and k coordinates give the factor below. The axes are
     # orthonormal to about 1e-14, covered by the factor 4.

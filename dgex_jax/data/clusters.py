@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
+from dgex_jax.data.ahead import in_order
 from dgex_jax.data.streams import random_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from dgex_jax.data.progress import Progress, Tick
-    from dgex_jax.data.rowstore import FloatRows, Rows
+    from dgex_jax.data.rowstore import FloatRows
 
 N_CLUSTERS = 100
 BATCH = 1000
 FIRST_PROFILES = 3 * BATCH
 MAX_PASSES = 10
+ROWS_AT_A_TIME = 64
+"""Profiles read together: the float32 copy beside their float64 stays small."""
 MAX_STEPS_WITHOUT_GAIN = 10
 
 
@@ -94,19 +100,18 @@ def cluster_profiles(
         _fit(model, profiles, order, tick)
     labels = np.empty(n_profiles, dtype=np.intp)
     with progress.step("labelling profiles", n_profiles) as tick:
-        for start in range(0, n_profiles, BATCH):
-            rows = slice(start, min(start + BATCH, n_profiles))
-            labels[rows] = model.predict(_float64(profiles, rows))
-            tick(rows.stop - rows.start)
+        done = 0
+        for batch in _batches(profiles, np.arange(n_profiles)):
+            labels[done : done + len(batch)] = model.predict(batch)
+            done += len(batch)
+            tick(len(batch))
     return labels
 
 
 def _fit(model: MiniBatchKMeans, profiles: FloatRows, order: NDArray[np.intp], tick: Tick) -> None:
     """Run at most ten passes over the batches of the permutation, stopping when nothing is won."""
     inertia = _SmoothedInertia(len(order))
-    starts = range(0, len(order), BATCH)
-    for step, start in enumerate(list(starts) * MAX_PASSES):
-        batch = _float64(profiles, order[start : start + BATCH])
+    for step, batch in enumerate(_batches(profiles, order, MAX_PASSES)):
         # The first batch only shows how good the first centres are; `fit` ignores it as well.
         stop = step > 0 and inertia.stalled(-model.score(batch), len(batch))
         model.partial_fit(batch)
@@ -115,5 +120,19 @@ def _fit(model: MiniBatchKMeans, profiles: FloatRows, order: NDArray[np.intp], t
             return
 
 
-def _float64(profiles: FloatRows, rows: Rows) -> NDArray[np.float64]:
-    return profiles.read(rows).astype(np.float64)
+def _batches(
+    profiles: FloatRows, order: NDArray[np.intp], passes: int = 1
+) -> Iterator[NDArray[np.float64]]:
+    """Read batches of `order` again and again, one ahead of what is done with them."""
+    parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    return in_order(partial(_float64, profiles), parts * passes, workers=1)
+
+
+def _float64(profiles: FloatRows, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Read rows in the order asked for, a few at a time and upwards through the file."""
+    values = np.empty((len(rows), profiles.n_columns))
+    upwards = np.argsort(rows)
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        places = upwards[start : start + ROWS_AT_A_TIME]
+        values[places] = profiles.read(rows[places])
+    return values

@@ -57,10 +57,21 @@ def _sort(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]:
     """Sort each row: order, sorted values, and where a new distinct value starts."""
     order = np.argsort(values, axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
+    ordered = np.empty_like(values)
+    # Row by row: `take_along_axis` builds indices of all rows, which costs as much as the sorting.
+    for row, places, out in zip(values, order, ordered, strict=True):
+        np.take(row, places, out=out, mode="clip")
     starts = np.ones(values.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=starts[:, 1:])
     return order, ordered, starts
+
+
+def _unsorted(ordered: NDArray[np.intp], order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Put what stands in the order of sorted rows back to where the values came from."""
+    values = np.empty(order.shape, dtype=np.intp)
+    for row, places, out in zip(ordered, order, values, strict=True):
+        out[places] = row
+    return values
 
 
 def quantile_ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -91,9 +102,7 @@ def quantile_ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArr
         last = np.where(ends, position, n_genes)[:, ::-1]
         last = np.minimum.accumulate(last, axis=1)[:, ::-1]
         middle = (first + last) // 2
-    ranks = np.empty(values.shape, dtype=np.intp)
-    np.put_along_axis(ranks, order, middle, axis=1)
-    return ranks, ordered
+    return _unsorted(middle, order), ordered
 
 
 def dense_rank_indices(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], int]:
@@ -121,9 +130,7 @@ def dense_rank_indices(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], i
     dense = np.cumsum(starts, axis=1)
     ordered_indices = ((dense / dense[:, -1:]) * n_genes).astype(np.intp) - 1
     n_clipped = int(np.count_nonzero(ordered_indices < 0))
-    indices = np.empty(values.shape, dtype=np.intp)
-    np.put_along_axis(indices, order, np.maximum(ordered_indices, 0), axis=1)
-    return indices, n_clipped
+    return _unsorted(np.maximum(ordered_indices, 0), order), n_clipped
 
 
 def standardise(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.data.ahead import in_order
 from dgex_jax.data.normalize import dense_rank_indices, quantile_ranks
 from dgex_jax.data.rowstore import RowStore
 from dgex_jax.data.summation import RowSum
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.data.normalize import ProbeMeans
     from dgex_jax.data.progress import Tick
-    from dgex_jax.formats.expression import ExpressionSource
+    from dgex_jax.formats.expression import ExpressionSource, FloatArray
 
 ROWS_AT_A_TIME = 32
 """Profiles ranked together: their sorting buffers still fit a processor's cache."""
@@ -64,14 +65,16 @@ class Ranked:
         block_size: int,
         n_genes: int | None = None,
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64.
+        """Give quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64.
 
         With `n_genes` only those of the first genes.
         """
-        for block in blocks_of(len(rows), block_size):
-            ranks = self.ranks.read(rows[block])
-            columns = slice(n_genes) if self.columns is None else self.columns[:n_genes]
-            yield quantile[ranks[:, columns]]
+        columns = slice(n_genes) if self.columns is None else self.columns[:n_genes]
+
+        def values_of(block: slice) -> NDArray[np.float64]:
+            return np.asarray(quantile[self.ranks.read(rows[block])[:, columns]])
+
+        return in_order(values_of, blocks_of(len(rows), block_size), workers=1)
 
 
 def landmark_quantile(
@@ -176,13 +179,20 @@ def rank_geo(
     """
     ranks = RowStore(path, n_genes, rank_dtype(n_genes))
     total = RowSum(n_genes)
+
+    def ranked(part: FloatArray) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        indices, ordered = quantile_ranks(genes(part))
+        return indices.astype(ranks.dtype), ordered
+
     for block in blocks_of(len(rows), block_size):
         probes = profiles.read(rows[block])
         used = reference[block]
-        for part in blocks_of(len(probes), ROWS_AT_A_TIME):
-            indices, ordered = quantile_ranks(genes(probes[part]))
-            ranks.append(indices.astype(ranks.dtype))
-            total.add(ordered[used[part]])
+        parts = [probes[part] for part in blocks_of(len(probes), ROWS_AT_A_TIME)]
+        done = 0
+        for indices, ordered in in_order(ranked, parts):
+            ranks.append(indices)
+            total.add(ordered[used[done : done + len(indices)]])
+            done += len(indices)
         tick(len(probes))
     return ranks, total.mean()
 
