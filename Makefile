@@ -95,7 +95,7 @@ mutations: $(VENV)/.ready  ## deliberate faults in the original's rules: which t
 stress: $(VENV)/.ready  ## kill commands at random moments and compare with undisturbed runs (half an hour)
 	@$(BIN)/python tests/stress/kills.py
 
-bench: $(VENV)/.ready  ## the benchmarks on this machine, small enough for minutes (docs/performance.md)
+bench: $(VENV)/.ready  ## the benchmarks on this machine (an hour; python -m benchmarks.all --help)
 	@$(BIN)/python -m benchmarks.all
 
 lint: $(VENV)/.ready  ## format, lint and type checks

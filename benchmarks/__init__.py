@@ -1,1 +1,1 @@
-"""Measurements that stand in the README, each with its command."""
+"""Measurements that stand in the README, each with its command: ``python -m benchmarks.all``."""

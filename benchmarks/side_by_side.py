@@ -1,93 +1,97 @@
-"""What training the dropout rates of an architecture side by side gains: seconds an epoch.
+"""What training the dropout rates of an architecture side by side gains.
 
-``python -m benchmarks.side_by_side`` prints one line an architecture: the rates one after the
-other, all of them in one batched program, and the ratio. Both run in turns in the same process.
+``python -m benchmarks.side_by_side``: the rates one after the other against all of them in one
+batched program (`networks.side_by_side` of a study), seconds an epoch of both halves.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jax
-
-from dgex_jax.cli import run_command
+from benchmarks.machine import describe
+from benchmarks.made_study import made_study
+from benchmarks.report import Line, Report
+from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.data.prepared import open_prepared
-from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.devices import choose_devices, share_cpu
 from dgex_jax.training.loop import train_group
-from reproduce.stages import prepared_study
-from reproduce.workspace import open_workspace
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+    import jax
 
     from dgex_jax.training.arrays import StudyArrays
 
+NAME = "side_by_side"
+TITLE = "Three dropout rates side by side against one after the other, seconds an epoch"
 RATES = (0.0, 0.1, 0.25)
+EPOCHS = 4
+"""Epochs of a training; the first holds the compilation and isn't counted."""
 
 
-def seconds_an_epoch(
+def measure(options: argparse.Namespace) -> Report:
+    """Measure every architecture, both ways in turns."""
+    # The shape of the demo study.
+    sizes = (450, 12, 10, 20) if options.small else (4125, 200, 500, 500)
+    n_profiles, n_landmarks, n_targets, n_watched = sizes
+    training = TrainingConfig(epochs=EPOCHS, monitor_size=n_watched)
+    share_cpu(training.halves)
+    (devices, *_), _ = choose_devices(None, training.halves)
+    arrays = made_study(n_profiles, n_landmarks, n_targets, training.halves, n_watched)
+    lines = []
+    for layers in [1] if options.small else options.hidden_layers:
+        for units in [8] if options.small else options.units:
+            progress(f"{units} units x {layers}")
+            group = [NetworkConfig(layers, units, rate) for rate in RATES]
+            together: list[float] = []
+            alone: list[float] = []
+            for _ in range(options.rounds):
+                together += seconds(arrays, group, training, devices)
+                each = [seconds(arrays, [network], training, devices) for network in group]
+                alone += [sum(times) for times in zip(*each, strict=True)]
+            what = f"{units} units x {layers}"
+            lines.append(
+                Line(what, Timing(tuple(together)), "one after the other", Timing(tuple(alone)))
+            )
+    return Report(
+        name=NAME,
+        title=TITLE,
+        command=command_line(NAME),
+        machine=describe(),
+        lines=lines,
+        notes=[f"{n_profiles} profiles, {n_landmarks} landmarks, 2 x {n_targets} targets"],
+    )
+
+
+def seconds(
     arrays: StudyArrays,
     networks: Sequence[NetworkConfig],
     training: TrainingConfig,
     devices: Sequence[jax.Device],
-) -> float:
-    """Train a few epochs; returns the quickest (the first holds the compilation)."""
-    seconds: list[float] = []
+) -> list[float]:
+    """Train a few epochs; returns the seconds of each but the first."""
+    taken: list[float] = []
     train_group(
-        arrays, networks, training, devices, lambda row, _fetch: seconds.append(row[0].seconds)
+        arrays, networks, training, devices, lambda row, _fetch: taken.append(row[0].seconds)
     )
-    return min(seconds[1:])
+    return taken[1:]
 
 
-def main() -> int:
-    """Print the table."""
-    command = argparse.ArgumentParser(
-        prog="python -m benchmarks.side_by_side", description=__doc__, allow_abbrev=False
-    )
-    command.add_argument("--study", default="demo")
-    command.add_argument("--out", type=Path)
-    command.add_argument("--hidden-layers", type=int, nargs="+", default=[1, 3])
-    command.add_argument("--units", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512])
-    command.add_argument("--epochs", type=int, default=8)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    parser.add_argument("--hidden-layers", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--units", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512])
+    parser.add_argument("--rounds", type=int, default=3, help="trainings of each")
 
-    def run(options: argparse.Namespace) -> None:
-        space = open_workspace(options.study, options.out)
-        training = TrainingConfig(
-            epochs=options.epochs, monitor_size=space.study.training.monitor_size
-        )
-        share_cpu(training.halves)
-        (devices, *_), _ = choose_devices(None, training.halves)
-        kind = f"{len(devices)} x {devices[0].device_kind}"
-        print(f"{kind}, {platform.machine()}, jax {jax.__version__}")
-        print("| network | one after the other | side by side | gain |\n|---|---|---|---|")
-        with open_prepared(prepared_study(space)) as study:
-            arrays = load_arrays(study, training.halves)
-            for layers in options.hidden_layers:
-                for units in options.units:
-                    group = [NetworkConfig(layers, units, rate) for rate in RATES]
-                    alone = sum(
-                        seconds_an_epoch(arrays, [network], training, devices) for network in group
-                    )
-                    together = seconds_an_epoch(arrays, group, training, devices)
-                    print(
-                        f"| {units}x{layers} | {alone:.3f} s | {together:.3f} s "
-                        f"| {alone / together:.2f} |",
-                        flush=True,
-                    )
 
-    command.set_defaults(run=run)
-    return run_command(command, None)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
 
 
 if __name__ == "__main__":
-    start = time.perf_counter()
-    code = main()
-    print(f"{time.perf_counter() - start:.0f} s in all")
-    sys.exit(code)
+    sys.exit(main())

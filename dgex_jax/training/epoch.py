@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import struct
 
 from dgex_jax.training.pylearn2 import DECAY, FIRST_COMPARISON, LOWEST_RATE
@@ -142,9 +143,12 @@ def train(
     epoch_key = jax.random.fold_in(run_key, state.epoch)
 
     def step(carry: tuple[Any, Any], batch: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        params, velocity = carry
         rows, number = batch
-        new = update(
-            *carry,
+        params = moved_late(params, velocity, number > 0)
+        moved, velocity = update(
+            params,
+            velocity,
             model,
             state.learning_rate,
             momentum,
@@ -153,7 +157,7 @@ def train(
             jax.random.fold_in(epoch_key, number),
             network.include,
         )
-        return new, None
+        return (moved_at_once(params, moved), velocity), None
 
     numbers = jnp.arange(n_updates, dtype=jnp.int32)
     full = order[: n_full * batch_size].reshape(n_full, batch_size)
@@ -162,7 +166,32 @@ def train(
         carry, _ = jax.lax.scan(step, carry, (full, numbers[:n_full]))
     if n_updates > n_full:
         carry, _ = step(carry, (order[n_full * batch_size :], numbers[-1]))
-    return state.replace(params=carry[0], velocity=carry[1])  # type: ignore[attr-defined,no-any-return]
+    params = moved_late(*carry, jnp.bool_(n_updates > 0))
+    return state.replace(params=params, velocity=carry[1])  # type: ignore[attr-defined,no-any-return]
+
+
+def moved_at_once(params: Any, moved: Any) -> Any:
+    """Return the weights after an update, on a CPU those before it.
+
+    On a CPU the weights move when the next update begins (`moved_late`). Moved before the gradients
+    that need the old ones are done, they would be copied in every update; XLA on GPUs finds an
+    order without a copy by itself. The weights are the same to the bit.
+    """
+    return jax.lax.platform_dependent(
+        params, moved, cpu=lambda before, _after: before, default=lambda _before, after: after
+    )
+
+
+def moved_late(params: Any, velocity: Any, is_due: jax.Array) -> Any:
+    """Move the weights by the velocity of the update before, where `moved_at_once` did not."""
+
+    def move(params: Any, velocity: Any, is_due: jax.Array) -> Any:
+        moved = optax.apply_updates(params, optax.tree_utils.tree_get(velocity, "trace"))
+        return jax.tree.map(lambda after, before: jnp.where(is_due, after, before), moved, params)
+
+    return jax.lax.platform_dependent(
+        params, velocity, is_due, cpu=move, default=lambda params, *_: params
+    )
 
 
 def keep_best(best: Best, mae: jax.Array, epoch: jax.Array, params: Any) -> Best:

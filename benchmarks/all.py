@@ -1,0 +1,84 @@
+"""All benchmarks, each in a process of its own: ``python -m benchmarks.all --help``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.machine import gpu_names
+from benchmarks.script import progress
+from dgex_jax.cli import OneLineParser, run_command
+from dgex_jax.errors import DgexError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A module of this folder, and what it needs."""
+
+    name: str
+    needs_gpu: bool = False
+
+
+BENCHMARKS = (
+    Benchmark("preprocessing"),
+    Benchmark("training_cpu"),
+    Benchmark("side_by_side"),
+    Benchmark("baselines"),
+    Benchmark("inference"),
+    Benchmark("training_gpu", needs_gpu=True),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them one after the other; a failure doesn't keep the others from running."""
+    command = OneLineParser(
+        prog="python -m benchmarks.all", description=__doc__, allow_abbrev=False
+    )
+    names = [one.name for one in BENCHMARKS]
+    command.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    command.add_argument("--write", action="store_true", help="write benchmarks/results/*.md")
+    command.add_argument("--small", action="store_true", help="sizes of a test")
+    command.set_defaults(run=run)
+    return run_command(command, arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run what is asked for and can be run here.
+
+    Raises
+    ------
+    DgexError
+        Some of them failed; the others have been run.
+    """
+    chosen = [one for one in BENCHMARKS if options.only is None or one.name in options.only]
+    passed_on = [f"--{flag}" for flag in ("write", "small") if getattr(options, flag)]
+    failed = []
+    for number, one in enumerate(chosen, start=1):
+        if one.needs_gpu and not options.small and not gpu_names():
+            progress(f"[{number}/{len(chosen)}] {one.name}: left out, no GPU here")
+            continue
+        progress(f"[{number}/{len(chosen)}] {one.name}")
+        start = time.perf_counter()
+        done = subprocess.run(  # noqa: S603  (our own modules)
+            [sys.executable, "-m", f"benchmarks.{one.name}", *passed_on], cwd=ROOT, check=False
+        )
+        print(flush=True)
+        progress(f"[{number}/{len(chosen)}] {one.name}: {time.perf_counter() - start:.0f} s")
+        if done.returncode:
+            failed.append(one.name)
+    if failed:
+        raise DgexError(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

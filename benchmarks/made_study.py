@@ -1,0 +1,37 @@
+"""Arrays of a study's shape, made of random numbers: what trains as fast as real profiles do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dgex_jax.training.arrays import StudyArrays
+
+
+def made_study(
+    n_profiles: int, n_landmarks: int, n_targets: int, n_halves: int = 1, n_watched: int = 1
+) -> StudyArrays:
+    """Make profiles whose targets depend on their landmarks.
+
+    Parameters
+    ----------
+    n_profiles
+        To train on.
+    n_landmarks
+        Input genes.
+    n_targets
+        Of each half.
+    n_halves
+        Networks.
+    n_watched
+        Profiles of each of the four parts whose errors every epoch computes.
+    """
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((n_landmarks, n_halves * n_targets), np.float32)
+    weights /= np.float32(np.sqrt(n_landmarks))
+    X, Y = {}, {}
+    for part in ("tr", "va", "te", "1000G", "GTEx"):
+        n = n_profiles if part == "tr" else n_watched
+        X[part] = rng.standard_normal((n, n_landmarks), np.float32)
+        Y[part] = np.tanh(X[part] @ weights)
+    halves = tuple(slice(half * n_targets, (half + 1) * n_targets) for half in range(n_halves))
+    return StudyArrays(X=X, Y=Y, halves=halves)
