@@ -18,7 +18,7 @@ endef
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
 .PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures \
-    test test-slow mutations stress bench lint lock clean help
+    test test-long test-slow mutations stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
 	$(call reproduce,all)
@@ -84,7 +84,10 @@ departures: $(VENV)/.ready  ## departures from the original, measured
 	$(call reproduce,departures)
 
 test: $(VENV)/.ready  ## the tests (minutes)
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow and not long"
+
+test-long: $(VENV)/.ready  ## the tests of whole commands: processes that are stopped and killed, a wheel (minutes)
+	@$(BIN)/python -m pytest -q -m long
 
 test-slow: $(VENV)/.ready  ## the tests that take longer
 	@$(BIN)/python -m pytest -q -m slow

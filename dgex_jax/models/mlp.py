@@ -109,7 +109,7 @@ def random_bits(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Draw uint32 numbers of `shape`, those of `jax.random.bits` for a raw threefry key ``(2,)``.
 
     Threefry-2x32 with 20 rounds (Salmon et al. 2011) of each number's place, written out: JAX
-    rolls the rounds up into a loop on a CPU, whose many passes over memory take thrice the time.
+    rolls the rounds up into a loop on a CPU, whose many passes over memory take twice the time.
     """
     rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in (0, 1))
     low = rows * np.uint32(shape[1]) + columns

@@ -57,6 +57,7 @@ def test_kernel_is_the_update_written_out(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(new, weights + expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_fused_update_is_the_plain_one_with_dropout() -> None:
     hidden_layers = 2
     rng = np.random.default_rng(1)
