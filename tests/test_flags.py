@@ -18,6 +18,8 @@ from dgex_jax.cli import main
 from dgex_jax.locks import locked
 from dgex_jax.training.devices import epoch_program, gene_errors_program
 
+pytestmark = pytest.mark.long
+
 GOLDEN = Path(__file__).parent / "golden"
 RAW = GOLDEN / "preprocess"
 

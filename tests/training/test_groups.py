@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from dgex_jax.training.arrays import StudyArrays
 
+pytestmark = pytest.mark.long
+
 RATES = (0.0, 0.1, 0.25)
 NETWORKS = [NetworkConfig(2, 10, rate) for rate in RATES]
 TRAINING = TrainingConfig(epochs=12, learning_rate=1e-2, monitor_size=300)
