@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import platform
 from contextlib import suppress
 from pathlib import Path
+
+from dgex_jax.processor import processor
 
 SECONDS_TO_COMPILE = 0.5
 """What compiles faster is not worth a file."""
@@ -43,13 +45,5 @@ def cache_folder() -> Path:
     """Where the programs of this kind of processor are kept."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
-    return base / "dgex-jax" / "compiled" / hashlib.sha256(_processor().encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Name the processor and what it can."""
-    told = [platform.machine(), platform.processor()]
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        told += sorted({line for line in lines if line.startswith(("model name", "flags", "Feat"))})
-    return "\n".join(told)
+    kind = hashlib.sha256(json.dumps(processor(), sort_keys=True).encode()).hexdigest()[:16]
+    return base / "dgex-jax" / "compiled" / kind

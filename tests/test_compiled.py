@@ -73,7 +73,7 @@ def test_a_cache_that_is_a_file_is_done_without(tmp_path: Path) -> None:
 def test_each_kind_of_processor_has_a_folder_of_its_own(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     here = compiled.cache_folder()
-    monkeypatch.setattr(compiled, "_processor", lambda: "another")
+    monkeypatch.setattr(compiled, "processor", lambda: {"model name": "another"})
     there = compiled.cache_folder()
     assert here.parent == there.parent == tmp_path / "dgex-jax" / "compiled"
     assert here != there

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dgex_jax.data.genemap import is_ensembl
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.closing import Closing
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ Scaling = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 ROWS_AT_A_TIME = 4096
 
 
-class Prepared(ABC):
+class Prepared(Closing):
     """A prepared study opened for reading: standardised landmarks X and targets Y of its parts.
 
     Opening reads names and shapes; values are read, and checked to be finite, when asked for.
@@ -230,21 +230,6 @@ class Prepared(ABC):
 
     def _array_name(self, part: str, kind: str) -> str:
         return f"{kind}_{part}"
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _plain(what: str, run: slice, length: int) -> slice:

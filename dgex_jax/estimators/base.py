@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FLOATS = (np.float64, np.float32)
 
 
-class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Infers target genes ``y`` from landmark genes ``X``.
 
     Tables are checked by scikit-learn's own rules, so data frames and lists will do, and what is
@@ -71,11 +72,34 @@ class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
             )
         return landmarks, targets.reshape(len(targets), self.n_outputs_)
 
-    def _check_profiles(self, X: ArrayLike) -> FloatArray:
-        """Return ``(n_profiles, n_landmarks)`` to predict from, once fitted."""
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict all targets.
+
+        Parameters
+        ----------
+        X
+            ``(n_profiles, n_landmarks)``.
+
+        Returns
+        -------
+        NDArray
+            ``(n_profiles,)`` or ``(n_profiles, n_targets)`` as y was, on the scale of y; float64
+            (a `DGEXRegressor` gives float32 for a float32 X).
+
+        Raises
+        ------
+        ValueError
+            Another number of landmarks, or values that are not finite; not fitted
+            (`sklearn.exceptions.NotFittedError`).
+        """
         check_is_fitted(self)
         landmarks: FloatArray = validate_data(self, X, reset=False, dtype=FLOATS)
-        return landmarks
+        prediction = self._predict(landmarks)
+        return prediction.reshape(len(prediction), *self._target_shape)
+
+    @abstractmethod
+    def _predict(self, landmarks: FloatArray) -> NDArray[Any]:
+        """Predict ``(n_profiles, n_outputs_)`` from checked ``(n_profiles, n_landmarks)``."""
 
     def _done(self) -> Self:
         """End of `fit`: only now can it predict, whatever a fit that failed has left behind."""
@@ -84,10 +108,6 @@ class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # t
 
     def __sklearn_is_fitted__(self) -> bool:
         return getattr(self, "_fitted", False)
-
-    def _shaped_like_y(self, prediction: NDArray[Any]) -> NDArray[Any]:
-        """Drop the axis of targets if y had none."""
-        return prediction.reshape(len(prediction), *self._target_shape)
 
 
 def fit_scaler(values: FloatArray, standardize: bool) -> StandardScaler:

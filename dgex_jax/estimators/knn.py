@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.preprocessing import StandardScaler
 
+    from dgex_jax.formats.expression import FloatArray
+
 
 class KNNGE(ExpressionRegressor):
     """Gene-based nearest neighbours (paper section 2.5).
@@ -78,28 +80,10 @@ class KNNGE(ExpressionRegressor):
         self.k_ = self.neighbours_.shape[1]
         return self._done()
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Predict all targets.
-
-        Parameters
-        ----------
-        X
-            ``(n_profiles, n_landmarks)``.
-
-        Returns
-        -------
-        NDArray
-            ``(n_profiles,)`` or ``(n_profiles, n_targets)`` float64, as y was.
-
-        Raises
-        ------
-        ValueError
-            Another number of landmarks, or values that are not finite; not fitted
-            (`sklearn.exceptions.NotFittedError`).
-        """
-        landmarks = self._check_profiles(X)
+    def _predict(self, landmarks: FloatArray) -> NDArray[Any]:
         prediction = self._model.predict(self.x_scaler_.transform(landmarks), self.k_)
-        return self._shaped_like_y(self.y_scaler_.inverse_transform(prediction))
+        on_the_scale_of_y: NDArray[Any] = self.y_scaler_.inverse_transform(prediction)
+        return on_the_scale_of_y
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

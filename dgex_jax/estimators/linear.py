@@ -32,29 +32,8 @@ class Linear(ExpressionRegressor):
     coef_: NDArray[np.float64]
     intercept_: NDArray[np.float64] | float
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Predict all targets.
-
-        Parameters
-        ----------
-        X
-            ``(n_profiles, n_landmarks)``.
-
-        Returns
-        -------
-        NDArray
-            ``(n_profiles,)`` or ``(n_profiles, n_targets)`` float64, as y was.
-
-        Raises
-        ------
-        ValueError
-            Another number of landmarks, or values that are not finite; not fitted
-            (`sklearn.exceptions.NotFittedError`).
-        """
-        landmarks = self._check_profiles(X)
-        return self._shaped_like_y(
-            predict_linear(landmarks, np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_))
-        )
+    def _predict(self, landmarks: FloatArray) -> NDArray[Any]:
+        return predict_linear(landmarks, np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_))
 
     def _keep(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> None:
         """Keep ``(n_targets, n_landmarks)`` coefficients in the shapes scikit-learn gives them."""

@@ -214,31 +214,11 @@ class DGEXRegressor(ExpressionRegressor):
         self.mae_per_target_ = self._measure(*(held_out or known))
         return self._done()
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Predict all targets.
-
-        Parameters
-        ----------
-        X
-            ``(n_profiles, n_landmarks)``.
-
-        Returns
-        -------
-        NDArray
-            ``(n_profiles,)`` or ``(n_profiles, n_targets)`` as y was, on the scale of y; float32
-            for a float32 X, else float64.
-
-        Raises
-        ------
-        ValueError
-            Another number of landmarks, or values that are not finite; not fitted
-            (`sklearn.exceptions.NotFittedError`).
-        """
-        landmarks = self._check_profiles(X)
+    def _predict(self, landmarks: FloatArray) -> NDArray[Any]:
         prediction = np.empty((len(landmarks), self.n_outputs_), landmarks.dtype)
         for rows, inferred in self._inferred(landmarks):
             prediction[rows] = inferred
-        return self._shaped_like_y(prediction)
+        return prediction
 
     def _split(
         self,

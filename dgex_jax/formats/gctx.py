@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.access import HDF5_MAGIC, one_line, read_head
+from dgex_jax.formats.closing import Closing
 from dgex_jax.formats.gctx_meta import find_dataset, read_fields, read_ids, read_version
 from dgex_jax.formats.gctx_write import MISSING, GctxWriter, write_gctx
 from dgex_jax.formats.hdf5_matrix import read_matrix
@@ -21,7 +22,6 @@ from dgex_jax.formats.selection import positions
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     import pandas as pd
 
@@ -45,7 +45,7 @@ def hdf5_errors(path: Path) -> Iterator[None]:
         raise FormatError(f"{path}: damaged or truncated HDF5 file: {one_line(error)}") from error
 
 
-class Gctx:
+class Gctx(Closing):
     """A GCTX 1.0 file opened for reading in parts (an `ExpressionSource`).
 
     Opening reads the ids and the shape, never the matrix. A context manager; `close` it otherwise.
@@ -172,14 +172,3 @@ class Gctx:
     def close(self) -> None:
         """Close the file; ids and metadata already read stay."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import h5py
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.anndata_source import AnnDataSource, anndata_errors
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from dgex_jax.formats.closing import Closing
 
 __all__ = ["H5ad", "anndata_errors", "import_anndata"]
 
@@ -33,7 +31,7 @@ def import_anndata(path: Path) -> Any:
         ) from error
 
 
-class H5ad(AnnDataSource):
+class H5ad(Closing, AnnDataSource):
     """An AnnData file opened for reading in parts (an `ExpressionSource`).
 
     Opening reads ``obs`` and ``var``; layers and all else but ``X`` are never looked at. A context
@@ -68,17 +66,6 @@ class H5ad(AnnDataSource):
     def close(self) -> None:
         """Close the file; ids and metadata stay."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _parts(path: Path, anndata: Any, file: h5py.File) -> tuple[Any, Any, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
+from dgex_jax.formats.atomic import sync
 from dgex_jax.formats.temporary import temporary_path
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def model_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         refuse_place(final, overwrite)
         try:
             for path in (*temporary.iterdir(), temporary):
-                _sync(path)
+                sync(path, os.O_RDONLY)
             _swap(temporary, place, aside)
         except OSError as error:
             raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
@@ -108,7 +109,7 @@ def _swap(new: Path, place: Path, aside: Path) -> None:
     """Put `new` at `place`; an older model there goes only once the new one is in place."""
     if not place.exists():
         new.rename(place)
-        _sync(place.parent)
+        sync(place.parent, os.O_RDONLY)
         return
     # No portable call exchanges two folders. After a crash between these two the next export puts
     # the older model back first.
@@ -118,14 +119,5 @@ def _swap(new: Path, place: Path, aside: Path) -> None:
     except BaseException:
         aside.rename(place)
         raise
-    _sync(place.parent)
+    sync(place.parent, os.O_RDONLY)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until the disk has the file (or the folder's entries)."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

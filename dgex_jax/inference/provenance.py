@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -18,9 +17,11 @@ from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import one_line
 from dgex_jax.inference.outputgenes import expected_part
 from dgex_jax.models.mlp import MLP
+from dgex_jax.processor import processor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dgex_jax.inference.model import Model
     from dgex_jax.inference.plan import Plan
@@ -109,7 +110,7 @@ def prediction_job(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
             "runtime": device.client.platform_version,
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         },
-        "processor": _processor(),
+        "processor": processor(),
     }
 
 
@@ -117,21 +118,6 @@ def _device() -> jax.Device:
     """Where JAX puts what is not told where to go."""
     (device,) = jax.device_put(np.zeros((), np.float32)).devices()
     return device
-
-
-def _processor() -> dict[str, str]:
-    """Name the processor and what it can: by that libraries choose how to add up."""
-    described = {"machine": platform.machine()}
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        # Only Linux tells in this way.
-        return described
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() in {"model name", "flags", "Features"}:
-            described.setdefault(name.strip(), value.strip())
-    return described
 
 
 def _model_sha256(model: Model) -> str:

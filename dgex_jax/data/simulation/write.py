@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.config import AnyRawFiles, RawFiles
+from dgex_jax.data.ahead import in_order
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.simulation.array import deposit_again, intensities
 from dgex_jax.data.simulation.biology import true_abundance
@@ -29,8 +27,6 @@ from dgex_jax.formats.gctx import GctxWriter
 from dgex_jax.formats.rpkm import write_rpkm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from numpy.typing import NDArray
 
     from dgex_jax.data.progress import Listener, Tick
@@ -39,8 +35,6 @@ if TYPE_CHECKING:
 
 TILE = 256
 """Profiles made at a time; fixed, as the last bits of a matrix product depend on its size."""
-MOST_WORKERS = 4
-"""Threads at most: each holds about ten arrays of a tile (200 MB at the paper's size)."""
 SOURCE = "simulated by dgex_jax.data.simulation"
 
 
@@ -144,7 +138,7 @@ def _write_geo(world: World, path: Path, tick: Tick) -> None:
     metadata = pd.DataFrame({"series": [f"SIM_GSE{one + 1:05d}" for one in series]}, index=profiles)
     probes = world.catalogue.probe_ids
     with GctxWriter(path, profiles, probes, profile_metadata=metadata, src=SOURCE) as writer:
-        for block in _in_order(partial(geo_block, world), _tiles(n_profiles)):
+        for block in in_order(partial(geo_block, world), _tiles(n_profiles)):
             writer.append(block)
             tick(len(block))
 
@@ -182,25 +176,6 @@ def _expression(world: World, part: Part, path: Path, tick: Tick) -> Expression:
     profiles = tuple(f"{prefix}{row + 1:05d}" for row in range(len(values)))
     metadata = pd.DataFrame(fields, index=list(ids))
     return Expression(path, values, profiles, ids, gene_metadata=metadata)
-
-
-def _in_order(
-    make: Callable[[NDArray[np.intp]], NDArray[np.float32]], tiles: list[NDArray[np.intp]]
-) -> Iterator[NDArray[np.float32]]:
-    """Make tiles on a few threads (NumPy frees them), no more ahead than there are threads."""
-    workers = min(MOST_WORKERS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[NDArray[np.float32]]] = deque()
-        try:
-            for tile in tiles:
-                waiting.append(pool.submit(make, tile))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _tiles(n: int) -> list[NDArray[np.intp]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dgex_jax.data import ahead
 from dgex_jax.data.simulation import write
 from dgex_jax.data.simulation.world import make_world
 from dgex_jax.data.simulation.write import geo_block, sequenced, simulate
@@ -49,7 +50,7 @@ def test_another_seed_gives_another_study(
 def test_the_number_of_threads_changes_nothing(
     files: RawFiles, small: SimulationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "MOST_WORKERS", 1)
+    monkeypatch.setattr(ahead, "MOST_WORKERS", 1)
     assert digests(simulate(small, tmp_path))[0] == digests(files)[0]
 
 
@@ -134,7 +135,7 @@ def test_the_package_s_own_readers_take_the_files(files: RawFiles, small: Simula
 def test_memory_does_not_grow_with_the_number_of_profiles(
     small: SimulationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "MOST_WORKERS", 1)
+    monkeypatch.setattr(ahead, "MOST_WORKERS", 1)
     peaks = []
     for n_profiles in (1024, 3072):
         world = make_world(replace(small, n_profiles=n_profiles))

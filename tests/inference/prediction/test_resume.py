@@ -159,7 +159,7 @@ def test_another_job_begins_anew(begins_anew, model, many, tmp_path) -> None:
     ("what", "change", "told"),
     [
         ("version", lambda _: "0.0.1", "software versions (jaxlib, pandas, scipy)"),
-        ("_processor", lambda: {"model name": "another"}, "processor (flags, machine, model name)"),
+        ("processor", lambda: {"model name": "another"}, "processor (flags, machine, model name)"),
     ],
 )
 def test_other_software_or_another_machine_begins_anew(
