@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.machine import describe
-from benchmarks.made_study import made_study
+from benchmarks.random_study import random_study
 from benchmarks.report import Line, Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.timing import Timing
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> Report:
     training = TrainingConfig(epochs=EPOCHS, monitor_size=n_watched)
     share_cpu(training.halves)
     (devices, *_), _ = choose_devices(None, training.halves)
-    arrays = made_study(n_profiles, n_landmarks, n_targets, training.halves, n_watched)
+    arrays = random_study(n_profiles, n_landmarks, n_targets, training.halves, n_watched)
     lines = []
     for layers in [1] if options.small else options.hidden_layers:
         for units in [8] if options.small else options.units:

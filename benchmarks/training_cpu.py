@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from benchmarks.machine import describe, usable_cores
-from benchmarks.made_study import made_study
 from benchmarks.peers.torch_mlp import MISSING, TorchTraining, load_torch, torch_training
+from benchmarks.random_study import random_study
 from benchmarks.rates import GIGA, jax_product_rate, numpy_product_rate
 from benchmarks.report import Bound, Line, Report
 from benchmarks.script import command_line, progress, run_benchmark
@@ -96,7 +96,7 @@ def compare(
     """Train some epochs of ours and of the peer in turns; with the operations of an epoch."""
     what = f"{shape}, {n_profiles} profiles, {'one network' if halves == 1 else 'both halves'}"
     progress(f"{what}, against PyTorch {peer}")
-    arrays = made_study(n_profiles, shape.n_landmarks, shape.n_targets, halves)
+    arrays = random_study(n_profiles, shape.n_landmarks, shape.n_targets, halves)
     network = NetworkConfig(shape.hidden_layers, shape.units, DROPOUT)
     training = TrainingConfig(epochs=options.rounds + 2, monitor_size=1, halves=halves)
     peers = torch_peers(torch, peer, arrays, network, training) if torch is not None else []

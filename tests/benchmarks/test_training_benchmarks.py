@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import fused_update, side_by_side, training_cpu, training_gpu
 from benchmarks.gpu_updates import disagreement
-from benchmarks.made_study import made_study
+from benchmarks.random_study import random_study
 from benchmarks.shapes import Shape
 from benchmarks.step_parts import PARTS
 from dgex_jax.models.mlp import MLP
@@ -34,7 +34,7 @@ def test_operations_are_those_of_eight_products() -> None:
 
 
 def test_made_study_has_a_studys_shapes() -> None:
-    arrays = made_study(30, 4, 3, n_halves=2, n_watched=2)
+    arrays = random_study(30, 4, 3, n_halves=2, n_watched=2)
     assert arrays.half_sizes() == [3, 3]
     assert {part: len(X) for part, X in arrays.X.items()} == {
         "tr": 30, "va": 2, "te": 2, "1000G": 2, "GTEx": 2,

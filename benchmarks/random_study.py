@@ -7,7 +7,7 @@ import numpy as np
 from dgex_jax.training.arrays import StudyArrays
 
 
-def made_study(
+def random_study(
     n_profiles: int, n_landmarks: int, n_targets: int, n_halves: int = 1, n_watched: int = 1
 ) -> StudyArrays:
     """Make profiles whose targets depend on their landmarks.
