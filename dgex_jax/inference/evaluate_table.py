@@ -37,7 +37,7 @@ def gene_table_file(
     Raises
     ------
     DgexError
-        `path` is the study, or in the model folder, or can't be written.
+        `path` is the study, doesn't end in ``.tsv``, is in the model folder, or can't be written.
     """
     if path is None:
         yield lambda _model, _found: None
@@ -45,6 +45,8 @@ def gene_table_file(
     place = path.resolve()
     if place == prepared.resolve():
         raise DgexError(f"{path}: is the study, it is not written over")
+    if path.suffix.lower() != ".tsv":
+        raise DgexError(f"{path}: the table is tab-separated, its name ends in .tsv")
     if model.resolve() in (place, *place.parents):
         raise DgexError(f"{path}: a model folder holds nothing but the model, choose another place")
     with atomic_path(path) as temporary:
