@@ -150,12 +150,15 @@ def measure(options: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         disk = disk_write_rate(folder, 8 if small else 1024)
-        lines, rates = throughput(folder, n, options.units, targets, 1 if small else 3)
-        tables = [("Rates", rates)]
-        if not options.no_memory:
+        lines: list[Line] = []
+        tables = []
+        if options.only in (None, "rates"):
+            lines, rates = throughput(folder, n, options.units, targets, 1 if small else 3)
+            tables.append(("Rates", rates))
+        if options.only in (None, "memory"):
             tables.append(("Memory (300 hidden units)", memory(folder, sizes, sink, targets)))
     return Report(
-        NAME,
+        NAME if options.only is None else f"{NAME}_{options.only}",
         "Inference, 978 landmarks to 21,290 targets (made-up weights and profiles)",
         command_line(NAME),
         describe(),
@@ -165,7 +168,9 @@ def measure(options: argparse.Namespace) -> Report:
             f"products: {jax_product_rate(512 if small else 2048) / 1e9:,.0f} GFLOP/s float32",
         ],
         tables,
-        ["peer: the slower of the forward passes alone and of writing ready blocks alone"],
+        ["peer: the slower of the forward passes alone and of writing ready blocks alone"]
+        if lines
+        else [],
     )
 
 
@@ -173,7 +178,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     command.add_argument("--units", type=int, nargs="+", default=[300, 3000])
     command.add_argument("--folder", type=Path, help="where 15 GB may be written (default: /tmp)")
-    command.add_argument("--no-memory", action="store_true", help="throughput alone")
+    command.add_argument(
+        "--only", choices=("rates", "memory"), help="a half of it, in a table of its own"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
