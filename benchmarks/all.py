@@ -35,6 +35,7 @@ BENCHMARKS = (
     Benchmark("side_by_side"),
     Benchmark("baselines"),
     Benchmark("inference"),
+    Benchmark("growth"),
     Benchmark("training_gpu", needs_gpu=True),
 )
 

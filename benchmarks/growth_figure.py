@@ -1,0 +1,56 @@
+"""The figure of growth: time above, memory below; a column for profiles, genes and hidden units."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from benchmarks.growth_law import AXES, Point
+from reproduce.plots.style import DOUBLE_COLUMN, in_style, new_figure, series_looks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+HEIGHT = 4.2  # inches
+NAMES = {"profiles": "profiles", "genes": "genes", "units": "hidden units"}
+
+
+def draw(points: Sequence[Point]) -> Figure:
+    """Draw a line for each stage, both axes logarithmic.
+
+    Parameters
+    ----------
+    points
+        Those of one stage and axis one after the other.
+    """
+    stages = list(dict.fromkeys(point.stage for point in points))
+    with in_style():
+        looks = dict(zip(stages, series_looks(len(stages)), strict=True))
+        figure = new_figure(DOUBLE_COLUMN, HEIGHT)
+        panels = figure.subplots(2, len(AXES), sharex="col", sharey="row", squeeze=False)
+        for column, axis in enumerate(AXES):
+            chosen = [point for point in points if point.axis == axis]
+            for stage, group in groupby(chosen, lambda point: point.stage):
+                same, look = list(group), looks[stage]
+                for row, values in enumerate(
+                    ([one.seconds for one in same], [one.peak_bytes / 1e9 for one in same])
+                ):
+                    panels[row, column].plot(
+                        [one.size for one in same],
+                        values,
+                        color=look.colour,
+                        marker=look.marker,
+                        linestyle=look.linestyle,
+                        label=stage,
+                    )
+            panels[1, column].set_xlabel(NAMES[axis])
+        for panel in panels.ravel():
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+        panels[0, 0].set_ylabel("seconds")
+        panels[1, 0].set_ylabel("peak memory (GB)")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(stages))
+    return figure
