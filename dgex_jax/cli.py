@@ -20,6 +20,8 @@ from dgex_jax.cli_predict import EXAMPLES as PREDICT_EXAMPLES
 from dgex_jax.cli_predict import add_predict
 from dgex_jax.cli_train import EXAMPLES as TRAIN_EXAMPLES
 from dgex_jax.cli_train import add_train, check_gpus
+from dgex_jax.cli_verify import EXAMPLES as VERIFY_EXAMPLES
+from dgex_jax.cli_verify import add_verify
 from dgex_jax.config import GeoOnlyFiles, PrepareConfig, RawFiles
 from dgex_jax.errors import DgexError, Stopped, StudyError
 
@@ -59,20 +61,24 @@ EXAMPLES = {
     **DOWNLOAD_EXAMPLES,
     **MODEL_EXAMPLES,
     **PREDICT_EXAMPLES,
+    **VERIFY_EXAMPLES,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 with one line for what the user can mend."""
+    """Run one command; the exit code is 0, or 2 with one line for what the user can mend.
+
+    A command may give another one, such as 1 for what was looked for and found.
+    """
     return run_command(parser(), arguments)
 
 
 def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Run what `commands` makes of `arguments` (its ``run`` function), errors shown as one line."""
     options = commands.parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = options.run
+    run: Callable[[argparse.Namespace], int | None] = options.run
     try:
-        run(options)
+        code = run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; the flush at exit must not fail again.
@@ -88,7 +94,7 @@ def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | No
     except KeyboardInterrupt:
         print(f"{commands.prog}: stopped", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def one_line(error: Exception) -> str:
@@ -118,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     add_info(commands, add_command)
     add_evaluate(commands, add_command)
     add_predict(commands, add_command)
+    add_verify(commands, add_command)
     return top
 
 
@@ -133,7 +140,7 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def add_command(
-    commands: Any, name: str, summary: str, run: Callable[[argparse.Namespace], None]
+    commands: Any, name: str, summary: str, run: Callable[[argparse.Namespace], int | None]
 ) -> argparse.ArgumentParser:
     """Add a command whose help ends with examples."""
     command: argparse.ArgumentParser = commands.add_parser(

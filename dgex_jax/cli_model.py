@@ -121,9 +121,11 @@ def evaluate(options: argparse.Namespace) -> None:
     from dgex_jax.inference.evaluate_report import (  # noqa: PLC0415
         evaluation_json,
         evaluation_lines,
+        evaluation_record,
     )
     from dgex_jax.inference.evaluate_table import gene_table_file  # noqa: PLC0415
     from dgex_jax.inference.modelfile import read_model  # noqa: PLC0415
+    from dgex_jax.provenance import drop_sidecar, write_sidecar  # noqa: PLC0415
 
     # The place of the table is taken first: scoring a wide network takes a while.
     with gene_table_file(options.output, options.model, options.prepared) as write:
@@ -131,9 +133,16 @@ def evaluate(options: argparse.Namespace) -> None:
         with open_prepared(options.prepared) as study:
             found = score(model, study, options.parts, progress=not options.quiet)
             write(model, found)
+            # Of the file, which was read for it: whether it is the model's own study is shown.
+            made = evaluation_record(options.model, study)
             if options.json:
                 shown = evaluation_json(options.model, model, study, found)
+                shown["provenance"] = made
                 text = json.dumps(shown, indent=2, ensure_ascii=False)
             else:
                 text = "\n".join(evaluation_lines(options.model, model, study, found))
+        if options.output is not None:
+            drop_sidecar(options.output)
+    if options.output is not None:
+        write_sidecar(options.output, made)
     print(text)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from dgex_jax.processor import processor
 
@@ -23,6 +26,7 @@ def keep_compiled() -> None:
     processor: a home folder may be shared by machines, and a program made for one need not run on
     another. Does nothing where JAX was told already (``JAX_COMPILATION_CACHE_DIR``;
     ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing), or where the folder can't be written to.
+    A disk that is full there costs a compilation at the next start, and no word.
     """
     import jax  # noqa: PLC0415  (as late as the command allows)
 
@@ -32,6 +36,7 @@ def keep_compiled() -> None:
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK | os.X_OK):
+            remove_halves(folder)
             for name, value in (
                 ("jax_compilation_cache_dir", str(folder)),
                 ("jax_persistent_cache_min_compile_time_secs", SECONDS_TO_COMPILE),
@@ -39,6 +44,21 @@ def keep_compiled() -> None:
             ):
                 if name.upper() not in os.environ:
                     jax.config.update(name, value)  # type: ignore[no-untyped-call]
+            message = "Error (reading|writing) persistent compilation cache entry"
+            warnings.filterwarnings("ignore", message)
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove programs that a full disk or a kill cut short.
+
+    JAX would try each of them at every start, complain, and never replace it; and it could not
+    count it when the folder has grown too large. It writes the time of the last use, in a file
+    beside the program, after the program.
+    """
+    with suppress(Timeout), FileLock(folder / ".lockfile").acquire(timeout=0):
+        for program in folder.glob("*-cache"):
+            if not program.with_name(f"{program.name.removesuffix('-cache')}-atime").exists():
+                program.unlink()
 
 
 def cache_folder() -> Path:

@@ -7,12 +7,14 @@ import os
 import socket
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.access import one_line
+from dgex_jax.formats.atomic import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +63,7 @@ def locked(
     holder = path.with_name(f"{path.name}.json")
     lock = FileLock(path, poll_interval=0.2)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         waiting = False
         while not lock.is_locked:
             try:
@@ -73,13 +75,20 @@ def locked(
                     report(f"{output}: waiting for {name_holder(holder)}")
                 waiting = True
     except OSError as error:
-        raise DgexError(f"{output}: can't be locked: {error.strerror}") from error
+        raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
     try:
-        write_holder(holder)
+        try:
+            write_holder(holder)
+        except OSError as error:
+            raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
         yield
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        try:
+            # Who holds a lock is asked only while it is held.
+            with suppress(OSError):
+                holder.unlink(missing_ok=True)
+        finally:
+            lock.release()
 
 
 def write_holder(path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from reproduce.commandline import fulfil, possible, run_script, show_plan
+from reproduce.manifest import make_product, record_report
 from reproduce.products import ANALYSES, FIGURES, TABLES
 from reproduce.reporting.report import write_report
 
@@ -26,8 +27,9 @@ def make(space: Workspace, options: Options, *, dry: bool) -> None:
         show_plan(space, needs)
         return
     fulfil(space, needs, options)
-    texts = {product.name: product.make(space) for product in products}
+    texts = {product.name: make_product(space, product) for product in products}
     report = write_report(space, [product.name for product in products], texts, left_out)
+    record_report(space, report, products, needs)
     for name in SHOWN:
         if name in texts:
             print(f"\n{texts[name]}")

@@ -23,6 +23,7 @@ from dgex_jax.models.ridge import ridge_path
 from dgex_jax.training.geneerrors import write_gene_errors
 from dgex_jax.training.record import DONE, digest, read_json, write_json
 from reproduce.stages import make_folder
+from reproduce.steprecord import inputs_of, write_step
 from reproduce.tuned import VALIDATION, Measured, measure, tune_k, tune_lambda
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 METHODS = ("Mean", "LR", "LR-L1", "LR-L2", "KNN-GE", "KNN-profiles")
 """In the order of the tables; Mean and KNN-profiles are not in the paper's."""
+
+PRECISION = {"LR-L1": "float64, steps in float32 where they suffice"}
+"""Of what is not all float64."""
 
 LARGEST_GAP = 1e-4
 """LR-L1 is done at this duality gap, a share of ``|y|^2 / n``, in every target."""
@@ -81,7 +85,16 @@ def fit_baselines(
             write_tuning(folder, method, measured)
         marks[method] = mark
         write_json(folder / DONE, marks)
+        _record(space, method)
         print(f"baseline {method}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def _record(space: Workspace, method: str) -> None:
+    """Write down what was written for a method, and the files that all methods share."""
+    folder, inputs = space.baselines, inputs_of(space, [space.prepared])
+    own = [folder / f"{method}.tsv", folder / f"{method}_tuning.tsv"]
+    write_step(space, f"baseline-{method}", own, inputs, PRECISION.get(method, "float64"))
+    write_step(space, "baselines", [folder / "chosen.json", folder / DONE], inputs, "float64")
 
 
 def baseline_mark(space: Workspace, study: Prepared, method: str) -> str:

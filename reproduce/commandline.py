@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from dgex_jax.cli import OneLineParser, check_gpus, run_command
 from dgex_jax.errors import StudyError
 from reproduce.grid import complete
+from reproduce.manifest import make_product
 from reproduce.options import Launcher, Options
 from reproduce.plan import plan
 from reproduce.product import Needs
@@ -41,7 +42,7 @@ def script(module: str, product: Product) -> Main:
             show_plan(space, needs)
             return
         fulfil(space, needs, options)
-        print(product.make(space))
+        print(make_product(space, product))
 
     def main(arguments: Sequence[str] | None = None) -> int:
         return run_script(module, product.title, make, arguments)
@@ -59,7 +60,7 @@ def group(module: str, description: str, products: Sequence[Product]) -> Main:
             return
         fulfil(space, needs, options)
         for product in made:
-            print(product.make(space))
+            print(make_product(space, product))
 
     def main(arguments: Sequence[str] | None = None) -> int:
         return run_script(module, description, make, arguments)

@@ -10,6 +10,7 @@ import pandas as pd
 from dgex_jax.analysis.errors import overall
 from dgex_jax.errors import FormatError
 from dgex_jax.training.geneerrors import read_gene_errors
+from dgex_jax.training.record import check_result
 from reproduce.commandline import script
 from reproduce.figures import note, write_figure
 from reproduce.networks import widest
@@ -51,12 +52,14 @@ def read_log(path: Path) -> pd.DataFrame:
     Raises
     ------
     FormatError
-        It is missing or is no log.
+        It is missing, is no log, or is not the one of its finished run.
     """
     try:
-        return pd.read_csv(path, sep="\t")[["epoch", "MAE_GTEx"]]
+        log = pd.read_csv(path, sep="\t")[["epoch", "MAE_GTEx"]]
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no log of a run ({error})") from error
+    check_result(path)
+    return log
 
 
 PRODUCT = Product(

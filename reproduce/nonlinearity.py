@@ -14,6 +14,8 @@ from dgex_jax.analysis.adjusted_r2 import Comparison, adjusted_r2, compare
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.inference.provenance import told_device
+from dgex_jax.provenance import record
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.pylearn2 import initial_weights
 from dgex_jax.training.record import DONE, is_done, mark_done, read_json
@@ -21,6 +23,7 @@ from dgex_jax.training.weights import load_weights
 from reproduce.comparison import best_of
 from reproduce.networks import at_rates
 from reproduce.stages import make_folder
+from reproduce.steprecord import inputs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +92,15 @@ def nonlinearity(space: Workspace) -> Nonlinearity:
         make_folder(folder)
         with atomic_path(path) as temporary:
             table.to_csv(temporary, sep="\t", index=False)
-        mark_done(folder, config, **facts)
+        inputs = inputs_of(space, [space.run(network) / DONE, space.prepared])
+        made = record(
+            "reproduce adjusted-r2",
+            precision="float64",
+            inputs=inputs,
+            seeds={"untrained": space.study.training.seed},
+            device=told_device(),
+        )
+        mark_done(folder, config, files=[path.name], provenance=made, **facts)
     done = read_json(folder / DONE) or {}
     return Nonlinearity(network, _read(path), done.get("sizes", {}), done.get("reasons", {}))
 

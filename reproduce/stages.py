@@ -11,6 +11,7 @@ from dgex_jax.data.prepare import prepare
 from dgex_jax.data.prepared_write import FORMAT_VERSION
 from dgex_jax.data.simulation.write import is_simulated, simulate, simulated_files
 from dgex_jax.errors import DgexError
+from dgex_jax.formats import atomic
 from dgex_jax.training.record import is_done, mark_done
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def make_folder(folder: Path) -> None:
         It can't be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(folder)
     except OSError as error:
         raise DgexError(f"{folder}: can't be made: {error.strerror}") from error
 

@@ -72,6 +72,8 @@ OWN_TEST = {
     "simulate": {"--output", "--study"},
     "export": {"--output", "--best", "--overwrite"},
     "info": {"--json"},
+    # tests/verify
+    "verify": {"--inputs", "--json"},
     # tests/download/test_cli_download.py
     "download": {"--output", "--study", "--list", "--check", "--quiet"},
     # tests/test_cli_evaluate.py

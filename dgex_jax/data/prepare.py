@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,13 @@ from dgex_jax.data.streams import STREAMS
 from dgex_jax.errors import PreparationError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.hdf5_seal import seal_hdf5
 from dgex_jax.formats.temporary import temporary_folder
+from dgex_jax.formats.unchanged import Unchanged
+from dgex_jax.provenance import drop_sidecar, record, write_sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -102,7 +105,8 @@ def prepare(
 
     Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
-    The file is the same, byte for byte, for every block size.
+    The file is the same, byte for byte, for every block size. Beside it lies its checksum, with
+    those of the raw files (`provenance.sidecar`).
 
     Parameters
     ----------
@@ -135,39 +139,62 @@ def prepare(
     """
     show = Progress(progress)
     refuse_overwriting(raw, output)
-    try:
-        with (
-            ExitStack() as files,
-            atomic_path(output) as temporary,
-            temporary_folder(temporary.with_name(f"{output.name}.scratch")) as scratch,
-        ):
-            sources = open_raw(raw, config, files)
-            genes = _shuffled_genes(sources.genes, config.seed)
-            with h5py.File(temporary, "w") as file:
-                report = _write(file, _Job(sources, genes, config, output, scratch, show))
-                write_attributes(
-                    file,
-                    {
-                        "study": name,
-                        "title": title,
-                        "simulated": simulated,
-                        "gene_ids": "ensembl" if sources.rna else "probe",
-                        "data_sets": [
-                            name for name in DATA_SETS if name == "GEO" or name in sources.rna
-                        ],
-                        "settings": dict(settings),
-                        "prepare": {
-                            "duplicates": config.duplicates,
-                            "scale_on": config.scale_on,
-                            "partition": config.partition,
-                            "seed": config.seed,
-                            "accept_wrong_dimensions": config.accept_wrong_dimensions,
-                        },
-                        "random_streams": STREAMS,
-                        "raw_files": checksums(raw, show),
+    with (
+        atomic_path(output) as temporary,
+        _disk_errors(output),
+        ExitStack() as files,
+        temporary_folder(temporary.with_name(f"{output.name}.scratch")) as scratch,
+    ):
+        unchanged = [Unchanged.of(path) for path in asdict(raw).values()]
+        sources = open_raw(raw, config, files)
+        genes = _shuffled_genes(sources.genes, config.seed)
+        with h5py.File(temporary, "w") as file:
+            report = _write(file, _Job(sources, genes, config, output, scratch, show))
+            for one in unchanged:
+                one.check()
+            sums = checksums(raw, show)
+            # The checksums must be those of the values that were read.
+            for one in unchanged:
+                one.check()
+            write_attributes(
+                file,
+                {
+                    "study": name,
+                    "title": title,
+                    "simulated": simulated,
+                    "gene_ids": "ensembl" if sources.rna else "probe",
+                    "data_sets": [
+                        name for name in DATA_SETS if name == "GEO" or name in sources.rna
+                    ],
+                    "settings": dict(settings),
+                    "prepare": {
+                        "duplicates": config.duplicates,
+                        "scale_on": config.scale_on,
+                        "partition": config.partition,
+                        "seed": config.seed,
+                        "accept_wrong_dimensions": config.accept_wrong_dimensions,
                     },
-                )
-            return report
+                    "random_streams": STREAMS,
+                    "raw_files": sums,
+                },
+            )
+        seal_hdf5(temporary)
+        drop_sidecar(output)
+    # Not in the file: its checksum decides which runs are of it, and another commit may not.
+    made = record(
+        "dgex prepare",
+        precision="float64, stored as float32",
+        inputs=sums,
+        seeds={"seed": config.seed, "random_streams": dict(STREAMS)},
+    )
+    write_sidecar(output, made)
+    return report
+
+
+@contextmanager
+def _disk_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PreparationError(f"{output}: can't be prepared: {one_line(error)}") from error
 

@@ -26,6 +26,9 @@ Layout (format version 2)
     ``probe``), and as JSON ``data_sets`` (the groups), ``settings``, ``prepare``,
     ``random_streams``, ``versions`` and ``raw_files`` (name and sha256 of each).
 
+Values have a Fletcher-32 in each chunk; all else is covered by the seal behind the HDF5 file
+(`formats.hdf5_seal`), which files of older versions lack.
+
 Format version 1 has no ``entrez``, no ``probes`` (nor in ``dropped``), no ``landmark_quantile``, no
 ``gene_ids`` and no ``data_sets``: its genes have Ensembl ids, its groups are all three.
 """
@@ -33,6 +36,7 @@ Format version 1 has no ``entrez``, no ``probes`` (nor in ``dropped``), no ``lan
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +47,11 @@ from dgex_jax.data.prepared_base import PARTS, Prepared
 from dgex_jax.data.prepared_write import DATA_SETS, FORMAT_VERSION
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.formats.hdf5_seal import check_seal
+from dgex_jax.formats.unchanged import Unchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,15 +73,19 @@ class Hdf5Prepared(Prepared):
     Raises
     ------
     FormatError
-        Not a prepared study, of another format version, or its pieces are missing or don't fit.
+        Not a prepared study, of another format version, damaged, or its pieces are missing or
+        don't fit.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # HDF5 itself may crash, or read zeros, where a table of its own is damaged.
+        check_seal(path)
         with hdf5_errors(path):
             self._file = h5py.File(path, "r", locking="best-effort")
         try:
-            with hdf5_errors(path):
+            self._unchanged = Unchanged.of_hdf5(path, self._file)
+            with self._reading():
                 self._read_names()
                 self._rows = {part: self._split(name) for part, name in SPLIT.items()}
                 for group in self._groups:
@@ -125,6 +136,12 @@ class Hdf5Prepared(Prepared):
             for name in SINCE_2:
                 self._dataset(name)
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with hdf5_errors(self.path):
+            yield
+        self._unchanged.check()
+
     def _dataset(self, name: str) -> h5py.Dataset:
         dataset = self._file.get(name)
         if not isinstance(dataset, h5py.Dataset):
@@ -132,7 +149,7 @@ class Hdf5Prepared(Prepared):
         return dataset
 
     def _vector(self, name: str, length: int | None = None) -> NDArray[Any]:
-        with hdf5_errors(self.path):
+        with self._reading():
             dataset = self._dataset(name)
             if dataset.ndim != 1 or length not in (None, len(dataset)):
                 raise FormatError(
@@ -173,7 +190,7 @@ class Hdf5Prepared(Prepared):
         group, place = self._place(part)
         first = place.start or 0
         stored = slice(first + rows.start, first + rows.stop)
-        with hdf5_errors(self.path):
+        with self._reading():
             return np.asarray(self._dataset(f"{group}/{kind}")[stored, columns])
 
     def _known_ensembl(self, role: str) -> tuple[str, ...] | None:

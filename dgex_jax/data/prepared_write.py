@@ -17,6 +17,7 @@ import sklearn
 import dgex_jax
 from dgex_jax.data.normalize import standardise
 from dgex_jax.data.summation import mean_and_deviation
+from dgex_jax.errors import PreparationError
 from dgex_jax.formats.hdf5_text import encode_fixed
 
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ def write_values(
         Rows of `ranked` that give the means and deviations, in ascending order.
     block_size, progress
         Profiles read at a time; where to report to.
+
+    Raises
+    ------
+    PreparationError
+        Values so large that float64 has no standard deviation of them.
     """
     n_genes = ranked.ranks.n_columns
     with progress.step(f"means of {name}", 2 * len(fitted_on)) as tick:
@@ -128,6 +134,12 @@ def write_values(
                 tick(len(block))
 
         mean, deviation = mean_and_deviation(blocks, n_genes)
+    if not np.isfinite(deviation).all():
+        n_bad = int(np.count_nonzero(~np.isfinite(deviation)))
+        raise PreparationError(
+            f"{name}: {n_bad} of {n_genes} genes have no standard deviation in float64: "
+            "normalised values beyond 1e150 can't be squared"
+        )
     group = file.create_group(name)
     _write_texts(group, "profiles", [ranked.profiles[row] for row in order])
     parts = {"X": slice(0, n_landmarks), "Y": slice(n_landmarks, n_genes)}

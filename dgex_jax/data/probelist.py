@@ -170,15 +170,21 @@ def _of_rows(source: ExpressionSource, array: Collection[str]) -> ProbeList:
 
 
 def _of_text(path: Path) -> ProbeList:
-    rows = []
+    rows: list[list[str]] = []
+    header: list[str] = []
+    seen: set[str] = set()
     for number, raw in read_lines(path):
         try:
-            rows.append([cell.strip() for cell in raw.decode().split("\t")])
+            row = [cell.strip() for cell in raw.decode().split("\t")]
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
-    header: list[str] = []
-    if rows and rows[0][0].casefold() in HEADERS:
-        header = rows.pop(0)
+        if not (rows or header) and row[0].casefold() in HEADERS:
+            header = row
+            continue
+        rows.append(row)
+        if not row[0] or row[0] in seen:
+            break  # `check_ids` says where, without the rest of an endless file
+        seen.add(row[0])
     probes = tuple(row[0] for row in rows)
     check_ids(path, "probe", probes)
     if not header:

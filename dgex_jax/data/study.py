@@ -39,6 +39,10 @@ FILE_KEYS = {
     "targets": "targets",
 }
 GEO_ONLY_KEYS = {"geo", "landmarks"}
+MAX_BYTES = 1 << 16
+MAX_LINE = 1 << 12
+"""Of a study file and a line of it, many times what all keys take. A key of many parts (``a.b.c…``)
+takes Python's parser time by the square of their number: minutes for 200 KB."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +104,47 @@ def read_study(path: Path) -> Study:
         known key).
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise StudyError(f"{path}: can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(raw) > MAX_BYTES:
+        raise StudyError(f"{path}: is larger than a study file can be ({MAX_BYTES} bytes)")
+    try:
+        check_lines(raw)
+        content = tomllib.loads(raw.decode())
+        check_whole_numbers(content)
+    except RecursionError as error:
+        raise StudyError(f"{path}: is no TOML: nested too deeply") from error
+    except ValueError as error:
         raise StudyError(f"{path}: is no TOML: {error}") from error
     try:
         return parse_study(content, path.parent)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
+
+
+def check_lines(raw: bytes) -> None:
+    """Raise `ValueError` for a line longer than `MAX_LINE`."""
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        if len(line) > MAX_LINE:
+            raise ValueError(f"line {number} is longer than {MAX_LINE} bytes")
+
+
+def check_whole_numbers(content: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a number beyond the 64 bits that TOML promises.
+
+    Python reads any, but neither makes a float of it nor writes one of thousands of digits.
+    """
+    values: list[Any] = [content]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("a whole number of more than 64 bits")
 
 
 def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
@@ -154,6 +190,8 @@ def raw_files(content: Mapping[str, Any], folder: Path) -> AnyRawFiles:
         if geo_only and key not in GEO_ONLY_KEYS:
             continue
         value = text(content, key, "files.")
+        if "\0" in value:
+            raise StudyError(f"files.{key} = {value!r}: is no name of a file")
         try:
             paths[attribute] = folder / Path(value).expanduser()
         except RuntimeError as error:

@@ -28,6 +28,12 @@ class RowSum:
 
     def add(self, block: NDArray[np.float64]) -> None:
         """Add every row of `block` ``(n, n_columns)`` float64, in order."""
+        # Sums beyond float64 show in `mean`, which is then not finite: no warning is needed.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(block)
+        self.n_rows += len(block)
+
+    def _add(self, block: NDArray[np.float64]) -> None:
         shift, part = self._shift, self._part
         for row in block:
             np.add(self._total, row, out=self._next)
@@ -38,10 +44,9 @@ class RowSum:
             np.subtract(row, shift, out=part)
             self._error += part
             self._total, self._next = self._next, self._total
-        self.n_rows += len(block)
 
     def mean(self) -> NDArray[np.float64]:
-        """Mean of the rows added so far, ``(n_columns,)`` float64."""
+        """Mean of the rows added so far, ``(n_columns,)`` float64; not finite if they overflow."""
         return np.asarray((self._total + self._error) / self.n_rows)
 
 
@@ -61,7 +66,7 @@ def mean_and_deviation(
     Returns
     -------
     mean, deviation
-        ``(n_columns,)`` float64 each.
+        ``(n_columns,)`` float64 each; not finite where the values, or their squares, overflow.
     """
     total = RowSum(n_columns)
     for block in blocks():
@@ -69,5 +74,7 @@ def mean_and_deviation(
     mean = total.mean()
     squares = RowSum(n_columns)
     for block in blocks():
-        squares.add((block - mean) ** 2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = (block - mean) ** 2
+        squares.add(apart)
     return mean, np.sqrt(squares.mean())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.download.check import ROLES, place_of
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.atomic import make_folder
 from dgex_jax.formats.lines import write_lines
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write_template(folder: Path, sources: Sequence[Source]) -> Path:
     if path.exists() or path.is_symlink():
         raise DgexError(f"{path}: is there already and is left as it is")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise DgexError(f"{folder}: can't be made: {error.strerror}") from error
     lines = [HEAD]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 GZIP_MAGIC = b"\x1f\x8b"
 
+HDF5_CAUSE = re.compile(r"errno = \d+, error message = '([^']+)'")
+"""What the system said, in the midst of HDF5's own account of addresses and times."""
+
 
 def one_line(error: BaseException) -> str:
     """Say the cause of `error` in one line, without the path that an `OSError` repeats."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    text = str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    if causes := HDF5_CAUSE.findall(text):
+        text = causes[-1]
+    return " ".join(text.split())
 
 
 def read_head(path: Path, size: int = 8) -> bytes:

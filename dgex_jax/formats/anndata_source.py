@@ -10,6 +10,7 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.access import one_line
+from dgex_jax.formats.h5ad_sparse import check_indices
 from dgex_jax.formats.hdf5_matrix import read_matrix
 from dgex_jax.formats.selection import is_run, positions
 
@@ -35,7 +36,9 @@ def anndata_errors(path: Path, what: str = "damaged or no AnnData file") -> Iter
             yield
     except DgexError:
         raise
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except MemoryError as error:
+        raise FormatError(f"{path}: needs more memory than there is") from error
+    except Exception as error:  # what anndata raises has no base class in common
         raise FormatError(f"{path}: {what}: {one_line(error)}") from error
 
 
@@ -116,7 +119,7 @@ class AnnDataSource:
     def _read_sparse(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
         by_rows = self.X.format == "csr"
         if by_rows and is_run(rows):
-            part = self.X[_run(rows)][:, _run(columns)]
+            part = check_indices(self.path, self.X[_run(rows)])[:, _run(columns)]
         elif by_rows:
             part = self._gathered(rows, by_rows)[:, _run(columns)]
         else:
@@ -133,6 +136,7 @@ class AnnDataSource:
             else:
                 places, back = np.unique(chosen, return_inverse=True)
                 part = self.X[places][back] if by_rows else self.X[:, places][:, back]
+            check_indices(self.path, part)
             # The next reads cut the other axis.
             self._held = (key, part.tocsc() if by_rows else part.tocsr())
         return self._held[1]

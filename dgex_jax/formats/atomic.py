@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.access import one_line
 from dgex_jax.formats.temporary import temporary_path
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
     ------
     DgexError
         The folder is missing or can't be written to, `final` is a folder or a device, or the disk
-        refuses the finished file. Whatever the block raises passes through; in every case the
-        temporary file is removed and an older file at `final` is left as it was.
+        refuses the file (also where the block met that, with an `OSError` of the system). Whatever
+        else the block raises passes through; in every case the temporary file is removed and an
+        older file at `final` is left as it was, unless all that failed was waiting for the disk
+        after the new one had its name.
     """
     place = final_place(final)
     try:
@@ -44,12 +47,17 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise DgexError(f"{final}: can't be written: {error.strerror}") from error
     try:
         yield temporary
-        try:
-            move_whole(temporary, place)
-        except OSError as error:
-            raise DgexError(f"{final}: can't be written: {error.strerror}") from error
+        move_whole(temporary, place)
+    except OSError as error:
+        ours = (None, str(temporary), str(place), str(place.parent))
+        # About another file that the block works with, its own text says more.
+        if error.errno is None or error.filename not in ours:
+            raise
+        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # What can't go now goes the next time; what went wrong before is what the user must know.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def final_place(final: Path) -> Path:
@@ -71,6 +79,17 @@ def move_whole(temporary: Path, place: Path) -> None:
     sync(temporary, os.O_RDWR)
     temporary.replace(place)
     sync(place.parent, os.O_RDONLY)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, on the disk under their names on return.
+
+    Nothing happens where it is there. An `OSError` passes through.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent, os.O_RDONLY)
 
 
 def sync(path: Path, flags: int) -> None:

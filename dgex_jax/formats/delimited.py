@@ -95,7 +95,7 @@ def _check_header(path: Path, number: int, columns: tuple[str, ...]) -> None:
 
 
 def _separator(path: Path) -> bytes:
-    """Tab or comma, by the first line."""
+    """Tab or comma, by the first line; by the second if that has one cell alone, as R writes it."""
     with open_bytes(path) as file, stream_errors(path):
         head = file.read(HEAD_BYTES).removeprefix(BOM)
     for magic, what in BINARY.items():
@@ -103,10 +103,11 @@ def _separator(path: Path) -> bytes:
             raise FormatError(f"{path}: {what}")
     if b"\0" in head:
         raise FormatError(f"{path}: is neither HDF5 nor text: it begins with {head[:8]!r}")
-    first = head.lstrip(b"\r\n").partition(b"\n")[0]
-    for mark in (b"\t", b","):
-        if mark in first:
-            return mark
+    first, *more = [line for line in head.split(b"\n") if line.strip(b"\r")][:2] or [b""]
+    for line in (first, *more):
+        for mark in (b"\t", b","):
+            if mark in line:
+                return mark
     hint = "; semicolons can't separate cells here" if b";" in first else ""
     raise FormatError(
         f"{path}: is no table of tab- or comma-separated cells{hint}: it begins with {first[:40]!r}"

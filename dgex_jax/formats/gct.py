@@ -126,17 +126,20 @@ def _read_dimensions(path: Path, lines: Iterator[Line], version: Version) -> _Di
     number, text = _next(path, lines, "dimension line")
     cells = text.rstrip(b"\t ").split(b"\t")
     wanted = 2 if version == "1.2" else 4
-    if len(cells) != wanted or not all(cell.strip().isdigit() for cell in cells):
+    sizes = [cell.strip() for cell in cells]
+    if len(cells) != wanted or not all(one.isdigit() and len(one) < 19 for one in sizes):
         raise FormatError(
             f"{path}: line {number} is not {wanted} numbers (the dimensions of GCT {version}) "
             f"but {text[:60]!r}"
         )
-    rows, columns, *fields = map(int, cells)
+    rows, columns, *fields = map(int, sizes)
     row_fields, column_fields = fields if version == "1.3" else (1, 0)
     return _Dimensions(rows, columns, row_fields, column_fields)
 
 
 def _check_fields(path: Path, kind: str, fields: list[str]) -> None:
-    twice = next((name for name in fields if fields.count(name) > 1), None)
-    if twice is not None:
-        raise FormatError(f"{path}: the {kind} field {twice!r} comes twice")
+    seen: set[str] = set()
+    for name in fields:
+        if name in seen:
+            raise FormatError(f"{path}: the {kind} field {name!r} comes twice")
+        seen.add(name)

@@ -18,10 +18,10 @@ from dgex_jax.formats.gctx_write import MISSING, GctxWriter, write_gctx
 from dgex_jax.formats.hdf5_matrix import read_matrix
 from dgex_jax.formats.ids import check_ids
 from dgex_jax.formats.selection import positions
+from dgex_jax.formats.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     import pandas as pd
 
@@ -41,7 +41,9 @@ def hdf5_errors(path: Path) -> Iterator[None]:
         yield
     except DgexError:
         raise
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except MemoryError as error:
+        raise FormatError(f"{path}: needs more memory than there is") from error
+    except (OSError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: damaged or truncated HDF5 file: {one_line(error)}") from error
 
 
@@ -83,6 +85,7 @@ class Gctx(Closing):
                 rdcc_nslots=CACHE_SLOTS,
             )
         try:
+            self._unchanged = Unchanged.of_hdf5(self.path, self._file)
             with hdf5_errors(self.path):
                 read_version(self.path, self._file)
                 profiles = find_dataset(self.path, self._file, "0/META/COL/id")
@@ -96,10 +99,13 @@ class Gctx(Closing):
             self._file.close()
             raise
 
-    def _opened(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
         if not self._file:
             raise ValueError(f"{self.path}: is closed")
-        return hdf5_errors(self.path)
+        with hdf5_errors(self.path):
+            yield
+        self._unchanged.check()
 
     def _find_matrix(self, wanted: tuple[int, int]) -> Any:
         """Find the matrix; check its shape before as many ids are read as a damaged file says."""
@@ -158,7 +164,7 @@ class Gctx(Closing):
         Raises
         ------
         FormatError
-            The values can't be read (a damaged file).
+            The values can't be read (a damaged file), or the file was changed since it was opened.
         IndexError
             A selection out of bounds.
         """

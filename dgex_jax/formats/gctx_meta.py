@@ -10,6 +10,7 @@ import pandas as pd
 
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx_write import MISSING
+from dgex_jax.formats.hdf5_inside import require_inside
 from dgex_jax.formats.hdf5_text import decode_padded
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = "GCTX1.0"
+COLUMN_BYTES = 1 << 30
+"""The ids, or a field, of one axis: millions of them at hundreds of characters."""
 NULLABLE: dict[str, Any] = {
     "int16": pd.Int16Dtype(),
     "int32": pd.Int32Dtype(),
@@ -46,6 +49,7 @@ def find_dataset(path: Path, file: Any, name: str) -> Any:
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise FormatError(f"{path}: has no dataset /{name}")
+    require_inside(path, file, dataset)
     return dataset
 
 
@@ -112,6 +116,7 @@ def read_fields(path: Path, file: Any, axis: str, ids: tuple[str, ...]) -> pd.Da
         place = f"0/META/{axis}/{name}"
         if not isinstance(dataset, h5py.Dataset):
             raise FormatError(f"{path}: /{place} is not a dataset")
+        require_inside(path, file, dataset)
         if dataset.size != len(ids):
             raise FormatError(f"{path}: /{place} has {dataset.size} values for {len(ids)} ids")
         annotation = _annotation(path, place, _read_column(path, dataset))
@@ -124,6 +129,13 @@ def _read_column(path: Path, dataset: Any) -> NDArray[Any]:
     """Read a dataset of shape (n,), or (n, 1) or (1, n) as some Matlab writers have it."""
     if dataset.ndim == 0 or max(dataset.shape) != dataset.size:
         raise FormatError(f"{path}: {dataset.name} has no column of values but {dataset.shape}")
+    if dataset.dtype.kind == "O" and h5py.check_string_dtype(dataset.dtype) is None:
+        raise FormatError(f"{path}: {dataset.name} holds {dataset.dtype}, neither text nor numbers")
+    if dataset.nbytes > COLUMN_BYTES:
+        raise FormatError(
+            f"{path}: {dataset.name} declares {dataset.nbytes} bytes, more than ids or annotation "
+            f"can have ({COLUMN_BYTES})"
+        )
     values: NDArray[Any] = dataset[...].reshape(-1)
     return values
 

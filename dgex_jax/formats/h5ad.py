@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.anndata_source import AnnDataSource, anndata_errors
 from dgex_jax.formats.closing import Closing
+from dgex_jax.formats.h5ad_sparse import check_pointers
+from dgex_jax.formats.hdf5_inside import require_inside
+from dgex_jax.formats.unchanged import Unchanged
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dgex_jax.formats.expression import FloatArray, Selection
 
 __all__ = ["H5ad", "anndata_errors", "import_anndata"]
 
@@ -57,11 +65,40 @@ class H5ad(Closing, AnnDataSource):
             # Locks fail on some network disks, and a finished file is never written to again.
             self._file = h5py.File(path, "r", locking="best-effort")
         try:
+            self._unchanged = Unchanged.of_hdf5(path, self._file)
             with anndata_errors(path):
                 super().__init__(path, *_parts(path, anndata, self._file))
+                self._check_ids(self.profile_metadata, self.gene_metadata)
+                self._check_shape()
         except BaseException:
             self._file.close()
             raise
+
+    def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
+        """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing.
+
+        Raises `FormatError` also if the file was changed since it was opened.
+        """
+        values = super().read(profiles, genes)
+        self._unchanged.check()
+        return values
+
+    def _check_ids(self, *tables: pd.DataFrame) -> None:
+        for table in tables:
+            strange = {type(name).__name__ for name in table.index.tolist()} - {
+                "str",
+                "int",
+                "float",
+            }
+            if strange:
+                raise FormatError(f"{self.path}: ids are neither text nor numbers: {min(strange)}")
+
+    def _check_shape(self) -> None:
+        if tuple(self.X.shape) != (len(self.profiles), len(self.genes)):
+            raise FormatError(
+                f"{self.path}: X is {' x '.join(map(str, self.X.shape))}, which does not fit "
+                f"{len(self.profiles)} profiles and {len(self.genes)} genes"
+            )
 
     def close(self) -> None:
         """Close the file; ids and metadata stay."""
@@ -72,9 +109,12 @@ def _parts(path: Path, anndata: Any, file: h5py.File) -> tuple[Any, Any, Any]:
     """Give ``X`` as it lies in the file, ``obs`` and ``var``."""
     if "X" not in file:
         raise FormatError(f"{path}: has no X")
+    for name in ("X", "obs", "var"):
+        require_inside(path, file, file[name])
     X = file["X"]
     if isinstance(X, h5py.Group):
-        X = anndata.io.sparse_dataset(X)
+        group, X = X, anndata.io.sparse_dataset(X)
+        check_pointers(path, group, X)
     if isinstance(file["obs"], h5py.Dataset):
         # Files of before 2020: only the reader of whole files knows their tables.
         old = anndata.read_h5ad(path, backed="r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 25
 """What one HDF5 call may bring in beyond the result itself."""
+CHUNK_BYTES = 1 << 30
+"""A chunk must be in memory as a whole, however few of its values are asked for."""
 NEAR_BYTES = 1 << 12
 """In a contiguous matrix, values this near are read together: the disk does so anyway."""
 
@@ -38,7 +41,15 @@ def read_matrix(
     FloatArray
         ``(n_rows, n_columns)`` in the order of the selections. Beside it at most about 32 MiB (or
         one row of chunks) are in memory at a time.
+
+    Raises
+    ------
+    ValueError
+        Chunks larger than `CHUNK_BYTES`.
     """
+    chunk_bytes = math.prod(matrix.chunks or ()) * matrix.dtype.itemsize
+    if chunk_bytes > CHUNK_BYTES:
+        raise ValueError(f"chunks of {chunk_bytes} bytes (at most {CHUNK_BYTES} can be read)")
     values = np.empty((len(rows), len(columns)), dtype)
     if not values.size:
         return values

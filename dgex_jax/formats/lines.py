@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
+LONGEST_LINE = 1 << 27
+MOST_COLUMNS = 1 << 22
+MOST_LINES = 1 << 22
+"""Limits of a text file, several times what the largest public matrices have. A gzip file of 1 MB
+may hold a line, or lines, of 1 GB: it is refused when it passes them."""
+
 Line = tuple[int, bytes]
 """Line number (from 1) and the line without its end."""
 
@@ -53,14 +59,29 @@ def read_lines(path: Path) -> Generator[Line]:
     Raises
     ------
     FormatError
-        The file is missing, may not be read, is truncated or damaged.
+        The file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes
+        a limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
     """
     with open_bytes(path) as file, stream_errors(path):
-        for number, raw in enumerate(file, start=1):
+        number = 0
+        while raw := file.readline(LONGEST_LINE + 1):
+            number += 1
             line = raw.removeprefix(BOM) if number == 1 else raw
             line = line.rstrip(b"\r\n")
+            _check_line(path, number, line)
             if line:
                 yield number, line
+
+
+def _check_line(path: Path, number: int, line: bytes) -> None:
+    if number > MOST_LINES:
+        raise FormatError(f"{path}: has more than {MOST_LINES} lines: no table is that long")
+    if len(line) > LONGEST_LINE:
+        raise FormatError(f"{path}: line {number}: is longer than {LONGEST_LINE} bytes")
+    if len(line) > MOST_COLUMNS and max(line.count(b"\t"), line.count(b",")) >= MOST_COLUMNS:
+        raise FormatError(f"{path}: line {number}: has more than {MOST_COLUMNS} columns")
+    if b"\0" in line:
+        raise FormatError(f"{path}: line {number}: has a zero byte, which no text has")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -98,6 +98,11 @@ class MatrixWriter(ProfileWriter):
         else:
             self._matrix[start : start + len(block)] = stored
 
+    def __exit__(self, *stopped: Any) -> None:
+        super().__exit__(*stopped)
+        if self._partial is not None:
+            self.sha256 = self._partial.sha256
+
     def _lay_out_early(self, path: Path) -> int:
         """Lay out the file with a place for its matrix from the start on; give that place."""
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

@@ -8,8 +8,10 @@ they were made by: only the same job goes on, and only behind values whose check
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 RUN_BYTES = 1 << 26
 """What is lost at most when a process is killed, and the least that an error leaves behind."""
+
+READ = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class PartialMatrix:
     ----------
     done
         Profiles that are journaled.
+    sha256
+        Checksum of the whole file (hexadecimal), once it is moved to its final name.
 
     Raises
     ------
@@ -107,7 +113,9 @@ class PartialMatrix:
         layout = {"shape": list(shape), "dtype": dtype.str, "unit": resume.unit}
         self._header = {"job": resume.job, "layout": layout}
         self._offset = self._crc32 = self._descriptor = 0
+        self._sha256, self._hasher = hashlib.sha256(), ThreadPoolExecutor(1)
         self.done = 0
+        self.sha256: str | None = None
 
     def __enter__(self) -> Self:
         found = find(self._path, self._journal, self._header, self._row_bytes)
@@ -117,7 +125,8 @@ class PartialMatrix:
             self._go_on(found)
         else:
             self._begin()
-        self._descriptor = os.open(self._path, os.O_WRONLY)
+        self._descriptor = os.open(self._path, os.O_RDWR)
+        self._hash_file(0, self._offset + self.done * self._row_bytes)
         return self
 
     def write(self, start: int, values: FloatArray) -> None:
@@ -126,8 +135,11 @@ class PartialMatrix:
             run_stop = self.done + self._run_profiles
             part, values = values[: run_stop - start], values[run_stop - start :]
             content = np.ascontiguousarray(part).data.cast("B")
+            # While the disk takes them: reading the file again would cost as much as writing it.
+            hashed = self._hasher.submit(self._sha256.update, content)
             self._crc32 = zlib.crc32(content, self._crc32)
             _write_at(self._descriptor, content, self._offset + start * self._row_bytes)
+            hashed.result()
             start += len(part)
             if start == run_stop:
                 os.fsync(self._descriptor)
@@ -140,16 +152,29 @@ class PartialMatrix:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._descriptor)
-        if error is not None:
-            self._keep(error)
-            return
+        self._hasher.shutdown()
         try:
-            move_whole(self._path, self._place)
+            if error is None:
+                self._hash_file(self._offset + self._bytes, None)
+                move_whole(self._path, self._place)
         except OSError as failure:
             self._keep(DgexError(f"{self._final}: can't be written: {one_line(failure)}"))
             raise
+        finally:
+            os.close(self._descriptor)
+        if error is not None:
+            self._keep(error)
+            return
         self._journal.unlink(missing_ok=True)
+        self.sha256 = self._sha256.hexdigest()
+
+    def _hash_file(self, start: int, stop: int | None) -> None:
+        """Add bytes that are in the file already, up to its end for ``None``."""
+        while content := os.pread(
+            self._descriptor, READ if stop is None else min(READ, stop - start), start
+        ):
+            self._sha256.update(content)
+            start += len(content)
 
     def _tell(self, found: Found) -> None:
         before, n = f"{found.journaled:,}", f"{self._shape[0]:,}"

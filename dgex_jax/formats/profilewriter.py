@@ -39,6 +39,8 @@ class ProfileWriter(ABC):
     ----------
     missing
         Pieces that other processes have still to write when the block has ended.
+    sha256
+        Checksum of the file (hexadecimal) when the block has ended, where writing it gave that.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class ProfileWriter(ABC):
     """
 
     missing = 0
+    sha256: str | None = None
 
     def __init__(self, path: Path | str, profiles: Sequence[str], genes: Sequence[str]) -> None:
         self.path = Path(path)

@@ -12,6 +12,7 @@ import pandas as pd
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.decimals import parse_cells
 from dgex_jax.formats.hdf5_text import decode_text
+from dgex_jax.formats.memory import machine_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +153,8 @@ class _Values:
         self._numbers: list[int] = []
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._memory = machine_memory()
+        self._n_bytes = 0
         self._blocks: list[NDArray[np.float64]] = []
 
     def add(self, number: int, gene: str, cells: bytes) -> None:
@@ -185,6 +188,12 @@ class _Values:
             raise FormatError(
                 f"{self.path}: line {self._numbers[first + row]}, row {self.genes[first + row]!r}, "
                 f"column {self.profiles[column]!r}: {cell!r} is not a number"
+            )
+        self._n_bytes += values.nbytes
+        if self._n_bytes > self._memory:
+            raise FormatError(
+                f"{self.path}: line {self._numbers[-1]}: its values need more memory than the "
+                f"{self._memory / 2**30:.1f} GiB there are"
             )
         self._blocks.append(values.reshape(len(self._pending), len(self.profiles)))
         self._pending = []

@@ -67,12 +67,19 @@ def remove_orphans(place: Path) -> None:
             and named[1] == machine
             and not _runs(int(named[2]))
         ):
-            # Another process may do the same at this moment; what can't go now goes the next time.
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
+            remove_temporary(path)
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove a file or a folder; what can't go now goes the next time.
+
+    Another process may do the same at this moment.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _machine() -> str:

@@ -15,6 +15,8 @@ from dgex_jax.formats.zarr_library import import_zarr, quiet
 from dgex_jax.formats.zarr_skeleton import OURS, ROOT, read_root, seal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 NOWHERE = np.iinfo(np.uint64).max
@@ -48,21 +50,54 @@ def check_zarr(path: Path | str) -> int:
     zarr, _ = import_zarr(path)
     root = read_root(path)
     if root is None:
-        raise FormatError(f"{path}: no zarr store written by dgex")
+        cause = "no zarr store written by dgex"
+        if (path / ROOT).is_file():
+            raise FormatError(f"{path / ROOT}: damaged, or {cause}")
+        raise FormatError(f"{path}: {cause}")
+    damaged = damaged_metadata(path, root)
+    if damaged is not None:
+        raise FormatError(f"{path / damaged}: damaged, or changed since it was written")
+    with quiet():
+        shape = zarr.open_array(_values(zarr, path), path="X", mode="r", zarr_format=3).shape
+    layout = Layout(shape[0], shape[1], root["attributes"][OURS]["profiles_per_shard"])
+    check_shards(path, layout, range(layout.n_shards))
+    return layout.n_shards
+
+
+def damaged_metadata(path: Path, root: dict[str, Any]) -> str | None:
+    """Name the first damaged file of a store but for its values; None if all are as written.
+
+    Raises
+    ------
+    FormatError
+        One of them is missing or can't be read.
+    """
     ours = root["attributes"][OURS]
     if ours.get("root") != seal(root):
-        raise FormatError(f"{path / ROOT}: damaged, or changed since it was written")
+        return ROOT
     for name, checksum in ours["files"].items():
         if hashlib.sha256(_content(path / name)).hexdigest() != checksum:
-            raise FormatError(f"{path / name}: damaged, or changed since it was written")
+            return str(name)
+    return None
+
+
+def check_shards(path: Path, layout: Layout, shards: Iterable[int]) -> None:
+    """Read some shards of a store whose metadata are intact.
+
+    Raises
+    ------
+    FormatError
+        One is missing or damaged (the file is named).
+    """
+    zarr, _ = import_zarr(path)
     with quiet():
-        X = zarr.open_array(
-            zarr.storage.LocalStore(path, read_only=True), path="X", mode="r", zarr_format=3
-        )
-    layout = Layout(X.shape[0], X.shape[1], ours["profiles_per_shard"])
-    for shard in range(layout.n_shards):
+        X = zarr.open_array(_values(zarr, path), path="X", mode="r", zarr_format=3)
+    for shard in shards:
         _check_shard(path / layout.file(shard), X, layout, layout.rows(shard))
-    return layout.n_shards
+
+
+def _values(zarr: Any, path: Path) -> Any:
+    return zarr.storage.LocalStore(path, read_only=True)
 
 
 def _check_shard(file: Path, X: Any, layout: Layout, rows: slice) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.atomic import atomic_path, sync
+from dgex_jax.formats.zarr_check import damaged_metadata
 from dgex_jax.formats.zarr_job import checksum, first_difference
-from dgex_jax.formats.zarr_skeleton import OURS, read_root
+from dgex_jax.formats.zarr_skeleton import OURS, ROOT, read_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +90,17 @@ class StoreFolders:
         except (OSError, ValueError):
             stored = None
         return first_difference(stored, identity) or "job"
+
+    def damaged_metadata(self) -> str | None:
+        """Name a damaged file of the partial store but for its values; None if there is none.
+
+        Raises
+        ------
+        FormatError
+            One of them is missing or can't be read.
+        """
+        root = read_root(self.partial)
+        return ROOT if root is None else damaged_metadata(self.partial, root)
 
     def create(self, files: Mapping[str, bytes], identity: Mapping[str, Any]) -> None:
         """Make the partial folder with the files of a store; whole or not at all."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.errors import DgexError
+from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.diskspace import require_space
 from dgex_jax.formats.h5ad_write import plain_metadata
 from dgex_jax.formats.profilewriter import ProfileWriter
+from dgex_jax.formats.zarr_check import check_shards
 from dgex_jax.formats.zarr_folder import StoreFolders
 from dgex_jax.formats.zarr_job import checksum, identity
 from dgex_jax.formats.zarr_layout import Layout, default_profiles_per_shard
@@ -38,7 +39,7 @@ class ZarrWriter(ProfileWriter):
     the folder ``<path>.partial``, a file a shard; whoever finds all shards of all parts there when
     it is done moves it onto `path`. What a process that failed or was killed has finished stays,
     and the same job goes on from it. The bytes of the store depend on neither the parts nor the
-    interruptions.
+    interruptions: what is gone on from is read first, and what is damaged is written anew.
 
     Memory is bounded by a few shards (of 64 MiB, if `profiles_per_shard` is left alone).
 
@@ -131,6 +132,7 @@ class ZarrWriter(ProfileWriter):
             self._locks.take()
             stack.enter_context(self._cleared_up())
             shards = self._begin()
+        shards = self._with_damaged(shards)
         runs = self._layout.runs(shards)
         n_profiles = sum(run.stop - run.start for run in runs)
         require_space(self._folders.partial, 4 * n_profiles * self._layout.shards[1])
@@ -157,15 +159,52 @@ class ZarrWriter(ProfileWriter):
             self._report(f"{folders.partial}: belongs to another job (its {key} differs), removed")
             folders.discard_partial()
         if key is not None or not there:
-            job = checksum(self._identity)
-            files = skeleton(self.path, self._layout, self._obs, self._var, self._uns, job)
-            folders.create(files, self._identity)
+            folders.create(self._skeleton(), self._identity)
+        else:
+            self._mend_metadata()
         self._begun = True
         mine = self._layout.part(*self._part)
         folders.remove_temporaries(lambda shard: shard in mine)
         missing = self._missing()
         self.missing = len(missing)
         return [shard for shard in missing if shard in mine]
+
+    def _skeleton(self) -> dict[str, bytes]:
+        job = checksum(self._identity)
+        return skeleton(self.path, self._layout, self._obs, self._var, self._uns, job)
+
+    def _mend_metadata(self) -> None:
+        """Write what surrounds the values anew if bits of it have flipped since."""
+        folders = self._folders
+        try:
+            damaged = folders.damaged_metadata()
+        except FormatError as error:
+            self._report(f"{error}; written anew")
+        else:
+            if damaged is None:
+                return
+            self._report(f"{folders.partial / damaged}: damaged, written anew")
+        for name, data in self._skeleton().items():
+            folders.write(name, memoryview(data))
+
+    def _with_damaged(self, missing: list[int]) -> list[int]:
+        """Remove shards of this part whose bits have flipped since; they are to be written too."""
+        if not self._begun:
+            return missing
+        found = []
+        for shard in self._layout.part(*self._part):
+            if shard in missing:
+                found.append(shard)
+                continue
+            try:
+                check_shards(self._folders.partial, self._layout, [shard])
+            except FormatError as error:
+                self._report(f"{error}; written anew")
+                # The lock of the part is held: nobody takes the store for complete meanwhile.
+                (self._folders.partial / self._layout.file(shard)).unlink(missing_ok=True)
+                found.append(shard)
+                self.missing += 1
+        return found
 
     def _write(self, start: int, block: FloatArray) -> None:
         layout = self._layout

@@ -23,6 +23,7 @@ from dgex_jax.inference.modelfolder import DESCRIPTION
 from dgex_jax.inference.modeljson import file_sha256
 from dgex_jax.inference.options import PredictOptions
 from dgex_jax.inference.plan import make_plan
+from dgex_jax.provenance import commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +120,7 @@ def predict_anndata(
     uns = {key: copy.deepcopy(value) for key, value in adata.uns.items()}
     if UNS in uns:
         uns[f"{INPUT}{UNS}"] = uns.pop(UNS)
-    told = provenance(plan, model_sha256, values_sha256(source))
+    told = {**provenance(plan, model_sha256, values_sha256(source)), "commit": commit()}
     uns[UNS] = json.dumps(told, sort_keys=True)
     return import_anndata(NAME).AnnData(
         X,

@@ -20,7 +20,7 @@ from dgex_jax.data.rawfiles import checksums
 from dgex_jax.data.study import Study, text
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.atomic import atomic_path, make_folder
 from dgex_jax.formats.gctx import hdf5_errors
 from dgex_jax.formats.h5ad import anndata_errors, import_anndata
 from dgex_jax.formats.ids import check_ids
@@ -120,7 +120,7 @@ def train_anndata(
     )
     with locked(folder):
         try:
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise DgexError(f"{folder}: can't be made: {one_line(error)}") from error
         _write_input(source, folder / INPUT, overwrite=overwrite)

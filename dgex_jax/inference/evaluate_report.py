@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.access import one_line
 from dgex_jax.inference.evaluate import LEARNED_FROM
 from dgex_jax.inference.info import PART_NAMES
 from dgex_jax.inference.model import CHOSEN_PARTS
+from dgex_jax.inference.modelfolder import DESCRIPTION
+from dgex_jax.inference.provenance import told_device
+from dgex_jax.models.mlp import MLP
+from dgex_jax.provenance import file_sha256, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +127,24 @@ def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation
             for part, one in found.parts.items()
         },
     }
+
+
+def evaluation_record(path: Path, study: Prepared) -> dict[str, Any]:
+    """Give the provenance of an evaluation of the model in `path` on a study."""
+    description = path / DESCRIPTION
+    try:
+        sha256 = file_sha256(description)
+    except OSError as error:
+        raise FormatError(f"{description}: can't be read: {one_line(error)}") from error
+    return record(
+        "dgex evaluate",
+        precision=MLP.precision,
+        inputs={
+            "model": {"name": f"{path.resolve().name}/{DESCRIPTION}", "sha256": sha256},
+            "prepared": {"name": study.path.name, "sha256": study.sha256},
+        },
+        device=told_device(),
+    )
 
 
 def _summary_json(summary: Summary) -> dict[str, Any]:

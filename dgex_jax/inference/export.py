@@ -13,11 +13,14 @@ from dgex_jax.config import NetworkConfig
 from dgex_jax.data.normalize import OFFSET
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, FormatError, StudyError
+from dgex_jax.formats.access import one_line
 from dgex_jax.formats.gctx import hdf5_errors
 from dgex_jax.inference.model import CHOSEN_PARTS, Model, ModelGenes
 from dgex_jax.inference.parterrors import part_errors
+from dgex_jax.inference.provenance import told_device
+from dgex_jax.provenance import file_sha256, record
 from dgex_jax.training.geneerrors import ERROR_PARTS, read_gene_errors
-from dgex_jax.training.record import DONE, digest, read_json
+from dgex_jax.training.record import DONE, digest, read_done, read_json
 from dgex_jax.training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
             quantile=study.quantile,
             landmark_quantile=study.landmark_quantile,
             errors=_errors(run / "errors.tsv", study, halves, best),
-            record=_record(config, done, study),
+            record={**_record(config, done, study), "provenance": _made(run, done, study, config)},
             copy_of_landmark=study.copy_of_landmark,
         )
 
@@ -85,7 +88,7 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
 def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not run.is_dir():
         raise FormatError(f"{run}: {'is a file, not a' if run.exists() else 'no such'} run folder")
-    config, done = read_json(run / CONFIG), read_json(run / DONE)
+    config, done = read_json(run / CONFIG), read_done(run)
     if config is None:
         raise FormatError(f"{run}: is no run folder: it has no {CONFIG} that can be read")
     if done is None:
@@ -179,6 +182,26 @@ def _record(config: dict[str, Any], done: dict[str, Any], study: Prepared) -> di
         "seconds": done.get("seconds"),
         "devices": done.get("devices"),
     }
+
+
+def _made(
+    run: Path, done: dict[str, Any], study: Prepared, config: dict[str, Any]
+) -> dict[str, Any]:
+    """How run and model were made, the former as far as the run says."""
+    try:
+        trained = file_sha256(run / DONE)
+    except OSError as error:
+        raise FormatError(f"{run / DONE}: can't be read: {one_line(error)}") from error
+    export = record(
+        "dgex export",
+        precision=str(config.get("training", {}).get("precision", "")),
+        inputs={
+            "run": {"name": f"{run.resolve().name}/{DONE}", "sha256": trained},
+            "prepared": {"name": study.path.name, "sha256": study.sha256},
+        },
+        device=told_device(),
+    )
+    return {"training": done.get("provenance"), "export": export}
 
 
 def _preparation(path: Path) -> dict[str, Any]:

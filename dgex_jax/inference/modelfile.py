@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,8 +86,6 @@ def _fill(folder: Path, model: Model) -> None:
     if model.simulated:
         about["data"] = "simulated"
     save_weights(folder / WEIGHTS, model.halves, about)
-    # Safetensors gives its files to their owner alone, whatever the folder's others may read.
-    shutil.copymode(folder / GENES, folder / WEIGHTS)
     tensors = {LANDMARK_QUANTILE: model.landmark_quantile}
     if model.quantile is not None:
         tensors[QUANTILE] = model.quantile

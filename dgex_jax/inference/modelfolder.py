@@ -88,6 +88,9 @@ def model_folder(final: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         refuse_place(final, overwrite)
         try:
+            strangers = sorted({path.name for path in temporary.iterdir()} - set(MODEL_FILES))
+            if strangers:
+                raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
             for path in (*temporary.iterdir(), temporary):
                 sync(path, os.O_RDONLY)
             _swap(temporary, place, aside)

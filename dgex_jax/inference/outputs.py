@@ -19,6 +19,7 @@ from dgex_jax.formats.zarr_folder import StoreFolders
 from dgex_jax.formats.zarr_write import ZarrWriter
 from dgex_jax.inference.network import BATCH
 from dgex_jax.locks import locked, say
+from dgex_jax.provenance import drop_sidecar, sidecar, write_record, write_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +71,9 @@ class Output:
         Gets a line when it waits, goes on, or begins anew.
     part
         Part i (from 1) of n of the profiles; more than one for zarr alone.
+    record
+        A `provenance.record` to lie beside the output, with the checksum of a file; a zarr store
+        has checksums of its own. ``None``: nothing lies there.
     """
 
     path: Path
@@ -82,6 +86,7 @@ class Output:
     wait: bool = True
     report: Callable[[str], None] = say
     part: tuple[int, int] = WHOLE
+    record: Mapping[str, Any] | None = None
 
 
 def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) -> None:
@@ -130,8 +135,12 @@ def opener_of(path: Path) -> Opener:
 def _file(output: Output, writer: ProfileWriter) -> Iterator[OutputWriter]:
     """Open a writer of one file, which two processes must not write together."""
     path = output.path.resolve() if output.path.is_symlink() else output.path
-    with locked(path, wait=output.wait, report=output.report), writer:
-        yield writer
+    with locked(path, wait=output.wait, report=output.report):
+        with writer:
+            yield writer
+            drop_sidecar(output.path)
+        if output.record is not None:
+            write_sidecar(output.path, output.record, writer.sha256)
 
 
 def _gct(output: Output) -> AbstractContextManager[OutputWriter]:
@@ -168,7 +177,16 @@ def _h5ad(output: Output) -> AbstractContextManager[OutputWriter]:
     return _file(output, writer)
 
 
-def _zarr(output: Output) -> AbstractContextManager[OutputWriter]:
+@contextmanager
+def _zarr(output: Output) -> Iterator[OutputWriter]:
+    with _store(output) as writer:
+        yield writer
+    # Once it is whole: the last of several processes comes here with nothing missing.
+    if output.record is not None and not writer.missing:
+        write_record(sidecar(output.path), output.record, {})
+
+
+def _store(output: Output) -> ZarrWriter:
     return ZarrWriter(
         output.path,
         output.profiles,

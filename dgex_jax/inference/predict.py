@@ -11,13 +11,14 @@ import numpy as np
 
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.ranking import blocks_of
+from dgex_jax.formats.unchanged import Unchanged
 from dgex_jax.inference.behind import behind
 from dgex_jax.inference.inputs import open_input
 from dgex_jax.inference.network import BATCH, Network
 from dgex_jax.inference.outputgenes import output_genes
 from dgex_jax.inference.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.inference.plan import Plan, make_plan
-from dgex_jax.inference.provenance import prediction_job, provenance
+from dgex_jax.inference.provenance import prediction_job, prediction_record, provenance
 from dgex_jax.locks import say
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def predict(
         genes and their ids are found in the file.
     output
         ``.gctx``, ``.gct``, ``.gct.gz``, ``.h5ad`` or ``.zarr``: landmarks as measured, then the
-        targets. Replaced only on success.
+        targets. Replaced only on success. Beside a file lies its checksum (`provenance.sidecar`).
     options
         How.
     model_sha256
@@ -112,6 +113,7 @@ def predict(
     input_path, output = Path(input_path), Path(output)
     check_output(output, input_path, part)
     show = Progress(progress)
+    unchanged = Unchanged.of(input_path)
     with ExitStack() as files:
         source = open_input(
             input_path, files, accept_wrong_dimensions=options.accept_wrong_dimensions
@@ -119,6 +121,8 @@ def predict(
         plan = make_plan(model, source, options, show)
         ids, gene_metadata = output_genes(plan)
         source, told = plan.match.source, provenance(plan, model_sha256)
+        # Its checksum must be that of the values that were read.
+        unchanged.check()
         n_profiles = len(source.profiles)
         target = Output(
             output,
@@ -131,6 +135,7 @@ def predict(
             wait,
             report,
             part,
+            prediction_record(told),
         )
         with open_output(target) as writer:
             network, pending = Network(model), writer.pending()

@@ -15,9 +15,11 @@ import numpy as np
 import dgex_jax
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import one_line
+from dgex_jax.inference.modelfolder import DESCRIPTION
 from dgex_jax.inference.outputgenes import expected_part
 from dgex_jax.models.mlp import MLP
 from dgex_jax.processor import processor
+from dgex_jax.provenance import file_sha256, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +44,6 @@ def provenance(
         Checksum of an input without a file; a file is read once more for its own.
     """
     model, match, options = plan.model, plan.match, plan.options
-    device = _device()
     study = model.record.get("study")
     return {
         "made_by": f"dgex predict {dgex_jax.__version__}",
@@ -52,7 +53,7 @@ def provenance(
             "h5py": h5py.__version__,
             "jax": jax.__version__,
         },
-        "device": {"platform": device.platform, "kind": device.device_kind},
+        "device": told_device(),
         "precision": MLP.precision,
         "model": {
             "sha256": model_sha256,
@@ -114,6 +115,23 @@ def prediction_job(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def prediction_record(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what lies beside an output of that `provenance`, in the shape of all other outputs.
+
+    The commit is here alone: what is in an output decides whether an interrupted one goes on.
+    """
+    inputs = {"input": {key: told["input"][key] for key in ("name", "sha256")}}
+    if told["model"]["sha256"] is not None:
+        inputs["model"] = {"name": DESCRIPTION, "sha256": told["model"]["sha256"]}
+    return record("dgex predict", precision=told["precision"], inputs=inputs, device=told["device"])
+
+
+def told_device() -> dict[str, str]:
+    """Name the device that computes, as an output does."""
+    device = _device()
+    return {"platform": device.platform, "kind": device.device_kind}
+
+
 def _device() -> jax.Device:
     """Where JAX puts what is not told where to go."""
     (device,) = jax.device_put(np.zeros((), np.float32)).devices()
@@ -139,7 +157,6 @@ def _model_sha256(model: Model) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error

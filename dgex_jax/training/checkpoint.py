@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from dgex_jax.errors import DgexError
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.access import one_line
+from dgex_jax.formats.atomic import atomic_path, make_folder
+from dgex_jax.formats.temporary import is_temporary, remove_temporary
+from dgex_jax.formats.tensors import fill_tensors
+from dgex_jax.provenance import SEAL, content_sum, sealed
 from dgex_jax.training.loop import EpochRecord, Progress
 from dgex_jax.training.record import read_json, write_json
 
@@ -72,9 +76,9 @@ class Checkpoints:
         epoch = progress.records[-1][0].epoch
         path = self._folder / f"epoch-{epoch:06}.safetensors"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             with atomic_path(path) as temporary:
-                save_file(to_arrays(progress), temporary)
+                fill_tensors(temporary, to_arrays(progress), path)
                 checksum = sha256(temporary)
             manifest = {
                 "format_version": CHECKPOINT_FORMAT,
@@ -83,11 +87,12 @@ class Checkpoints:
                 "file": path.name,
                 "sha256": checksum,
             }
-            write_json(path.with_suffix(".json"), manifest)
+            write_json(path.with_suffix(".json"), sealed(manifest))
             for old in self._manifests()[KEPT:]:
                 remove(old)
-        except (OSError, SafetensorError) as error:
-            raise DgexError(f"{path}: can't be written: {error}") from error
+            self._remove_strays()
+        except OSError as error:
+            raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
         self._last_end = time.monotonic()
         self._last_seconds = self._last_end - start
 
@@ -97,7 +102,7 @@ class Checkpoints:
         `like` are states of the same shapes, as `loop.first_states` gives them.
         """
         for manifest in self._manifests():
-            content = read_json(manifest)
+            content = read_manifest(manifest)
             if content is not None and content.get("group_hash") != self._hash:
                 continue
             path = manifest.with_suffix(".safetensors")
@@ -115,11 +120,26 @@ class Checkpoints:
         for manifest in self._manifests():
             remove(manifest)
         for left in self._folder.iterdir():
-            left.unlink()
+            remove_temporary(left)
         self._folder.rmdir()
+
+    def _remove_strays(self) -> None:
+        """Remove what killed processes left, of whatever epoch; the folder is the group's own."""
+        for path in self._folder.iterdir():
+            alone = path.suffix == ".safetensors" and not path.with_suffix(".json").exists()
+            if alone or is_temporary(path.name):
+                remove_temporary(path)
 
     def _manifests(self) -> list[Path]:
         return sorted(self._folder.glob("epoch-*.json"), reverse=True)
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Read a manifest; ``None`` if it is damaged (older ones have no checksum of themselves)."""
+    content = read_json(path)
+    if content is not None and content.get(SEAL, content_sum(content)) != content_sum(content):
+        return None
+    return content
 
 
 def verify(path: Path, manifest: Mapping[str, Any] | None) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.training.record import check_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +69,14 @@ def read_gene_errors(path: Path) -> GeneErrors:
     Raises
     ------
     FormatError
-        The file is missing or is no such table.
+        The file is missing, is no such table, or is not the one of its finished run.
     """
     try:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         rna = any(f"MAE_{part}" in table for part in ERROR_PARTS if part not in GEO_ERROR_PARTS)
-        return GeneErrors(
+        errors = GeneErrors(
             mae={
                 part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64)
                 for part in (ERROR_PARTS if rna else GEO_ERROR_PARTS)
@@ -84,3 +85,5 @@ def read_gene_errors(path: Path) -> GeneErrors:
         )
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
+    check_result(path)
+    return errors

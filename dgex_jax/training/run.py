@@ -14,13 +14,21 @@ import numpy as np
 from dgex_jax import __version__
 from dgex_jax.errors import DivergedError, Stopped
 from dgex_jax.locks import locked, say
+from dgex_jax.provenance import record as made_by
 from dgex_jax.training.arrays import StudyArrays, load_arrays
 from dgex_jax.training.checkpoint import Checkpoints
 from dgex_jax.training.geneerrors import write_gene_errors
 from dgex_jax.training.loop import EpochRecord, Progress, TrainedNetwork, first_states, train_group
 from dgex_jax.training.progressline import ProgressLine
-from dgex_jax.training.record import is_done, mark_done, write_json
-from dgex_jax.training.runfolder import CHECKPOINTS, clear_folder, group_hash, refuse_folder
+from dgex_jax.training.pylearn2 import BATCH_SEED, MONITOR_SEED
+from dgex_jax.training.record import DONE, is_done, mark_done, write_json
+from dgex_jax.training.runfolder import (
+    CHECKPOINTS,
+    RUN_FILES,
+    clear_folder,
+    group_hash,
+    refuse_folder,
+)
 from dgex_jax.training.runlog import RunLog
 from dgex_jax.training.stopping import StopRequest
 from dgex_jax.training.weights import save_weights
@@ -192,13 +200,16 @@ class Group:
     def train(self, devices: Sequence[jax.Device]) -> list[TrainedNetwork]:
         """Train to the end."""
         try:
-            return train_group(
+            trained = train_group(
                 self._arrays, self._networks, self._training, devices, self._on_epoch, self._resume
             )
         except DivergedError:
             # Going on from here would only diverge again.
             self.checkpoints.clear()
             raise
+        for log in self._logs:
+            log.sync()
+        return trained
 
     def seconds(self) -> float:
         """Time of all epochs, those before an interruption included."""
@@ -246,9 +257,22 @@ def finish(
             folder / f"{name}.safetensors", [getattr(half, name) for half in trained.halves], about
         )
     write_gene_errors(folder / "errors.tsv", study, trained.gene_errors, training.halves)
+    made = made_by(
+        "dgex train",
+        precision=training.precision,
+        inputs={"prepared": {"name": study.path.name, "sha256": study.sha256}},
+        seeds={
+            "weights and dropout masks": training.seed,
+            "batches": list(BATCH_SEED),
+            "monitored profiles": MONITOR_SEED,
+        },
+        device={"platform": devices[0].platform, "kind": devices[0].device_kind},
+    )
     mark_done(
         folder,
         config,
+        files=[name for name in RUN_FILES if name != DONE],
+        provenance=made,
         **{
             f"{name}_epochs": [getattr(half, f"{name}_epoch") for half in trained.halves]
             for name in bests

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError
+from dgex_jax.formats.atomic import make_folder
 from dgex_jax.formats.temporary import is_temporary
 from dgex_jax.training.checkpoint import Checkpoints
 from dgex_jax.training.record import DONE, digest, read_json
@@ -40,7 +41,7 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
         changed = ", ".join(sorted(k for k in {*config, *old} if old.get(k) != config.get(k)))
         raise DgexError(
             f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
-            "--overwrite to replace it"
+            "--overwrite to replace it (its config.json says which it is)"
         )
     try:
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -60,7 +61,7 @@ def clear_folder(folder: Path) -> None:
         It can't be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
         Checkpoints(folder / CHECKPOINTS, "").clear()

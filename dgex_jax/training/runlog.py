@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.errors import DgexError
+from dgex_jax.formats.access import one_line
+from dgex_jax.formats.atomic import atomic_path, sync
 from dgex_jax.training.epoch import PARTS
 from dgex_jax.training.pylearn2 import FIRST_COMPARISON
 
@@ -60,10 +63,35 @@ class RunLog:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def append(self, record: EpochRecord) -> None:
-        """Write one epoch."""
+        """Write one epoch.
+
+        Raises
+        ------
+        DgexError
+            The disk refuses it.
+        """
         for path, line in zip(self._paths, self._lines(record), strict=True):
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            except OSError as error:
+                raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+
+    def sync(self) -> None:
+        """Wait until the disk has all lines, before anything says that the run is finished.
+
+        Not needed earlier: a run that goes on writes its log anew, from the checkpoint.
+
+        Raises
+        ------
+        DgexError
+            The disk refuses it.
+        """
+        for path in self._paths:
+            try:
+                sync(path, os.O_RDWR)
+            except OSError as error:
+                raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
     def _lines(self, record: EpochRecord) -> list[str]:
         rows = [(self._weights @ record.errors, record.learning_rates)]

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
+from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.provenance import drop_sidecar, file_sha256, record, write_sidecar
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.geneerrors import read_gene_errors
-from dgex_jax.training.record import is_done
+from dgex_jax.training.record import DONE, is_done
 from dgex_jax.training.run import Conduct, run_config, train_runs
 from dgex_jax.training.runfolder import refuse_folder
 
@@ -132,6 +134,7 @@ def train_seeds(
     arrays = load_arrays(study, training[missing[0]].halves) if missing else None
     if missing:
         # A table of other runs must not lie beside these if training is cut short.
+        drop_sidecar(runs / TABLE)
         _remove(runs / TABLE)
     trained = dict.fromkeys(folders.values(), False)
     for number, seed in enumerate(missing):
@@ -152,8 +155,31 @@ def train_seeds(
             )
         except DivergedError as error:
             raise DivergedError(f"seed {seed}: {error}") from error
-    write_seed_errors(runs / TABLE, read_seed_errors(runs, tuple(training)))
+    errors = read_seed_errors(runs, tuple(training))
+    drop_sidecar(runs / TABLE)
+    write_seed_errors(runs / TABLE, errors)
+    write_sidecar(runs / TABLE, _made(runs, training))
     return trained
+
+
+def _made(runs: Path, training: Mapping[int, TrainingConfig]) -> dict[str, Any]:
+    first = next(iter(training.values()))
+    try:
+        inputs = {
+            f"seed {seed}": {
+                "name": f"{seed_folder(runs, seed).name}/{DONE}",
+                "sha256": file_sha256(seed_folder(runs, seed) / DONE),
+            }
+            for seed in training
+        }
+    except OSError as error:
+        raise DgexError(f"{runs}: can't be read: {one_line(error)}") from error
+    return record(
+        "dgex train",
+        precision=first.precision,
+        inputs=inputs,
+        seeds={"weights and dropout masks": list(training)},
+    )
 
 
 def _refuse_runs(runs: Path) -> None:

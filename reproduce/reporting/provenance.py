@@ -15,7 +15,7 @@ from dgex_jax import __version__
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx import hdf5_errors
-from dgex_jax.training.record import DONE, read_json
+from dgex_jax.training.record import DONE, check_result, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -226,11 +226,13 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        There is none that can be read.
+        There is none that can be read, or it is not the one of the finished run.
     """
     content = read_json(path)
     if content is None:
         raise FormatError(f"{path}: is missing or no JSON object; remove {path.parent}")
+    # Of done.json its own checksum, of config.json the one in there.
+    check_result(path)
     return content
 
 

@@ -61,7 +61,7 @@ def test_errors_leave_nothing_and_an_older_study_stays(
     before = output.read_bytes()
     with pytest.raises(FormatError):
         run_prepare(raw, output)
-    assert _left_over(folder) == ["p.h5"]
+    assert _left_over(folder) == ["p.h5", "p.h5.provenance.json"]
     assert output.read_bytes() == before
 
     def interrupt(*_news) -> None:
@@ -69,7 +69,7 @@ def test_errors_leave_nothing_and_an_older_study_stays(
 
     with pytest.raises(KeyboardInterrupt):
         run_prepare(golden_raw, output, progress=interrupt)
-    assert _left_over(folder) == ["p.h5"]
+    assert _left_over(folder) == ["p.h5", "p.h5.provenance.json"]
 
 
 def test_too_few_profiles(run_prepare, change_geo, golden_raw, tmp_path) -> None:

@@ -18,6 +18,7 @@ import dgex_jax
 from dgex_jax.cli import main
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.inference.modelfile import write_model
+from dgex_jax.provenance import commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +164,8 @@ def test_memory_gives_the_bits_of_the_file(kind, adata, folder, tmp_path) -> Non
         "name": "AnnData",
         "sha256": hashlib.sha256(values).hexdigest(),
     }
+    # Beside a file, in memory with the rest.
+    assert told.pop("commit") == commit()
     assert told == others
 
 

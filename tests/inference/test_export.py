@@ -177,11 +177,26 @@ def test_arrays_without_genes_make_no_model(refused, trained, tmp_path) -> None:
 
 
 def rewrite(run: Path, config: dict) -> None:
-    """Change the configuration of a run, and the hash that ``done.json`` has of it."""
+    """Change the configuration of a run, and the hash that ``done.json`` has of it.
+
+    As a version that kept no checksums of a run's files would have written it.
+    """
     (run / "config.json").write_text(json.dumps(config))
     done = json.loads((run / "done.json").read_text())
     done["config_hash"] = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    del done["files"], done["content_sha256"]
     (run / "done.json").write_text(json.dumps(done))
+
+
+def cut_errors(run: Path) -> None:
+    """Take the last target from the errors."""
+    lines = (run / "errors.tsv").read_text().splitlines(keepends=True)
+    (run / "errors.tsv").write_text("".join(lines[:-1]))
+
+
+def older_with_fewer_errors(run: Path) -> None:
+    rewrite(run, json.loads((run / "config.json").read_text()))
+    cut_errors(run)
 
 
 RUNS = {
@@ -198,12 +213,8 @@ RUNS = {
         "best_va.safetensors: can't be read as weights",
     ),
     "no errors": (lambda run: (run / "errors.tsv").unlink(), "errors.tsv: is no table of errors"),
-    "fewer errors": (
-        lambda run: (run / "errors.tsv").write_text(
-            "".join((run / "errors.tsv").read_text().splitlines(keepends=True)[:-1])
-        ),
-        "errors.tsv: has 20 targets, the study 21",
-    ),
+    "other errors": (cut_errors, "errors.tsv: damaged or replaced: its sha256 is not the one in"),
+    "fewer errors": (older_with_fewer_errors, "errors.tsv: has 20 targets, the study 21"),
     "network": (
         lambda run: rewrite(run, json.loads((run / "config.json").read_text()) | {"network": 3}),
         "config.json: network: can't be used",

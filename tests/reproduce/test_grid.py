@@ -35,7 +35,8 @@ def run_results(runs: Path) -> dict[str, object]:
         content: object = path.read_bytes()
         if path.name == "done.json":
             content = json.loads(path.read_text())
-            del content["seconds"], content["devices"]
+            del content["seconds"], content["devices"], content["files"], content["content_sha256"]
+            del content["provenance"]["commit"]
         elif path.name.startswith("log"):
             content = [line.rsplit("\t", 1)[0] for line in path.read_text().splitlines()]
         found[f"{path.parent.name}/{path.name}"] = content

@@ -82,7 +82,7 @@ def test_a_table_of_settings_needs_nothing(made, tmp_path, capsys) -> None:
     out = tmp_path / "fresh"
     assert plan(table_s1, made.study, out, capsys) == ["nothing: all that is needed is there"]
     assert table_s1.main(["--study", str(made.study), "--out", str(out)]) == 0
-    assert [path.name for path in (out / "tiny").iterdir()] == ["tables"]
+    assert {path.name for path in (out / "tiny").iterdir()} == {"tables", "provenance"}
 
 
 def test_the_plan_is_what_is_done(made, tmp_path, capsys) -> None:

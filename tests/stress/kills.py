@@ -95,7 +95,9 @@ def timeless(path: Path) -> bytes:
 def without_times(value: object) -> object:
     """JSON values without the keys that tell times."""
     if isinstance(value, dict):
-        timed = {"seconds", "started", "finished", "resumed_at"}
+        # Checksums of files that tell the time do so too; the files themselves are compared.
+        sums = {"files", "inputs", "content_sha256"}
+        timed = {"seconds", "started", "finished", "resumed_at", "commit", *sums}
         return {key: without_times(item) for key, item in value.items() if key not in timed}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 

@@ -83,7 +83,9 @@ def contents(out: Path, group: str) -> dict[str, Any]:
             content: Any = path.read_bytes()
             if path.name == "done.json":
                 content = json.loads(content)
-                del content["seconds"], content["devices"]
+                for key in ("seconds", "devices", "files", "content_sha256"):
+                    del content[key]
+                del content["provenance"]["commit"]
             elif path.name.startswith("log"):
                 content = [line.rsplit("\t", 1)[0] for line in content.decode().splitlines()]
             found[f"{folder.name}/{path.name}"] = content

@@ -230,7 +230,8 @@ def contents(folder: Path) -> dict[str, Any]:
         content: Any = path.read_bytes()
         if path.name == "done.json":
             content = json.loads(content)
-            del content["seconds"]
+            del content["seconds"], content["files"], content["content_sha256"]
+            del content["provenance"]["commit"]
         elif path.name.startswith("log"):
             content = [line.rsplit("\t", 1)[0] for line in content.decode().splitlines()]
         found[path.name] = content

@@ -20,7 +20,7 @@ from dgex_jax.data.simulation.samples import geo_samples, gtex_samples, thousand
 from dgex_jax.data.simulation.streams import ProfileStreams
 from dgex_jax.data.simulation.world import make_world
 from dgex_jax.errors import StudyError
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.atomic import atomic_path, make_folder
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.gct import write_gct
 from dgex_jax.formats.gctx import GctxWriter
@@ -91,7 +91,7 @@ def simulate(
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise StudyError(f"{folder}: can't be made: {error.strerror}") from error
     world = make_world(config)

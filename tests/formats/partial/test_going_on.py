@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -159,3 +160,17 @@ def test_a_compressed_matrix_has_no_place_of_its_own(tmp_path: Path) -> None:
     resume = Resume(JOB, UNIT, print)
     with pytest.raises(ValueError, match="compressed matrix can't go on"):
         GctxWriter(tmp_path / "a.gctx", ["p"], ["g"], compression="gzip", resume=resume)
+
+
+@FORMATS
+def test_the_checksum_is_that_of_the_file_also_of_one_that_went_on(
+    tmp_path: Path, name: str
+) -> None:
+    for path, before in ((tmp_path / name, None), (tmp_path / f"b.{name}", 5)):
+        if before is not None:
+            stopped(path, stop=before)
+        with writer(path) as file:
+            assert file.sha256 is None
+            for block in blocks(file.pending(), 7):
+                file.append(block)
+        assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

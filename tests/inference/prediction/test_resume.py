@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from dgex_jax.inference.network import BATCH
 from dgex_jax.inference.options import PredictOptions
 from dgex_jax.inference.predict import predict
 from dgex_jax.locks import locked
+from dgex_jax.provenance import sidecar
 
 RNASEQ = PredictOptions("rnaseq", block_size=300)
 N = 5 * BATCH + 37
@@ -101,7 +103,13 @@ def test_resumed_is_straight(name, at, model, many, tmp_path) -> None:
     )
     assert said == [f"{output}: goes on at profile {kept:,} of 1,317"]
     assert output.read_bytes() == straight.read_bytes()
-    assert visible(tmp_path) == sorted([name, straight.name])
+    whole = [output, straight]
+    assert visible(tmp_path) == sorted(
+        place.name for path in whole for place in (path, sidecar(path))
+    )
+    for path in whole:
+        (recorded,) = json.loads(sidecar(path).read_text())["files"].values()
+        assert recorded == hashlib.sha256(path.read_bytes()).hexdigest()
     # Only what was left is counted.
     inferring = [done for step, done, _ in seen if step == "inferring"]
     assert inferring == [*range(BATCH, N - kept, BATCH), N - kept]
@@ -304,7 +312,7 @@ def test_a_command_that_is_killed_goes_on(number, large, tmp_path, capsys) -> No
     assert main(words) == 0
     assert capsys.readouterr().err == f"{output}: goes on at profile {done:,} of 4,000\n"
     assert output.read_bytes() == straight
-    assert visible(tmp_path) == ["out.gctx"]
+    assert visible(tmp_path) == ["out.gctx", "out.gctx.provenance.json"]
 
 
 def test_a_full_disk_is_one_line(large, tmp_path, capsys, monkeypatch) -> None:

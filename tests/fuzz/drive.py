@@ -1,0 +1,188 @@
+"""Many damaged files over the readers, in child processes that may die, hang or swell."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.fuzz.readers import SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SECONDS = 5.0
+"""Of processor time for one small file."""
+PATIENCE = 20.0
+"""Seconds of processor time (the clock says little on a busy machine) after which it hangs."""
+CLOCK = 900.0
+"""Seconds on the clock after which a process that uses no processor hangs too."""
+PEAK_BYTES = 256 << 20
+"""What reading one small file may take beyond what the process has already."""
+A_CHILD = 2000
+"""Files a child process reads."""
+
+
+@dataclass
+class Tally:
+    """What came of the files of one kind."""
+
+    cases: int = 0
+    read: int = 0
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+    library: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    slowest: float = 0.0
+    peak: int = 0
+
+    def add(self, answer: dict[str, Any], path: Path) -> bool:
+        """Count one answer; whether it is as it should be."""
+        self.cases += 1
+        self.seconds += answer["seconds"]
+        self.slowest = max(self.slowest, answer["seconds"])
+        self.peak = max(self.peak, answer["bytes"])
+        why = answer["why"] if answer["outcome"] == "failed" else ""
+        if answer["seconds"] > SECONDS:
+            why = f"took {answer['seconds']:.1f} s"
+        if answer["bytes"] > PEAK_BYTES:
+            why = f"took {answer['bytes'] >> 20} MiB"
+        if why and answer.get("lost") and bare_fault(path):
+            self.library.append(f"{path.stem}: {why}, also by h5py alone")
+            return False
+        if why:
+            self.failures.append(f"{path.stem}: {why}")
+        elif answer["outcome"] == "read":
+            self.read += 1
+        else:
+            self.refused += 1
+        return not why
+
+
+def bare_fault(path: Path) -> bool:
+    """Whether plain h5py hangs or dies over the file too: no reader that uses it can do better."""
+    if path.suffix not in {".gctx", ".h5ad"} or not path.exists():
+        return False
+    command = [sys.executable, "-m", "tests.fuzz.bare", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=CHECKOUT) as process:
+        if answers(process, PATIENCE):
+            return process.wait() < 0
+        process.kill()
+        return True
+
+
+def answers(process: subprocess.Popen[bytes], patience: float) -> bool:
+    """Wait until a process writes a line or ends; whether it did before `patience` was over."""
+    assert process.stdout is not None
+    start, begun = processor_seconds(process.pid), time.monotonic()
+    while True:
+        ready, _, _ = select.select([process.stdout], [], [], min(0.5, patience))
+        if ready:
+            return True
+        if processor_seconds(process.pid) - start > patience:
+            return False
+        if time.monotonic() - begun > CLOCK:
+            return False
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Child:
+    """A process that reads files one by one; a new one takes the place of one that died."""
+
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
+        self.folder, self.patience = folder, patience
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answered = 0
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def ask(self, task: dict[str, str]) -> dict[str, Any]:
+        """The answer to one task; a death or a hang is a failure."""
+        if self._process is None or self._answered >= A_CHILD:
+            self.stop()
+            self._start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        failed = {"outcome": "failed", "seconds": 0.0, "bytes": 0, "lost": True}
+        process.stdin.write(json.dumps(task).encode() + b"\n")
+        process.stdin.flush()
+        if not answers(process, self.patience):
+            self.stop()
+            return {**failed, "why": f"no answer in {self.patience:.0f} s"}
+        line = process.stdout.readline()
+        if not line.endswith(b"\n"):
+            process.wait()
+            why = f"the process died ({process.returncode})"
+            self.stop()
+            return {**failed, "why": why}
+        self._answered += 1
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _start(self) -> None:
+        one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self._answered = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.worker", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=CHECKOUT,
+            env=os.environ | one_thread | {"PYTHONPATH": str(CHECKOUT)},
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+
+def drive(kinds: Iterable[str], cases: int, seed: int, keep: Path | None) -> dict[str, Tally]:
+    """Judge `cases` damaged files of each kind.
+
+    Parameters
+    ----------
+    kinds
+        See `SUFFIX`.
+    cases
+        Of each.
+    seed
+        The same seed makes the same files.
+    keep
+        Where files that failed are left; ``None`` to keep none.
+    """
+    tallies = {}
+    with tempfile.TemporaryDirectory(prefix="dgex-fuzz-") as name, Child(Path(name)) as child:
+        for kind in kinds:
+            tally = tallies[kind] = Tally()
+            for case in range(cases):
+                label = f"{kind}-{seed}-{case}"
+                path = Path(name) / f"{label}{SUFFIX[kind]}"
+                answer = child.ask({"kind": kind, "path": str(path), "seed": label})
+                if not tally.add(answer, path) and keep is not None and path.exists():
+                    keep.mkdir(parents=True, exist_ok=True)
+                    path.rename(keep / path.name)
+                path.unlink(missing_ok=True)
+    return tallies

@@ -1,0 +1,243 @@
+"""Valid files of every kind, written without the project's own writers."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BOM = b"\xef\xbb\xbf"
+NAMES = (
+    *("g 1", "µ-gène", '"quoted', "it's", "#hash", "-1", "1e5", "NAN1", "日本", "=1+1", "a,b", "É"),
+    *("200814_at", "ENSG00000182378.7", "x" * 300, "a\\tb", "{}", "%s", "é", "0", "7"),
+)
+NUMBERS = (0.0, -0.0, 1e-300, 5e-324, 1.7976931348623157e308, 0.1, -12.034, 1e15, 1e22, 123456789.0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a valid file holds.
+
+    Attributes
+    ----------
+    profiles, genes
+        Ids, unique.
+    values
+        ``(n_profiles, n_genes)`` float64; NaN where missing.
+    profile_fields, gene_fields
+        Name of a field → a text an id.
+    """
+
+    profiles: tuple[str, ...]
+    genes: tuple[str, ...]
+    values: NDArray[np.float64]
+    profile_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gene_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def random_table(draw: random.Random) -> Table:
+    """A small table with awkward ids and numbers."""
+    n_profiles, n_genes = draw.randint(1, 5), draw.randint(1, 8)
+    profiles, genes = (random_ids(draw, n) for n in (n_profiles, n_genes))
+    cells = [random_number(draw) for _ in range(n_profiles * n_genes)]
+    return Table(
+        profiles,
+        genes,
+        np.array(cells).reshape(n_profiles, n_genes),
+        {f"p{k}": random_ids(draw, n_profiles) for k in range(draw.randint(0, 2))},
+        {f"f {k}": random_ids(draw, n_genes) for k in range(draw.randint(0, 2))},
+    )
+
+
+def random_ids(draw: random.Random, n: int) -> tuple[str, ...]:
+    """Unique ids."""
+    odd = draw.sample(NAMES, min(n, draw.randint(0, 4)))
+    return (*odd, *(f"id{k}" for k in range(n - len(odd))))
+
+
+def random_number(draw: random.Random) -> float:
+    """A finite number or, rarely, NaN."""
+    if draw.random() < 0.1:
+        return float("nan")
+    return draw.choice(NUMBERS) if draw.random() < 0.2 else round(draw.gauss(0, 5), 4)
+
+
+def number_text(value: float) -> str:
+    """The shortest text that is read as `value` again."""
+    return "NaN" if np.isnan(value) else repr(float(value))
+
+
+def joined(rows: Sequence[Sequence[str]]) -> bytes:
+    """Tab-separated lines."""
+    return "".join("\t".join(row) + "\n" for row in rows).encode()
+
+
+def gct_bytes(table: Table, version: str = "1.2") -> bytes:
+    """A GCT file; 1.2 has `Description` alone."""
+    fields = dict(table.gene_fields)
+    notes = dict(table.profile_fields)
+    if version == "1.2":
+        fields, notes = {"Description": ["NA"] * len(table.genes)}, {}
+    sizes = [len(table.genes), len(table.profiles)]
+    sizes += [len(fields), len(notes)] if version == "1.3" else []
+    rows = [[f"#{version}"], list(map(str, sizes)), ["Name", *fields, *table.profiles]]
+    rows += [[name, *["na"] * len(fields), *texts] for name, texts in notes.items()]
+    for k, gene in enumerate(table.genes):
+        cells = map(number_text, table.values[:, k])
+        rows.append([gene, *(texts[k] for texts in fields.values()), *cells])
+    return joined(rows)
+
+
+def rpkm_bytes(table: Table) -> bytes:
+    """A GEUVADIS table."""
+    rows = [["TargetID", "Gene_Symbol", "Chr", "Coord", *table.profiles]]
+    for k, gene in enumerate(table.genes):
+        rows.append([gene, f"S{k}", "X", str(k), *map(number_text, table.values[:, k])])
+    return joined(rows)
+
+
+def delimited_bytes(table: Table, mark: str, *, corner: bool = True) -> bytes:
+    """A table as pandas writes it; without `corner` the header is a cell shorter, as in R."""
+    frame = pd.DataFrame(table.values.T, index=list(table.genes), columns=list(table.profiles))
+    text = frame.to_csv(sep=mark, na_rep="NA", index_label="gene", lineterminator="\n")
+    return (text if corner else text.removeprefix(f"gene{mark}")).encode()
+
+
+def gene_map_bytes(genes: Sequence[tuple[str, str, Sequence[str]]]) -> bytes:
+    """A gene map: symbol, Ensembl id, probes."""
+    return joined([[symbol, ensembl, ",".join(probes)] for symbol, ensembl, probes in genes])
+
+
+def random_map(draw: random.Random) -> list[tuple[str, str, list[str]]]:
+    """Genes of a map."""
+    n = draw.randint(1, 8)
+    symbols = [draw.choice(NAMES) for _ in range(n)]
+    return [
+        (symbol, f"ENSG{k:011d}", [f"{k}{j}_at" for j in range(draw.randint(1, 3))])
+        for k, symbol in enumerate(symbols)
+    ]
+
+
+def dressed(content: bytes, draw: random.Random) -> bytes:
+    """The same text with a byte order mark, other line ends, or inside gzip."""
+    if draw.random() < 0.2:
+        content = content.replace(b"\n", b"\r\n")
+    if draw.random() < 0.2:
+        content = BOM + content
+    return gzip.compress(content, mtime=0) if draw.random() < 0.3 else content
+
+
+def write_gctx(path: Path, table: Table, dtype: Any = np.float32, **storage: Any) -> None:
+    """A GCTX file by plain h5py."""
+    with h5py.File(path, "w") as file:
+        file.attrs["version"] = np.bytes_(b"GCTX1.0")
+        with np.errstate(over="ignore"):  # infinite is what float32 makes of 1e308
+            file.create_dataset("0/DATA/0/matrix", data=table.values.astype(dtype), **storage)
+        for axis, ids, fields in (
+            ("COL", table.profiles, table.profile_fields),
+            ("ROW", table.genes, table.gene_fields),
+        ):
+            for name, texts in {"id": ids, **fields}.items():
+                encoded = [text.encode() for text in texts]
+                kind = h5py.string_dtype("utf-8", max(1, *map(len, encoded), 1))
+                file[f"0/META/{axis}/{name}"] = np.array(encoded, dtype=kind)
+
+
+def write_h5ad(path: Path, table: Table, layout: str = "dense") -> None:
+    """An AnnData file by plain h5py, as anndata's on-disk specification says."""
+    values = np.nan_to_num(np.clip(table.values, -1e30, 1e30)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+            described(file.create_group(name), "dict", "0.1.0")
+        for name, ids in (("obs", table.profiles), ("var", table.genes)):
+            group = file.create_group(name)
+            described(group, "dataframe", "0.2.0")
+            group.attrs["_index"] = "_index"
+            group.attrs["column-order"] = np.array([], dtype=h5py.string_dtype())
+            index = group.create_dataset("_index", data=list(ids), dtype=h5py.string_dtype())
+            described(index, "string-array", "0.2.0")
+        if layout == "dense":
+            described(file.create_dataset("X", data=values), "array", "0.2.0")
+            return
+        group = file.create_group("X")
+        described(group, f"{layout}_matrix", "0.1.0")
+        group.attrs["shape"] = np.array(values.shape)
+        by_rows = values if layout == "csr" else values.T
+        places = [np.flatnonzero(row) for row in by_rows]
+        group["data"] = np.concatenate([r[p] for r, p in zip(by_rows, places, strict=True)])
+        group["indices"] = np.concatenate(places).astype(np.int32)
+        group["indptr"] = np.cumsum([0, *map(len, places)]).astype(np.int32)
+
+
+def described(element: Any, kind: str, version: str) -> None:
+    """Mark an element of an AnnData file with what it is."""
+    element.attrs.update({"encoding-type": kind, "encoding-version": version})
+
+
+def random_study(draw: random.Random) -> dict[str, Any]:
+    """What a study file says."""
+    content: dict[str, Any] = {"name": draw.choice(["a", "b-1.x", "é_2"]), "title": 'One "two" µ'}
+    if draw.random() < 0.5:
+        keys = ["geo", "landmarks"]
+        keys += ["gtex", "1000g", "targets"] if draw.random() < 0.7 else []
+        content["files"] = {key: f"../data/{key} 1.txt" for key in keys}
+    else:
+        content["simulate"] = {"seed": draw.randint(0, 9), "n_profiles": draw.randint(3000, 5000)}
+    sections: dict[str, dict[str, Any]] = {
+        "prepare": {"duplicates": "none", "scale_on": "train", "block_size": 100},
+        "networks": {"units": [3, 5], "hidden_layers": [1, 2], "dropout": [0.0, 0.25]},
+        "training": {"epochs": 3, "learning_rate": 0.001, "momentum": 0, "halves": 2},
+        "baselines": {"k_max": 5},
+    }
+    for name, values in sections.items():
+        if draw.random() < 0.6:
+            content[name] = {key: values[key] for key in values if draw.random() < 0.7}
+    return content
+
+
+def toml_bytes(content: Mapping[str, Any]) -> bytes:
+    """Tables of plain values as TOML."""
+    out = io.StringIO()
+    for key, value in content.items():
+        if not isinstance(value, dict):
+            out.write(f"{json.dumps(key)} = {toml_value(value)}\n")
+    for key, value in content.items():
+        if isinstance(value, dict):
+            out.write(f"[{json.dumps(key)}]\n")
+            out.writelines(f"{json.dumps(k)} = {toml_value(v)}\n" for k, v in value.items())
+    return out.getvalue().encode("utf-8", "surrogatepass")
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML; a `Raw` text as it is."""
+    if isinstance(value, Raw):
+        return value
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+class Raw(str):
+    """Text that stands in TOML as it is."""
+
+    __slots__ = ()

@@ -1,0 +1,166 @@
+"""``dgex download`` from a local server: a full disk, no permission, what vanishes, two at once.
+
+What had arrived is kept in ``<name>.partial``, by design, and gone on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dgex_jax.download import fetch, sources
+from dgex_jax.download.limits import Limits
+from dgex_jax.download.sources import Source
+from tests.download.server import NAME, Site
+from tests.reliability.commands import Command, shared_world
+from tests.reliability.running import DGEX, Outcome, full_disk, not_one_line, plain_user, run_here
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+KEPT = {f"{NAME}.partial", f"{NAME}.partial.json"}
+COMMAND = Command("download", DGEX, ("download", "table", "-q", "-o", "{out}"), (NAME,), ())
+
+
+@pytest.fixture(scope="session")
+def content(tmp_path_factory) -> bytes:
+    world = shared_world(tmp_path_factory)
+    return (world / "raw/1000g.txt.gz").read_bytes()
+
+
+@pytest.fixture
+def site(content, monkeypatch) -> Iterator[Site]:
+    """A server of one file, which the command takes for the only source."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    # Reading the system's certificates takes longer than all the rest of a request.
+    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
+    site = Site(content)
+    source = Source(
+        name="table",
+        what="a small table",
+        file=NAME,
+        format="geuvadis",
+        kind="https",
+        url=site.url,
+        max_size=1_000_000,
+    )
+    impatient = Limits(timeout=10, attempts=2, pause=0.01, longest_pause=0.01, allow_http=True)
+    monkeypatch.setattr(sources, "read_sources", lambda: (source,))
+    monkeypatch.setattr(fetch, "Limits", lambda: impatient)
+    threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
+    yield site
+    site.closing.set()
+    site.shutdown()
+    site.server_close()
+
+
+def download(folder: Path, fault: AbstractContextManager[None] | None = None) -> Outcome:
+    return run_here(DGEX, COMMAND.argv(folder), folder.parent, fault)
+
+
+def shown(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
+
+
+def check_whole(folder: Path, content: bytes) -> None:
+    """Whether the plain command, given again, leads to the file and nothing else."""
+    outcome = download(folder)
+    assert outcome.code == 0, outcome.err
+    assert shown(folder) == {NAME, "SHA256SUMS"}
+    assert (folder / NAME).read_bytes() == content
+    checksum = hashlib.sha256(content).hexdigest()
+    assert (folder / "SHA256SUMS").read_text() == f"{checksum}  {NAME}\n"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
+@pytest.mark.usefixtures("site")
+def test_a_full_disk(share, content, tmp_path) -> None:
+    folder = tmp_path / "data"
+    outcome = download(folder, full_disk(round(share * (len(content) - 1))))
+    assert not_one_line(COMMAND, outcome) == []
+    assert NAME in outcome.err
+    assert "File too large" in outcome.err
+    assert shown(folder) <= KEPT
+    check_whole(folder, content)
+
+
+@pytest.mark.usefixtures("site")
+def test_no_permission_to_write(content, tmp_path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o555)
+    outcome = download(folder, plain_user())
+    assert not_one_line(COMMAND, outcome) == []
+    assert f"{folder / NAME}: can't be locked: Permission denied" in outcome.err
+    assert shown(folder) == set()
+    folder.chmod(0o755)
+    check_whole(folder, content)
+
+
+@pytest.mark.usefixtures("site")
+def test_no_permission_to_read_what_is_there(content, tmp_path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / NAME).write_bytes(content)
+    (folder / NAME).chmod(0o000)
+    outcome = download(folder, plain_user())
+    assert not_one_line(COMMAND, outcome) == []
+    assert NAME in outcome.err
+    assert "Permission denied" in outcome.err
+    (folder / NAME).chmod(0o644)
+    assert (folder / NAME).read_bytes() == content
+    check_whole(folder, content)
+
+
+def test_the_folder_vanishes_midway(site, content, tmp_path) -> None:
+    folder = tmp_path / "data"
+
+    def half_then_none(handler) -> None:
+        rest = handler.rest()
+        handler.send(rest[: len(rest) // 2])
+        shutil.rmtree(folder)
+        handler.send(rest[len(rest) // 2 :])
+
+    site.faults.append(half_then_none)
+    outcome = download(folder)
+    assert not_one_line(COMMAND, outcome) == []
+    assert str(folder) in outcome.err
+    check_whole(folder, content)
+
+
+def test_two_at_once(site, content, tmp_path) -> None:
+    """Of one process: the lock is of the file, whoever opens it."""
+    folder, outcomes = tmp_path / "data", []
+
+    def second_meanwhile(handler) -> None:
+        rest = handler.rest()
+        handler.send(rest[: len(rest) // 2])
+        second = threading.Thread(target=lambda: outcomes.append(fetch_again(folder)))
+        second.start()
+        seconds.append(second)
+        handler.send(rest[len(rest) // 2 :])
+
+    seconds: list[threading.Thread] = []
+    site.faults.append(second_meanwhile)
+    assert download(folder).code == 0
+    for second in seconds:
+        second.join()
+    (said,) = outcomes
+    assert any("was there" in line for line in said)
+    assert len(site.gets) == 1
+    check_whole(folder, content)
+
+
+def fetch_again(folder: Path) -> list[str]:
+    lines: list[str] = []
+    fetch.download(list(sources.read_sources()), folder, report=lines.append)
+    return lines
