@@ -186,6 +186,7 @@ def test_an_error_stops_the_others_after_their_epoch_and_is_the_one_told() -> No
         share_out(networks(5), [(), ()], StopRequest(), train)
 
 
+@pytest.mark.long
 def test_a_rate_that_the_study_lacks(made, write_study, tmp_path, capsys) -> None:
     """What needs it says so; `reproduce.all` leaves that out, and says so."""
     out = tmp_path / "out"

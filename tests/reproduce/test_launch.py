@@ -47,6 +47,7 @@ def quick_looks(monkeypatch):
     monkeypatch.setattr(launch, "SECONDS_BETWEEN_LINES", 0.5)
 
 
+@pytest.mark.long
 def test_jobs_leave_what_training_here_leaves(made, untrained, capsys) -> None:
     arguments, runs = untrained
     assert table1.main([*arguments, "--launcher", "local"]) == 0
@@ -62,6 +63,7 @@ def test_jobs_leave_what_training_here_leaves(made, untrained, capsys) -> None:
     assert "submitted" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_failed_job_is_one_line_with_its_log(untrained, capsys) -> None:
     arguments, runs = untrained
     (runs / "10pct-6x1").mkdir(parents=True)

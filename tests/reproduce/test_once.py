@@ -25,6 +25,7 @@ def stamps(results: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in done}
 
 
+@pytest.mark.long
 def test_a_second_run_does_nothing_but_write_what_is_made(made, capsys) -> None:
     results = made.space.results
     # The report tells the time of its making, and its record its checksum.

@@ -96,6 +96,7 @@ def test_criterion_turns_red_for_another_include_rate(
     assert _outside(six_runs(0.30), recorded) != []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fresh_programs")
 def test_criterion_turns_red_without_the_scale(
     six_runs: Callable[[float], Any], recorded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -118,6 +119,7 @@ def test_each_run_and_half_has_masks_of_its_own() -> None:
     assert again.dtype == np.uint32
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fresh_programs")
 def test_masks_are_fresh_for_every_layer_batch_epoch_and_half(
     halved_a: StudyArrays, train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -32,7 +32,7 @@ def both(halved_a: StudyArrays, train: Callable[..., Any]) -> Any:
     return train(halved_a, NETWORK, TRAINING)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.long), 0.25])
 def test_one_device_and_two_give_the_same_bits(
     halved_a: StudyArrays, train: Callable[..., Any], dropout: float
 ) -> None:

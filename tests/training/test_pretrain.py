@@ -78,6 +78,7 @@ def unexplained(code: np.ndarray, values: np.ndarray, others: slice, fitted: sli
     return float(np.mean((with_one[others] @ decoder - values[others]) ** 2))
 
 
+@pytest.mark.long
 def test_codes_keep_more_of_the_landmarks_than_the_drawn_layers() -> None:
     """With a decoder fitted anew for both, on profiles that pretraining never saw."""
     X = np.concatenate([arrays().X[part] for part in ("tr", "va", "te")])
@@ -144,6 +145,7 @@ def test_first_layer_does_not_know_the_second() -> None:
     jax.tree.map(np.testing.assert_array_equal, hidden(1)["hidden1"], hidden(2)["hidden1"])
 
 
+@pytest.mark.long
 def test_same_bits_with_and_without_64_bit_types_and_on_every_device() -> None:
     for device in jax.local_devices():
         for x64 in (True, False):

@@ -132,6 +132,7 @@ def test_the_package_s_own_readers_take_the_files(files: RawFiles, small: Simula
         assert not np.isnan(geo.read(slice(0, 10))).any()
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_profiles(
     small: SimulationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
