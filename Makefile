@@ -18,7 +18,7 @@ endef
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
 .PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures \
-    test test-long test-slow mutations stress bench lint lock clean help
+    test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
 	$(call reproduce,all)
@@ -92,8 +92,14 @@ test-long: $(VENV)/.ready  ## the tests of whole commands: processes that are st
 test-slow: $(VENV)/.ready  ## the tests that take longer
 	@$(BIN)/python -m pytest -q -m slow
 
-mutations: $(VENV)/.ready  ## deliberate faults in the original's rules: which test finds each (10 minutes)
-	@$(BIN)/python tests/mutations/run.py
+mutations: $(VENV)/.ready  ## deliberate faults in the original's rules: which test finds each (half an hour)
+	@$(BIN)/python tests/mutations/run.py --out docs/mutations.md
+
+fuzz: $(VENV)/.ready  ## 10,000 damaged files against every reader (minutes)
+	@$(BIN)/python -W ignore tests/stress/fuzz.py
+
+bitrot: $(VENV)/.ready  ## flip 200 bits in each kind of file and see whether it is found (minutes)
+	@$(BIN)/python tests/stress/bitrot.py --flips 200
 
 stress: $(VENV)/.ready  ## kill commands at random moments and compare with undisturbed runs (half an hour)
 	@$(BIN)/python tests/stress/kills.py
