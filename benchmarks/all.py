@@ -36,6 +36,7 @@ BENCHMARKS = (
     Benchmark("baselines"),
     Benchmark("inference"),
     Benchmark("growth"),
+    Benchmark("startup"),
     Benchmark("training_gpu", needs_gpu=True),
 )
 

@@ -76,7 +76,7 @@ OWN_TEST = {
     "verify": {"--inputs", "--json"},
     # tests/download/test_cli_download.py
     "download": {"--output", "--study", "--list", "--check", "--quiet"},
-    # tests/test_cli_evaluate.py
+    # tests/cli/test_evaluate.py
     "evaluate": {"--parts", "--output", "--json", "--quiet"},
     # tests/inference/prediction/test_cli_predict.py
     "predict": {

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import sklearn
 
 import dgex_jax
 from dgex_jax.data.normalize import standardise
@@ -177,7 +177,7 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "h5py": h5py.__version__,
-            "scikit-learn": sklearn.__version__,
+            "scikit-learn": version("scikit-learn"),
             "dgex_jax": dgex_jax.__version__,
         }
     )

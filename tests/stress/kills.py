@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,8 @@ TESTS = CHECKOUT / "tests"
 DGEX = [sys.executable, "-m", "dgex_jax.cli"]
 UNDER_WAY = (".tmp.", ".partial", "checkpoint")
 """What names of files hold that are not final."""
+
+TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
 
 Contents = dict[str, str]
 
@@ -88,7 +91,13 @@ def timeless(path: Path) -> bytes:
         seconds = lines[0].index(b"seconds")
         return b"\n".join(b"\t".join(line[:seconds] + line[seconds + 1 :]) for line in lines)
     if path.suffix == ".json":
-        return json.dumps(without_times(json.loads(content)), sort_keys=True).encode()
+        values = json.loads(content)
+        if path.parent.name == "preparation":
+            # Of the raw files' places and times.
+            values.pop("config_hash")
+        return json.dumps(without_times(values), sort_keys=True).encode()
+    if path.suffix == ".html":
+        return TIME_IN_HTML.sub(b"", content)
     return content
 
 

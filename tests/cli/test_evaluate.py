@@ -17,7 +17,7 @@ from dgex_jax.data.prepared import Prepared, open_prepared
 from dgex_jax.inference.model import Model, ModelGenes
 from dgex_jax.inference.modelfile import read_model, write_model
 
-RAW = Path(__file__).parent / "golden" / "preprocess"
+RAW = Path(__file__).parents[1] / "golden" / "preprocess"
 PARTS = ("va", "te", "1000G", "GTEx")
 UNITS = 6
 

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from dgex_jax.cli import main
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 STUDY_A = GOLDEN / "study_a.npz"
 PARTS = ("va", "te", "1000G", "GTEx", "tr")
 RECORDED = {

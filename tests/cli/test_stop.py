@@ -17,7 +17,7 @@ from dgex_jax.cli import main
 
 pytestmark = pytest.mark.long
 
-STUDY = Path(__file__).parent / "golden" / "study_a.npz"
+STUDY = Path(__file__).parents[1] / "golden" / "study_a.npz"
 EPOCHS = 400
 SETTINGS = ["--hidden-layers", "1", "--units", "8", "--dropout", "0.1", "--epochs", str(EPOCHS)]
 
