@@ -155,6 +155,7 @@ def logged(network: NetworkConfig, training: TrainingConfig) -> list[list[Any]]:
     return [[*one.errors.mean(axis=0), *one.learning_rates.tolist()] for one in records]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", keys(NetworkConfig))
 def test_network(key) -> None:
     changed = dataclasses.replace(NETWORK, **{key: CHANGES[NetworkConfig][key]})
@@ -165,6 +166,7 @@ def test_network(key) -> None:
     assert abs(ours[1][0] - theirs[1][0]) > 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", keys(TrainingConfig, "precision"))
 def test_training(key) -> None:
     base = TRAINING

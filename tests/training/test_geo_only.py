@@ -136,6 +136,7 @@ def test_the_line_of_an_epoch_has_no_1000g(arrays_alone, tmp_path, capsys) -> No
     assert "nan" not in line
 
 
+@pytest.mark.long
 def test_missing_parts_change_nothing_of_the_others(five_parts) -> None:
     """The same GEO data with and without RNA-seq: the same errors on GEO, the same best on GEO."""
     with open_prepared(five_parts) as study:
@@ -196,6 +197,7 @@ def test_a_table_that_lacks_one_of_the_rna_seq_columns_is_damaged(trained, tmp_p
         read_gene_errors(tmp_path / "errors.tsv")
 
 
+@pytest.mark.long
 def test_a_study_of_format_version_1_trains_as_before(five_parts, tmp_path) -> None:
     old = tmp_path / "old.h5"
     old.write_bytes(five_parts.read_bytes())

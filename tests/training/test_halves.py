@@ -76,6 +76,7 @@ def test_halves_share_their_seed_and_not_their_targets(halved_a: StudyArrays) ->
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
 
 
+@pytest.mark.long
 def test_odd_number_of_targets(halved_a: StudyArrays, train: Callable[..., Any]) -> None:
     """The narrower half is padded, and learns what it learns alone, without padding."""
     odd = replace(

@@ -209,6 +209,7 @@ def trained(pretrain: str, n_devices: int) -> tuple[list[Any], Any]:
     return [one.errors for one in records], network
 
 
+@pytest.mark.long
 def test_one_device_and_two_give_the_same_bits() -> None:
     if jax.local_device_count() < 2:
         pytest.skip("needs 2 devices")

@@ -71,7 +71,7 @@ def _train() -> Any:
     return jax.jit(train)
 
 
-@pytest.mark.parametrize("n", [47, 7])
+@pytest.mark.parametrize("n", [pytest.param(47, marks=pytest.mark.long), 7])
 def test_moving_the_weights_late_changes_no_bit(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs, with a short last batch, and with nothing but one."""
     state, *rest = _arguments(n)
