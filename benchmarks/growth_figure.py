@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
 from benchmarks.growth_law import AXES, Point
 from reproduce.plots.style import DOUBLE_COLUMN, in_style, new_figure, series_looks
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-HEIGHT = 4.2  # inches
+HEIGHT = 4.4  # inches
 NAMES = {"profiles": "profiles", "genes": "genes", "units": "hidden units"}
 
 
@@ -30,8 +32,8 @@ def draw(points: Sequence[Point]) -> Figure:
         looks = dict(zip(stages, series_looks(len(stages)), strict=True))
         figure = new_figure(DOUBLE_COLUMN, HEIGHT)
         panels = figure.subplots(2, len(AXES), sharex="col", sharey="row", squeeze=False)
-        for column, axis in enumerate(AXES):
-            chosen = [point for point in points if point.axis == axis]
+        for column, size in enumerate(AXES):
+            chosen = [point for point in points if point.axis == size]
             for stage, group in groupby(chosen, lambda point: point.stage):
                 same, look = list(group), looks[stage]
                 for row, values in enumerate(
@@ -45,10 +47,14 @@ def draw(points: Sequence[Point]) -> Figure:
                         linestyle=look.linestyle,
                         label=stage,
                     )
-            panels[1, column].set_xlabel(NAMES[axis])
+            panels[1, column].set_xlabel(NAMES[size])
         for panel in panels.ravel():
             panel.set_xscale("log")
             panel.set_yscale("log")
+            for axis, steps in ((panel.xaxis, (1, 3)), (panel.yaxis, (1, 2, 5))):
+                axis.set_major_locator(LogLocator(subs=steps))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+                axis.set_minor_locator(NullLocator())
         panels[0, 0].set_ylabel("seconds")
         panels[1, 0].set_ylabel("peak memory (GB)")
         handles, labels = panels[0, 0].get_legend_handles_labels()
