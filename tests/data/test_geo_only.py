@@ -252,6 +252,7 @@ def test_simulated_arrays_stay_simulated(tmp_path, raw, landmarks) -> None:
         assert sorted(study.landmarks) == sorted(landmarks)
 
 
+@pytest.mark.long
 def test_real_arrays_with_the_landmarks_of_a_real_l1000_file(run_prepare, shared, tmp_path) -> None:
     data = shared / "data"
     raw = GeoOnlyFiles(

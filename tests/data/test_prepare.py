@@ -274,6 +274,7 @@ def test_progress_names_every_step(run_prepare, golden_raw, tmp_path, capsys) ->
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.long
 def test_real_files_of_three_platforms(run_prepare, shared, tmp_path) -> None:
     data, genes = shared / "data" / "human_mini", shared / "genes"
     raw = RawFiles(

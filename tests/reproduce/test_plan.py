@@ -103,9 +103,8 @@ def test_the_plan_is_what_is_done(made, tmp_path, capsys) -> None:
 TARGETS = {"figure5": "figure5", "tableS2": "table_s2", "adjusted-r2": "adjusted_r2", "all": "all"}
 
 
-@pytest.mark.parametrize(
-    "target", [pytest.param(one, marks=[] if one == "all" else pytest.mark.long) for one in TARGETS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("target", TARGETS)
 def test_make_n_shows_the_plan(made, tmp_path, target) -> None:
     python = ROOT / ".venv" / "bin" / "python"
     if not python.is_file():

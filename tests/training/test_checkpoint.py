@@ -114,6 +114,7 @@ def test_resumed_equals_straight_to_the_bit(study, straight, tmp_path, group, st
     assert contents(tmp_path, group) == straight[group]
 
 
+@pytest.mark.long
 def test_resumed_on_other_devices_equals_straight(study, straight, tmp_path) -> None:
     if jax.local_device_count() < 2:
         pytest.skip("needs 2 devices")

@@ -168,6 +168,7 @@ def read_mini(shared: Path) -> tuple[NDArray[np.float64], list[str], NDArray[np.
     return probes, ids, series
 
 
+@pytest.mark.long
 def test_the_bands_are_those_of_real_arrays(shared: Path) -> None:
     probes, ids, series = read_mini(shared)
     place = {probe: position for position, probe in enumerate(ids)}
