@@ -243,8 +243,10 @@ def victims(raw: Path) -> dict[str, Victim]:
     predict = [*dgex, "predict", str(model), str(raw / "geo.gctx"), "--platform", "microarray"]
     arrays = [*dgex, "train", str(TESTS / "golden" / "study_a.npz"), *small, "--epochs", "400"]
     everything = [sys.executable, "-m", "reproduce.all", "--study", str(raw / "two.toml"), "--out"]
-    text = study.read_text(encoding="utf-8").replace("[1, 2]", "[1]").replace("[16, 32]", "[16]")
-    raw.joinpath("two.toml").write_text(text + "dropout = [0.0, 0.1]\n", encoding="utf-8")
+    text = study.read_text(encoding="utf-8").replace("[1, 2]", "[1]")
+    # Two networks: one architecture, two dropout rates.
+    text = text.replace("units = [16, 32]", "units = [16]\ndropout = [0.0, 0.1]")
+    raw.joinpath("two.toml").write_text(text, encoding="utf-8")
     found = [
         Victim("prepare", lambda folder: [*prepare, str(folder / "prepared.h5")]),
         Victim("train", lambda folder: [*arrays, "-o", str(folder / "run")]),
