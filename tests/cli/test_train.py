@@ -6,58 +6,18 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from threadpoolctl import threadpool_limits
 
-from dgex_jax.cli import main
+from tests.cli.case import GOLDEN, PARTS, RECORDED, STUDY_A, command, snapshot, train
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-STUDY_A = GOLDEN / "study_a.npz"
-PARTS = ("va", "te", "1000G", "GTEx", "tr")
-RECORDED = {
-    "hidden-layers": 1,
-    "units": 48,
-    "dropout": 0,
-    "epochs": 60,
-    "batch-size": 200,
-    "learning-rate": 1.2e-2,
-    "monitor-size": 300,
-    "seed": 1,
-    "halves": 1,
-}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep tests that run side by side from waiting for each other's thread pools."""
-    with threadpool_limits(1):
-        yield
-
-
-def train(study: Path, folder: Path, *more: object, **changes: object) -> int:
-    """Run ``dgex train`` with the settings of the recorded run, some of them changed."""
-    settings = RECORDED | {key.replace("_", "-"): value for key, value in changes.items()}
-    flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-    return main(["train", str(study), "-o", str(folder), "-q", *flags, *map(str, more)])
-
-
-def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of everything in a folder."""
-    found = {}
-    for path in folder.rglob("*"):
-        status = path.stat()
-        found[path] = (status.st_size if path.is_file() else -1, status.st_mtime_ns)
-    return found
-
-
-def command(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)

@@ -14,28 +14,14 @@ from threadpoolctl import threadpool_limits
 from dgex_jax.training.devices import epoch_program
 from reproduce import all as all_tables
 from reproduce.workspace import Workspace, open_workspace
+from tests.tinystudy import SIMULATE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY = {
     "": 'name = "tiny"\ntitle = "A tiny study"',
-    "simulate": """
-seed = 3
-n_profiles = 150
-n_gtex = 20
-n_1000g = 14
-n_landmarks = 12
-n_targets = 31
-missing_landmarks = 1
-missing_targets = 2
-n_other_genes = 10
-extra_probes = 20
-shared_targets = 0.1
-n_tissues = 4
-n_regulators = 8
-n_programmes = 4
-array_noise = 0.4""",
+    "simulate": SIMULATE,
     "prepare": "",
     "networks": "hidden_layers = [1, 2]\nunits = [6, 9]",
     "training": "epochs = 3\nmonitor_size = 50\nbatch_size = 50\nlearning_rate = 1e-2",

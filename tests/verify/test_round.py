@@ -19,31 +19,17 @@ from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.verify.check import verify
 from reproduce import all as everything
 from reproduce import table1, table_s3
+from tests.tinystudy import SIMULATE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.long
 
-STUDY = """
+STUDY = f"""
 name = "tiny"
 title = "A tiny study"
-[simulate]
-seed = 3
-n_profiles = 150
-n_gtex = 20
-n_1000g = 14
-n_landmarks = 12
-n_targets = 31
-missing_landmarks = 1
-missing_targets = 2
-n_other_genes = 10
-extra_probes = 20
-shared_targets = 0.1
-n_tissues = 4
-n_regulators = 8
-n_programmes = 4
-array_noise = 0.4
+[simulate]{SIMULATE}
 [networks]
 hidden_layers = [1]
 units = [6]

@@ -1,0 +1,226 @@
+"""Everything that writes files, as functions that write version 0 or 1 into a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dgex_jax.config import PrepareConfig, RawFiles
+from dgex_jax.data.prepare import prepare
+from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.expression import Expression
+from dgex_jax.formats.gct import write_gct
+from dgex_jax.formats.gct_stream import GctWriter
+from dgex_jax.formats.gctx import GctxWriter
+from dgex_jax.formats.h5ad_write import H5adWriter
+from dgex_jax.formats.partial import Resume
+from dgex_jax.formats.zarr_write import ZarrWriter
+from dgex_jax.inference.modelfile import write_model
+from dgex_jax.inference.outputs import Output, open_output
+from dgex_jax.training.checkpoint import Checkpoints
+from dgex_jax.training.loop import EpochRecord, Progress
+from dgex_jax.training.record import mark_done, write_json
+from dgex_jax.training.runfolder import clear_folder
+from dgex_jax.training.runlog import RunLog
+from dgex_jax.training.weights import save_weights
+from reproduce.plots.style import new_figure, save
+from reproduce.tables import write_texts
+from tests.inference.conftest import make_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+N, GENES = 40, 5
+PROFILES, GENE_IDS = [f"p{i}" for i in range(N)], [f"g{i}" for i in range(GENES)]
+GOLDEN = Path(__file__).parents[1] / "golden" / "preprocess"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Something that writes files.
+
+    Attributes
+    ----------
+    write
+        Writes version 0 or 1 into a folder.
+    swapped
+        Final folders that stand under another name for a moment while they are replaced.
+    cleared
+        What is removed before it is written anew, the beginning of its path.
+    growing
+        Final files that grow line by line.
+    """
+
+    write: Callable[[Path, int], object]
+    swapped: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    growing: tuple[str, ...] = ()
+
+
+def values(version: int, n: int = N) -> np.ndarray:
+    return np.random.default_rng(version).normal(size=(n, GENES)).astype(np.float32)
+
+
+def _silent(_line: str) -> None:
+    """Report to nobody."""
+
+
+def about(ids: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"note": [f"né {one}" for one in ids]}, index=ids, dtype=object)
+
+
+def fill(writer: Any, X: np.ndarray) -> None:
+    with writer as file:
+        for run in file.pending():
+            for start in range(run.start, run.stop, 16):
+                file.append(X[start : min(start + 16, run.stop)])
+
+
+def text(folder: Path, version: int) -> None:
+    with atomic_path(folder / "a.txt") as temporary:
+        temporary.write_text(f"version {version}\n" * 1000)
+
+
+def gctx(folder: Path, version: int) -> None:
+    writer = GctxWriter(folder / "a.gctx", PROFILES, GENE_IDS, profile_metadata=about(PROFILES))
+    fill(writer, values(version))
+
+
+def resume(version: int) -> Resume:
+    return Resume({"version": version}, 4, _silent)
+
+
+def gctx_resumed(folder: Path, version: int) -> None:
+    fill(GctxWriter(folder / "a.gctx", PROFILES, GENE_IDS, resume=resume(version)), values(version))
+
+
+def h5ad(folder: Path, version: int) -> None:
+    tables = about(PROFILES), about(GENE_IDS)
+    fill(H5adWriter(folder / "a.h5ad", PROFILES, GENE_IDS, *tables, {}), values(version))
+
+
+def h5ad_resumed(folder: Path, version: int) -> None:
+    more: Any = (about(PROFILES), about(GENE_IDS), {}, resume(version))
+    fill(H5adWriter(folder / "a.h5ad", PROFILES, GENE_IDS, *more), values(version))
+
+
+def gct(folder: Path, version: int) -> None:
+    expression = Expression(folder, values(version), tuple(PROFILES), tuple(GENE_IDS))
+    write_gct(folder / "a.gct.gz", expression)
+
+
+def gct_stream(folder: Path, version: int) -> None:
+    tables = about(PROFILES), about(GENE_IDS)
+    fill(GctWriter(folder / "a.gct.gz", PROFILES, GENE_IDS, *tables), values(version))
+
+
+def zarr(folder: Path, version: int) -> None:
+    n = 300
+    profiles = [f"p{i}" for i in range(n)]
+    writer = ZarrWriter(
+        folder / "a.zarr",
+        profiles,
+        GENE_IDS,
+        about(profiles),
+        about(GENE_IDS),
+        {},
+        job={"version": version},
+        profiles_per_shard=256,
+        report=_silent,
+    )
+    fill(writer, values(version, n))
+
+
+def locked_output(folder: Path, version: int) -> None:
+    """As ``dgex predict`` does it, with locks."""
+    tables = about(PROFILES), about(GENE_IDS)
+    about_it: Any = ({"made_by": "dgex"}, {"version": version})
+    output = Output(folder / "a.gctx", PROFILES, GENE_IDS, *tables, *about_it, report=_silent)
+    fill(open_output(output), values(version))
+
+
+def model(folder: Path, version: int) -> None:
+    write_model(folder / "model", make_model(seed=version + 1), overwrite=True)
+
+
+def progress(epoch: int) -> Progress:
+    record = EpochRecord(epoch, np.full((1, 5), 0.5 + epoch), np.ones(1, np.float32), 0.25)
+    return Progress([[record]], [{"params": values(epoch)}])  # type: ignore[list-item]
+
+
+def checkpoint(folder: Path, version: int) -> None:
+    saved = Checkpoints(folder / "checkpoint", "hash")
+    for epoch in (0, 1) if version == 0 else (2,):
+        saved.save(progress(epoch))
+
+
+def record(folder: Path, version: int) -> None:
+    write_json(folder / "config.json", {"version": version, "notes": ["x" * 50] * 50})
+
+
+def run(folder: Path, version: int) -> None:
+    """What a training leaves, in its order."""
+    config = {"version": version}
+    clear_folder(folder / "run")
+    write_json(folder / "run" / "config.json", config)
+    log = RunLog(folder / "run", (3, 4))
+    for epoch in range(2):
+        rates = np.full(2, 0.5, np.float32)
+        log.append(EpochRecord(epoch, values(version, 2) ** 2 + epoch, rates, 0.25))
+    log.sync()
+    half = {"output": {"kernel": values(version), "bias": values(version)[0]}}
+    save_weights(folder / "run" / "best_va.safetensors", [half], {"version": str(version)})
+    mark_done(folder / "run", config)
+
+
+def table(folder: Path, version: int) -> None:
+    words = {suffix: f"{suffix} {version}\n" * 300 for suffix in ("csv", "md", "tex")}
+    write_texts(folder / "tables", "table1", **words)
+
+
+def figure(folder: Path, version: int) -> None:
+    drawn = new_figure(0.5, 0.5)
+    drawn.add_subplot().plot([0, 1], [version, 1])
+    save(drawn, pd.DataFrame({"x": [0, 1], "y": [version, 1]}), folder, "figure1")
+
+
+def prepared(folder: Path, version: int) -> None:
+    raw = RawFiles(
+        GOLDEN / "geo.gctx",
+        GOLDEN / "gtex.gct.gz",
+        GOLDEN / "1000g.txt.gz",
+        GOLDEN / "map_lm.txt",
+        GOLDEN / "map_tg.txt",
+    )
+    config = PrepareConfig(duplicates="all-pairs", seed=version)
+    prepare(raw, folder / "prepared.h5", config, name="made", title="Made", simulated=True)
+
+
+LOGS = ("run/log.tsv", "run/log_half1.tsv", "run/log_half2.tsv")
+WRITERS = {
+    "text": Writer(text),
+    "gctx": Writer(gctx),
+    "gctx that goes on": Writer(gctx_resumed),
+    "gctx with locks": Writer(locked_output),
+    "h5ad": Writer(h5ad),
+    "h5ad that goes on": Writer(h5ad_resumed),
+    "gct.gz": Writer(gct),
+    "gct.gz by profiles": Writer(gct_stream),
+    "zarr": Writer(zarr, swapped=("a.zarr",)),
+    "model": Writer(model, swapped=("model",)),
+    "checkpoint": Writer(checkpoint),
+    "record": Writer(record),
+    "run": Writer(run, cleared=("run/",), growing=LOGS),
+    "table": Writer(table),
+    "figure": Writer(figure),
+    "prepared": Writer(prepared, cleared=("prepared.h5.provenance",)),
+}
+LONG = {"h5ad", "h5ad that goes on"}
+SLOW = {"figure", "prepared", "zarr"}
+
+
+COSTLY = {"zarr", "figure", "prepared", "run", "gctx with locks"}
