@@ -32,6 +32,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("preprocessing"),
     Benchmark("training_cpu"),
+    Benchmark("evaluation"),
     Benchmark("side_by_side"),
     Benchmark("baselines"),
     Benchmark("inference"),

@@ -9,7 +9,6 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.baselines_run import METHODS, fit_in_child
@@ -18,7 +17,7 @@ from benchmarks.madeup_model import made_up_model, write_profiles
 from benchmarks.madeup_study import LANDMARKS, write_study
 from benchmarks.memory import run as run_child
 from benchmarks.preprocessing_runs import prepared
-from benchmarks.random_study import random_study
+from benchmarks.random_study import random_study, write_arrays
 from benchmarks.rawdata import PAPER, SMALL
 from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError
@@ -105,9 +104,7 @@ def _train(folder: Path, sizes: Sizes, *, small: bool) -> Taken:
     watched = 20 if small else 400
     n_landmarks = 10 if small else LANDMARKS
     arrays = random_study(sizes.profiles, n_landmarks, sizes.genes // 2, 2, watched)
-    tables = {f"X_{part}": values for part, values in arrays.X.items()}
-    tables |= {f"Y_{part}": values for part, values in arrays.Y.items()}
-    np.savez(folder / "arrays.npz", **tables)  # type: ignore[arg-type]
+    write_arrays(arrays, folder / "arrays.npz")
     settings = {"hidden-layers": 1, "units": sizes.units, "epochs": EPOCHS, "monitor-size": watched}
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     taken = _dgex("train", str(folder / "arrays.npz"), "-o", str(folder / "run"), "-q", *words)

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.machine import describe
-from benchmarks.random_study import random_study
+from benchmarks.random_study import random_study, write_arrays
 from benchmarks.report import Line, Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.timing import Timing
@@ -59,10 +57,7 @@ def measure(options: argparse.Namespace) -> Report:
     rounds = 1 if options.small else options.rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arrays = random_study(*shape)
-        tables = {f"X_{part}": values for part, values in arrays.X.items()}
-        tables |= {f"Y_{part}": values for part, values in arrays.Y.items()}
-        np.savez(folder / "arrays.npz", **tables)  # type: ignore[arg-type]
+        write_arrays(random_study(*shape), folder / "arrays.npz")
         kept = {key: value for key, value in os.environ.items() if "JAX" not in key}
         environment = kept | {"XDG_CACHE_HOME": str(folder / "cache")}
         settings = ("--hidden-layers", "1", "--units", "8" if options.small else "128")

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from dgex_jax.processor import processor
 
-SECONDS_TO_COMPILE = 0.5
+SECONDS_TO_COMPILE = 0.02
 """What compiles faster is not worth a file."""
 MOST_BYTES = 1 << 30
 """Programs that were not used for longest go first."""

@@ -46,7 +46,7 @@ import numpy as np
 from dgex_jax.data.prepared_base import PARTS, Prepared
 from dgex_jax.data.prepared_write import DATA_SETS, FORMAT_VERSION
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.formats.hdf5_seal import check_seal
 from dgex_jax.formats.unchanged import Unchanged
 

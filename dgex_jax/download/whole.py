@@ -9,7 +9,7 @@ import h5py
 from dgex_jax.data.genemap import read_gene_map
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import GZIP_MAGIC, HDF5_MAGIC, read_head
-from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.formats.lines import open_bytes, stream_errors
 from dgex_jax.formats.opening import kind_of
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.access import HDF5_MAGIC, one_line, read_head
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.access import HDF5_MAGIC, read_head
 from dgex_jax.formats.closing import Closing
 from dgex_jax.formats.gctx_meta import find_dataset, read_fields, read_ids, read_version
 from dgex_jax.formats.gctx_write import MISSING, GctxWriter, write_gctx
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.formats.hdf5_matrix import read_matrix
 from dgex_jax.formats.ids import check_ids
 from dgex_jax.formats.selection import positions
@@ -32,19 +33,6 @@ __all__ = ["Gctx", "GctxWriter", "write_gctx"]
 MATRIX = "0/DATA/0/matrix"
 CACHE_BYTES = 1 << 25
 CACHE_SLOTS = 10007
-
-
-@contextmanager
-def hdf5_errors(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into a `FormatError` that names the file."""
-    try:
-        yield
-    except DgexError:
-        raise
-    except MemoryError as error:
-        raise FormatError(f"{path}: needs more memory than there is") from error
-    except (OSError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: damaged or truncated HDF5 file: {one_line(error)}") from error
 
 
 class Gctx(Closing):

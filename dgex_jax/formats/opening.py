@@ -13,8 +13,9 @@ from dgex_jax.formats.access import HDF5_MAGIC, read_head
 from dgex_jax.formats.delimited import read_delimited
 from dgex_jax.formats.expression import ExpressionSource
 from dgex_jax.formats.gct import read_gct
-from dgex_jax.formats.gctx import Gctx, hdf5_errors
+from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.formats.lines import BOM, open_bytes, stream_errors
 from dgex_jax.formats.rpkm import COLUMNS, read_rpkm
 

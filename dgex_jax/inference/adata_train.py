@@ -21,8 +21,8 @@ from dgex_jax.data.study import Study, text
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import atomic_path, make_folder
-from dgex_jax.formats.gctx import hdf5_errors
 from dgex_jax.formats.h5ad import anndata_errors, import_anndata
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.formats.ids import check_ids
 from dgex_jax.inference.adata import NAME, source_of, values_sha256
 from dgex_jax.inference.modelfile import read_model, write_model

@@ -14,7 +14,7 @@ from dgex_jax.data.normalize import OFFSET
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.formats.access import one_line
-from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.inference.model import CHOSEN_PARTS, Model, ModelGenes
 from dgex_jax.inference.parterrors import part_errors
 from dgex_jax.inference.provenance import told_device

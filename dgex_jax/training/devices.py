@@ -146,7 +146,7 @@ def epoch_program(
         run_epoch, model=model, momentum=momentum, batch_size=batch_size, part_sizes=part_sizes
     )
     program: EpochProgram = jax.pmap(
-        _over_networks(one), axis_name=AXIS, devices=devices, donate_argnums=(0,)
+        over_networks(one), axis_name=AXIS, devices=devices, donate_argnums=(0,)
     )
     return program
 
@@ -155,11 +155,11 @@ def epoch_program(
 def gene_errors_program(model: MLP, part_sizes: PartSizes, devices: Devices) -> GeneErrorsProgram:
     """Return the program of `epoch.best_gene_errors`, on the arguments of `epoch_program`."""
     one = partial(best_gene_errors, model=model, part_sizes=part_sizes)
-    program: GeneErrorsProgram = jax.pmap(_over_networks(one), axis_name=AXIS, devices=devices)
+    program: GeneErrorsProgram = jax.pmap(over_networks(one), axis_name=AXIS, devices=devices)
     return program
 
 
-def _over_networks(one: Callable[..., Any]) -> Callable[..., Any]:
+def over_networks(one: Callable[..., Any]) -> Callable[..., Any]:
     """Apply ``one(state, network, data, *shared)`` to all networks of a device.
 
     Halves have data of their own and take turns, which gives each the very bits it gets alone.

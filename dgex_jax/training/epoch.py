@@ -84,14 +84,15 @@ def initial_state(
 ) -> State:
     """State before the first epoch (NumPy leaves, so that stacking needs no device)."""
     zeros = jax.tree.map(np.zeros_like, params)
-    velocity = optimizer(hidden_layers, jnp.float32(0), 0.0).init(zeros)
+    # Its shapes alone: made by JAX, each would be a program of its own, compiled at every start.
+    velocity = jax.eval_shape(optimizer(hidden_layers, np.float32(0), 0.0).init, zeros)
 
     def nothing_yet() -> Best:
         return Best(np.float64(np.inf), np.int32(-1), zeros)
 
     return State(
         params=params,
-        velocity=jax.tree.map(np.asarray, velocity),
+        velocity=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), velocity),
         learning_rate=np.float32(learning_rate),
         previous_mae=np.float64(FIRST_COMPARISON),
         epoch=np.int32(0),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.atomic import atomic_path
@@ -46,6 +45,8 @@ def write_gene_errors(
     path: Path, study: Prepared, mae: Mapping[str, NDArray[np.float64]], n_halves: int
 ) -> None:
     """Write one line a target: ids, half, copy flag and the MAEs by part; atomically."""
+    import pandas as pd  # noqa: PLC0415  (a run begins sooner without it)
+
     halves = study.halves if n_halves == 2 else (slice(0, study.n_targets),)
     half = np.zeros(study.n_targets, np.int64)
     for number, columns in enumerate(halves, start=1):
@@ -71,6 +72,8 @@ def read_gene_errors(path: Path) -> GeneErrors:
     FormatError
         The file is missing, is no such table, or is not the one of its finished run.
     """
+    import pandas as pd  # noqa: PLC0415
+
     try:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.

@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 
 def mask_key(seed: int, half: int) -> NDArray[np.uint32]:
     """Raw key of the dropout masks of one half: both halves share a seed, but not their masks."""
+    return np.asarray(_mask_key(np.int64(seed), np.int64(half)))
+
+
+@jax.jit
+def _mask_key(seed: jax.Array, half: jax.Array) -> jax.Array:
     key = jax.random.fold_in(jax.random.key(seed, impl=MASK_GENERATOR), half)
-    return np.asarray(jax.random.key_data(key))
+    return jax.random.key_data(key)
 
 
 def build_model(network: NetworkConfig, training: TrainingConfig, n_targets: int) -> MLP:

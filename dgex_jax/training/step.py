@@ -11,6 +11,8 @@ import optax
 from dgex_jax.training.pylearn2 import learning_rate_scales
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dgex_jax.models.mlp import MLP
 
 
@@ -34,7 +36,7 @@ def loss(
 
 
 def optimizer(
-    hidden_layers: int, learning_rate: jax.Array, momentum: float
+    hidden_layers: int, learning_rate: jax.Array | np.float32, momentum: float
 ) -> optax.GradientTransformation:
     """Pylearn2's momentum: ``v ← momentum·v - (learning_rate·scale)·g; p ← p + v``.
 

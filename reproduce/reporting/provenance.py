@@ -14,7 +14,7 @@ import h5py
 from dgex_jax import __version__
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.gctx import hdf5_errors
+from dgex_jax.formats.hdf5_errors import hdf5_errors
 from dgex_jax.training.record import DONE, check_result, read_json
 
 if TYPE_CHECKING:

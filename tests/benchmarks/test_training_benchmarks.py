@@ -12,13 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import fused_update, side_by_side, training_cpu, training_gpu
+from benchmarks import evaluation, fused_update, side_by_side, training_cpu, training_gpu
+from benchmarks.evaluation import updates_alone
 from benchmarks.gpu_updates import disagreement
 from benchmarks.random_study import random_study
 from benchmarks.shapes import Shape
 from benchmarks.step_parts import PARTS
+from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training import step
+from dgex_jax.training.devices import choose_devices, unstack
+from dgex_jax.training.loop import train_group
 from dgex_jax.training.pylearn2 import initial_weights
 
 if TYPE_CHECKING:
@@ -40,6 +44,23 @@ def test_made_study_has_a_studys_shapes() -> None:
         "tr": 30, "va": 2, "te": 2, "1000G": 2, "GTEx": 2,
     }  # fmt: skip
     assert all(Y.dtype == np.float32 and np.isfinite(Y).all() for Y in arrays.Y.values())
+
+
+def test_updates_alone_are_those_of_a_training() -> None:
+    """What the cost of evaluation is measured against does all the work of the same epochs."""
+    arrays = random_study(450, 4, 3, n_halves=2, n_watched=2)
+    network = NetworkConfig(1, 5, 0.1)
+    training = TrainingConfig(epochs=2, monitor_size=2)
+    (devices, *_), _ = choose_devices(None, 2)
+    updates = updates_alone(arrays, network, training, devices)
+    trained: list[Any] = []
+    train_group(
+        arrays, [network], training, devices, lambda _rows, fetch: trained.append(fetch()[0].params)
+    )
+    for expected in trained:
+        ours = unstack(updates().params, 3)[0]
+        jax.tree.map(np.testing.assert_array_equal, ours, expected)
+    assert not np.array_equal(trained[0]["output"]["kernel"], trained[1]["output"]["kernel"])
 
 
 @pytest.mark.parametrize("shape", [(150, 260), (1, 129)])
@@ -99,6 +120,7 @@ def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (training_cpu.main, ["--rounds", "2", "--peers", "eager", "--halves", "1"]),
         (side_by_side.main, ["--rounds", "1"]),
+        (evaluation.main, ["--rounds", "1"]),
         (
             training_gpu.main,
             ["--rounds", "1", "--batches", "1", "--epochs", "1", "--precisions", "tf32",
@@ -112,7 +134,7 @@ def test_small_runs_give_a_report(
     with jax.numpy_dtype_promotion("standard"):
         assert main(["--small", *options]) == 0
     text = capsys.readouterr().out
-    assert "peer / ours" in text
+    assert ("its updates alone" if main is evaluation.main else "peer / ours") in text
     # Timing refuses what is not positive and finite; here nothing else may be missing either.
     assert not re.search(r"\b(nan|inf)\b", text)
     if main is training_cpu.main:

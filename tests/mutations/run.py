@@ -3,8 +3,8 @@
     python tests/mutations/run.py [WORDS ...]      faults whose rule holds all WORDS (default: all)
     python tests/mutations/run.py --out docs/mutations.md      all of them, and the table as a file
 
-Works on a copy of the checkout. Prints a table and leaves with 1 if a fault is found by no test. At
-last the tests that turned red must pass without any fault.
+Works on copies of the checkout, one for each of --jobs workers. Prints a table and leaves with 1 if
+a fault is found by no test. At last the tests that turned red must pass without any fault.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -74,6 +76,7 @@ def main() -> int:
     )
     parser.add_argument("words", nargs="*")
     parser.add_argument("--out", type=Path, help="write the table of all faults as Markdown")
+    parser.add_argument("--jobs", type=int, default=2, help="faults tried side by side")
     arguments = parser.parse_args()
     if arguments.out and arguments.words:
         parser.error("--out is for all faults, without WORDS")
@@ -82,13 +85,14 @@ def main() -> int:
         fault for fault in faults["fault"] if all(word in fault["rule"] for word in arguments.words)
     ]
     with tempfile.TemporaryDirectory(prefix="dgex-mutations-") as scratch:
-        copy = copied(Path(scratch))
+        folders = [Path(scratch) / str(job) for job in range(arguments.jobs)]
+        copies = [copied(folder) for folder in folders]
         # A fault that can't be put in is better known now than after half of the others.
         for fault in chosen:
-            faulty(fault, copy)
+            faulty(fault, copies[0])
         print(HEAD, flush=True)
-        found = [one(fault, copy) for fault in chosen]
-        refuse_red(copy, sorted({f"tests/{each.test}" for each in found if "::" in each.test}))
+        found = side_by_side(chosen, copies)
+        refuse_red(copies[0], sorted({f"tests/{each.test}" for each in found if "::" in each.test}))
     recorded = sum(each.recorded for each in found)
     total = (
         f"{len(found)} faults, {sum(bool(each.test) for each in found)} found, {recorded} of them "
@@ -101,9 +105,29 @@ def main() -> int:
     return 0 if all(each.test for each in found) else 1
 
 
+def side_by_side(faults: list[dict[str, Any]], copies: list[Path]) -> list[Found]:
+    """Try each fault in a copy of the checkout that no other fault is in; prints as they end."""
+    idle: SimpleQueue[Path] = SimpleQueue()
+    for copy in copies:
+        idle.put(copy)
+
+    def borrow(fault: dict[str, Any]) -> Found:
+        copy = idle.get()
+        try:
+            found = one(fault, copy)
+        finally:
+            idle.put(copy)
+        print(found.line, flush=True)
+        return found
+
+    with ThreadPoolExecutor(len(copies)) as jobs:
+        return list(jobs.map(borrow, faults))
+
+
 def copied(scratch: Path) -> Path:
     """Copy what the tests need of the checkout into `scratch`."""
     copy = scratch / "checkout"
+    copy.mkdir(parents=True)
     for name in ("dgex_jax", "tests", "pyproject.toml", "README.md"):
         source = CHECKOUT / name
         if source.is_dir():
@@ -139,16 +163,14 @@ def one(fault: dict[str, Any], copy: Path) -> Found:
         test = first_failure(copy, fault["tests"])
     finally:
         path.write_text(sound, encoding="utf-8")
-    found = Found(fault["rule"], fault["file"], test)
-    print(found.line, flush=True)
-    return found
+    return Found(fault["rule"], fault["file"], test)
 
 
 def first_failure(copy: Path, tests: list[str], seconds: int = SECONDS) -> str:
     """Run tests until one fails; a run without end counts as a failure of its first test."""
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     # One cache for all faults, as tests/conftest.py makes one a session: they share programs.
-    compiled = str(copy.with_name("compiled"))
+    compiled = str(copy.parents[1] / "compiled")
     environment = {
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -1,10 +1,10 @@
 """Kill commands at random moments, start them again, and compare with an undisturbed run.
 
-    python tests/stress/kills.py [--trials 50] [prepare train predict zarr reproduce]
+    python tests/stress/kills.py [--trials 50] [--jobs 2] [prepare train predict zarr reproduce]
 
-Every second kill comes at any moment, every other one soon after a temporary file was opened. Ends
-with 1 if a second start fails, its results differ, or a file had its final name without being
-whole.
+The commands are killed side by side, each at moments of its own. Every second kill comes at any
+moment, every other one soon after a temporary file was opened. Ends with 1 if a second start fails,
+its results differ, or a file had its final name without being whole.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,12 @@ class Tally:
     while_writing: int = 0
     resumed_in: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def line(self, name: str) -> str:
+        """Row of the table."""
+        middle = sorted(self.resumed_in)[len(self.resumed_in) // 2]
+        counts = f"{self.kills} | {self.while_writing} | {len(self.failures)}"
+        return f"| {name} | {counts} | {middle:.1f} s |"
 
 
 def contents(folder: Path) -> Contents:
@@ -174,9 +181,11 @@ def kill_one(
     return writing
 
 
-def torment(victim: Victim, trials: int, scratch: Path, moments: random.Random) -> Tally:
-    """Kill `victim` so many times, each in a folder of its own."""
+def torment(victim: Victim, trials: int, scratch: Path, seed: int) -> Tally:
+    """Kill `victim` so many times, each in a new folder below `scratch`."""
     tally = Tally()
+    moments = random.Random(f"{victim.name} {seed}")
+    scratch.mkdir()
     straight = scratch / "straight"
     whole, seconds = undisturbed(victim, straight)
     while tally.kills < trials:
@@ -187,6 +196,8 @@ def torment(victim: Victim, trials: int, scratch: Path, moments: random.Random) 
         if writing is not None:
             tally.kills += 1
             tally.while_writing += writing
+            if tally.kills % 10 == 0:
+                print(f"{victim.name}: {tally.kills} of {trials} kills", file=sys.stderr)
             label = f"{victim.name}, kill {tally.kills}"
             tally.failures += [
                 f"{label}: {name} half-written" for name in half_written(folder, whole)
@@ -265,9 +276,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="commands killed side by side")
     options = parser.parse_args()
-    moments = random.Random(options.seed)
-    failures = []
+    start = time.monotonic()
+    failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="dgex-kills-") as name:
         scratch = Path(name)
         os.environ["JAX_PLATFORMS"] = "cpu"
@@ -277,18 +289,23 @@ def main() -> int:
         known = victims(scratch / "raw")
         print("| command | kills | with a temporary file open | losses | second start (median) |")
         print("|---|---|---|---|---|", flush=True)
-        for victim in [known[one] for one in options.names or known]:
-            folder = scratch / victim.name
-            folder.mkdir()
-            trials = max(1, round(victim.trials * options.trials))
-            tally = torment(victim, trials, folder, moments)
-            middle = sorted(tally.resumed_in)[len(tally.resumed_in) // 2]
-            print(
-                f"| {victim.name} | {tally.kills} | {tally.while_writing} | {len(tally.failures)} "
-                f"| {middle:.1f} s |",
-                flush=True,
-            )
-            failures += tally.failures
+        # The longest first: no core waits for it at the end.
+        chosen = [known[one] for one in options.names or reversed(known)]
+        with ThreadPoolExecutor(options.jobs) as jobs:
+            under_way = {
+                jobs.submit(
+                    torment,
+                    victim,
+                    max(1, round(victim.trials * options.trials)),
+                    scratch / victim.name,
+                    options.seed,
+                ): victim.name
+                for victim in chosen
+            }
+            for done in as_completed(under_way):
+                print(done.result().line(under_way[done]), flush=True)
+                failures += done.result().failures
+    print(f"\n{(time.monotonic() - start) / 60:.1f} minutes, {options.jobs} side by side")
     print("\n".join(failures), file=sys.stderr)
     return 1 if failures else 0
 
