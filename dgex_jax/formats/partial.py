@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,7 @@ from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import final_place, move_whole, sync
 from dgex_jax.formats.diskspace import require_space
-from dgex_jax.formats.partialcheck import find, head_sha256
+from dgex_jax.formats.partialcheck import find, hash_range, head_sha256
 from dgex_jax.formats.partialjournal import (
     add_run,
     cut_journal,
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from dgex_jax.formats.partialcheck import Found
 
 RUN_BYTES = 1 << 26
-"""What is lost at most when a process is killed, and the least that an error leaves behind."""
-
-READ = 1 << 20
+"""Of a run; a kill loses two at most: one on its way to the disk, one that is being written."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,11 @@ class PartialMatrix:
         self._run_profiles = -(-RUN_BYTES // (self._row_bytes * resume.unit)) * resume.unit
         layout = {"shape": list(shape), "dtype": dtype.str, "unit": resume.unit}
         self._header = {"job": resume.job, "layout": layout}
-        self._offset = self._crc32 = self._descriptor = 0
-        self._sha256, self._hasher = hashlib.sha256(), ThreadPoolExecutor(1)
-        self.done = 0
+        self._offset = self._descriptor = 0
+        self._sha256: Any = hashlib.sha256()
+        self._hasher, self._syncer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._syncing: Future[None] | None = None
+        self.done = self._run_start = 0
         self.sha256: str | None = None
 
     def __enter__(self) -> Self:
@@ -126,25 +126,28 @@ class PartialMatrix:
         else:
             self._begin()
         self._descriptor = os.open(self._path, os.O_RDWR)
-        self._hash_file(0, self._offset + self.done * self._row_bytes)
+        if not self.done:
+            hash_range(self._sha256, self._descriptor, 0, self._offset)
+        self._run_start = self.done
         return self
 
     def write(self, start: int, values: FloatArray) -> None:
         """Write the next profiles ``(n, n_genes)``, of the dtype of the file, from `start` on."""
         while len(values):
-            run_stop = self.done + self._run_profiles
+            run_stop = self._run_start + self._run_profiles
             part, values = values[: run_stop - start], values[run_stop - start :]
             content = np.ascontiguousarray(part).data.cast("B")
             # While the disk takes them: reading the file again would cost as much as writing it.
             hashed = self._hasher.submit(self._sha256.update, content)
-            self._crc32 = zlib.crc32(content, self._crc32)
             _write_at(self._descriptor, content, self._offset + start * self._row_bytes)
             hashed.result()
             start += len(part)
             if start == run_stop:
-                os.fsync(self._descriptor)
-                add_run(self._journal, self.done, start, self._crc32)
-                self.done, self._crc32 = start, 0
+                self._settle()
+                run = (self._run_start, start, self._sha256.hexdigest())
+                # The next run is written meanwhile: the disk never waits for it.
+                self._syncing = self._syncer.submit(self._journal_run, *run)
+                self._run_start = start
 
     def __exit__(
         self,
@@ -154,13 +157,17 @@ class PartialMatrix:
     ) -> None:
         self._hasher.shutdown()
         try:
+            with nullcontext() if error is None else suppress(OSError):
+                self._settle()
             if error is None:
-                self._hash_file(self._offset + self._bytes, None)
+                size = os.fstat(self._descriptor).st_size
+                hash_range(self._sha256, self._descriptor, self._offset + self._bytes, size)
                 move_whole(self._path, self._place)
         except OSError as failure:
             self._keep(DgexError(f"{self._final}: can't be written: {one_line(failure)}"))
             raise
         finally:
+            self._syncer.shutdown()
             os.close(self._descriptor)
         if error is not None:
             self._keep(error)
@@ -168,13 +175,16 @@ class PartialMatrix:
         self._journal.unlink(missing_ok=True)
         self.sha256 = self._sha256.hexdigest()
 
-    def _hash_file(self, start: int, stop: int | None) -> None:
-        """Add bytes that are in the file already, up to its end for ``None``."""
-        while content := os.pread(
-            self._descriptor, READ if stop is None else min(READ, stop - start), start
-        ):
-            self._sha256.update(content)
-            start += len(content)
+    def _journal_run(self, start: int, stop: int, sha256: str) -> None:
+        os.fsync(self._descriptor)
+        add_run(self._journal, start, stop, sha256)
+        self.done = stop
+
+    def _settle(self) -> None:
+        """Wait until the run that was written last is journaled; raises what kept it from that."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
 
     def _tell(self, found: Found) -> None:
         before, n = f"{found.journaled:,}", f"{self._shape[0]:,}"
@@ -186,7 +196,7 @@ class PartialMatrix:
         self._resume.report(f"{self._final}: {line}")
 
     def _go_on(self, found: Found) -> None:
-        self.done, self._offset = found.done, found.offset
+        self.done, self._offset, self._sha256 = found.done, found.offset, found.sha256
         # Also half a line, which the next one would be joined to.
         cut_journal(self._journal, found.end)
         try:

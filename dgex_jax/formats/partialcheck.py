@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.formats.partialjournal import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 READ_BYTES = 1 << 23
@@ -34,6 +33,8 @@ class Found:
         Where the journal's line of the last of them ends, bytes.
     cause
         Why not all of them can be used; empty if they can.
+    sha256
+        Of the file up to the end of those profiles, to go on with.
     """
 
     journaled: int
@@ -41,6 +42,7 @@ class Found:
     offset: int = 0
     end: int = 0
     cause: str = ""
+    sha256: Any = field(default_factory=hashlib.sha256)
 
 
 def find(path: Path, journal: Path, header: Mapping[str, Any], row_bytes: int) -> Found | None:
@@ -76,13 +78,17 @@ def find(path: Path, journal: Path, header: Mapping[str, Any], row_bytes: int) -
             descriptor, offset, n_bytes
         ):
             return Found(journaled, cause="it is damaged, or another file than its journal's")
-        done, end = 0, 0
+        done, end, sound = 0, 0, hashlib.sha256()
+        hash_range(sound, descriptor, 0, offset)
         for run in entries.runs:
+            digest = sound.copy()
             first, last = (offset + profile * row_bytes for profile in (run.start, run.stop))
-            if _crc32(descriptor, first, last) != run.crc32:
-                return Found(journaled, done, offset, end, "values before that are damaged")
-            done, end = run.stop, run.end
-    return Found(journaled, done, offset, end)
+            hash_range(digest, descriptor, first, last)
+            if digest.hexdigest() != run.sha256:
+                cause = "values before that are damaged"
+                return Found(journaled, done, offset, end, cause, sound)
+            done, end, sound = run.stop, run.end, digest
+    return Found(journaled, done, offset, end, sha256=sound)
 
 
 def head_sha256(descriptor: int, offset: int, n_bytes: int) -> str:
@@ -90,9 +96,15 @@ def head_sha256(descriptor: int, offset: int, n_bytes: int) -> str:
     digest = hashlib.sha256()
     size = os.fstat(descriptor).st_size
     for start, stop in ((0, offset), (offset + n_bytes, size)):
-        for piece in _pieces(descriptor, start, stop):
-            digest.update(piece)
+        hash_range(digest, descriptor, start, stop)
     return digest.hexdigest()
+
+
+def hash_range(digest: Any, descriptor: int, start: int, stop: int) -> None:
+    """Add the bytes of a file from `start` to `stop`; fewer where the file ends before."""
+    while start < stop and (piece := os.pread(descriptor, min(READ_BYTES, stop - start), start)):
+        digest.update(piece)
+        start += len(piece)
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -112,17 +124,3 @@ def _difference(name: str, before: Any, now: Any) -> str:
         return name
     parts = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
     return f"{name} ({', '.join(parts)})"
-
-
-def _crc32(descriptor: int, start: int, stop: int) -> int:
-    crc32 = 0
-    for piece in _pieces(descriptor, start, stop):
-        crc32 = zlib.crc32(piece, crc32)
-    return crc32
-
-
-def _pieces(descriptor: int, start: int, stop: int) -> Iterator[bytes]:
-    """Bytes of a file, some at a time; fewer where the file ends before `stop`."""
-    while start < stop and (piece := os.pread(descriptor, min(READ_BYTES, stop - start), start)):
-        yield piece
-        start += len(piece)

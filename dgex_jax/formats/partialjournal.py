@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "dgex partial"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Run:
     ----------
     start, stop
         Which.
-    crc32
-        Of their bytes.
+    sha256
+        Of the file's bytes from its beginning to the end of these profiles, hexadecimal.
     end
         Where the journal's line of this run ends, bytes.
     """
 
     start: int
     stop: int
-    crc32: int
+    sha256: str
     end: int
 
 
@@ -68,8 +68,10 @@ def read_journal(path: Path) -> Entries | None:
     for line in lines:
         entry, end = _json(line), end + len(line)
         match entry:
-            case {"profiles": [int(start), int(stop)], "crc32": int(crc32)} if start == done < stop:
-                runs.append(Run(start, stop, crc32, end))
+            case {"profiles": [int(start), int(stop)], "sha256": str(sha256)} if (
+                start == done < stop
+            ):
+                runs.append(Run(start, stop, sha256, end))
                 done = stop
             case _:
                 break
@@ -82,9 +84,9 @@ def start_journal(path: Path, header: Mapping[str, Any]) -> None:
     _append(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **header})
 
 
-def add_run(path: Path, start: int, stop: int, crc32: int) -> None:
+def add_run(path: Path, start: int, stop: int, sha256: str) -> None:
     """Add a run to a journal; it is on the disk on return."""
-    _append(path, {"profiles": [start, stop], "crc32": crc32})
+    _append(path, {"profiles": [start, stop], "sha256": sha256})
 
 
 def cut_journal(path: Path, end: int) -> None:

@@ -77,7 +77,9 @@ def test_killed_after_any_block_it_ends_as_if_it_was_not(
         done = min(3 * (int(killed.name.removeprefix("killed")) + 1), N) // RUN * RUN
         assert (killed / name).read_text() == "older"
         with writer(killed / name) as again:
-            assert again.pending() == (slice(done, N),)
+            (pending,) = again.pending()
+            # A run that has just ended may still be on its way to the disk.
+            assert pending in (slice(done, N), slice(max(done - RUN, 0), N))
             for block in blocks(again.pending(), 11):
                 again.append(block)
         assert (killed / name).read_bytes() == expected

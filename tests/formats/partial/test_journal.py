@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from dgex_jax.errors import FormatError
+from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats import partial
 from tests.formats.partial.case import FORMATS, GENES, RUN, VALUES, N, fill, stopped, writer
+
+PROC = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="files are told apart by /proc"
+)
 
 
 @FORMATS
@@ -77,7 +81,7 @@ def test_a_journal_goes_with_its_file_alone(tmp_path: Path, straight: Any, damag
     elif damage == "journal":
         journal.write_bytes(b"{" + journal.read_bytes())
     elif damage == "version":
-        journal.write_bytes(journal.read_bytes().replace(b'_version": 1', b'_version": 2'))
+        journal.write_bytes(journal.read_bytes().replace(b'_version": 2', b'_version": 1'))
     elif damage == "short":
         unfinished.write_bytes(content[:-1])
     else:
@@ -91,7 +95,7 @@ def test_a_journal_goes_with_its_file_alone(tmp_path: Path, straight: Any, damag
     assert path.read_bytes() == straight("a.h5ad")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="files are told apart by /proc")
+@PROC
 def test_the_journal_never_knows_more_than_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,10 +124,43 @@ def test_the_journal_never_knows_more_than_the_disk(
     monkeypatch.setattr(partial, "add_run", journaled)
     monkeypatch.setattr(partial, "move_whole", moved)
     fill(tmp_path / "a.gctx", RUN)
-    run = ["written", "synced a.gctx.partial", "journaled", "synced a.gctx.partial.json"]
+    run = ["synced a.gctx.partial", "journaled", "synced a.gctx.partial.json"]
     begun = ["synced a.gctx.partial", "synced a.gctx.partial.json", f"synced {tmp_path.name}"]
-    end = ["written", "moved", "synced a.gctx.partial", f"synced {tmp_path.name}"]
-    assert events == [*begun, *run * (N // RUN), *end]
+    end = ["moved", "synced a.gctx.partial", f"synced {tmp_path.name}"]
+    ordered = [event for event in events if event != "written"]
+    assert ordered == [*begun, *run * (N // RUN), *end]
+    # The next run may be written while one is synced; never the other way round.
+    writes = [place for place, event in enumerate(events) if event == "written"]
+    _, *syncs, _ = (place for place, event in enumerate(events) if event == run[0])
+    assert len(writes) == N // RUN + 1
+    assert all(write < sync for write, sync in zip(writes, syncs, strict=False))
+    assert writes[-1] < events.index("moved")
+
+
+@PROC
+def test_a_run_that_the_disk_did_not_take_is_not_journaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the next run was written before the disk said so."""
+    path, sync, journal = tmp_path / "a.gctx", os.fsync, []
+
+    def refused(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if len(journal) == 2 and name.endswith(".partial"):
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    def journaled(*arguments: Any) -> None:
+        journal.append(arguments)
+        add_run(*arguments)
+
+    add_run = partial.add_run
+    monkeypatch.setattr(os, "fsync", refused)
+    monkeypatch.setattr(partial, "add_run", journaled)
+    with pytest.raises(DgexError, match="No space left on device; 16 of 50 profiles are kept"):
+        fill(path, RUN)
+    monkeypatch.undo()
+    assert fill(path) == [f"{path}: goes on at profile 16 of 50"]
 
 
 def test_an_error_of_ours_says_what_is_kept(tmp_path: Path) -> None:
