@@ -95,7 +95,7 @@ test-slow: $(VENV)/.ready  ## the tests that take longer
 mutations: $(VENV)/.ready  ## deliberate faults in the original's rules: which test finds each (half an hour)
 	@$(BIN)/python tests/mutations/run.py --out docs/mutations.md
 
-fuzz: $(VENV)/.ready  ## 10,000 damaged files against every reader (minutes)
+fuzz: $(VENV)/.ready  ## 12,000 damaged files against every reader (minutes)
 	@$(BIN)/python -W ignore tests/stress/fuzz.py
 
 bitrot: $(VENV)/.ready  ## flip 200 bits in each kind of file and see whether it is found (minutes)

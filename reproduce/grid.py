@@ -18,6 +18,7 @@ from dgex_jax.training.devices import choose_devices, cpu_devices, share_cpu
 from dgex_jax.training.progressline import clock
 from dgex_jax.training.record import DONE, is_done, read_json
 from dgex_jax.training.run import Conduct, run_config, train_runs
+from dgex_jax.training.runfolder import clear_leftovers
 from dgex_jax.training.stopping import StopRequest, stop_on_signals
 from reproduce.baselines import baseline_mark, fit_baselines
 from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study, real_files
@@ -82,6 +83,9 @@ def complete(space: Workspace, needs: Needs, options: Options) -> None:
             launch(space, missing, options)
         elif missing:
             train_here(space, study, arrays, groups, options)
+        else:
+            for group in groups:
+                clear_leftovers(space.run(group[0]))
 
 
 def missing_steps(space: Workspace, needs: Needs) -> list[str]:

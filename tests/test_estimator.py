@@ -1,4 +1,4 @@
-"""DGEXRegressor trains as the original does and behaves as a scikit-learn regressor."""
+"""DGEXRegressor trains as the original does, to the same bits each time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from dgex_jax import DGEXRegressor
-from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.estimators.infer import PROFILES_AT_A_TIME
-from dgex_jax.estimators.settings import network_config, training_config
+from tests.estimated import new_network, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.data.prepared import Prepared
-
-N, N_LANDMARKS, N_TARGETS = 60, 6, 3
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,20 +46,6 @@ def _quick_compilation() -> Iterator[None]:
 def study(golden: Path) -> Iterator[Prepared]:
     with open_prepared(golden / "study_a.npz") as study:
         yield study
-
-
-def _tables(n: int = N, seed: int = 0) -> tuple[NDArray, NDArray]:
-    """Raw values far from mean 0 and deviation 1, different in each gene."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, N_LANDMARKS))
-    weights = np.random.default_rng(99).normal(size=(N_LANDMARKS, N_TARGETS))
-    Y = np.tanh(X @ weights) + rng.normal(0, 0.1, (n, N_TARGETS))
-    return 7.0 + X * np.arange(1, 7), -3.0 + Y * np.array([0.1, 5.0, 1.0])
-
-
-def _network(**changed: Any) -> DGEXRegressor:
-    settings = {"units": 8, "epochs": 40, "learning_rate": 0.03, "random_state": 1}
-    return DGEXRegressor(**(settings | changed))
 
 
 def _forward(params: Any, X: NDArray) -> NDArray:
@@ -104,8 +82,8 @@ def test_repeats_a_recorded_run_of_the_original(golden: Path, study: Prepared) -
 
 
 def test_without_validation_the_last_epoch_is_kept() -> None:
-    X, Y = _tables()
-    network = _network().fit(X, Y)
+    X, Y = tables()
+    network = new_network().fit(X, Y)
     assert network.best_epoch_ == 39
     assert list(network.errors_.columns) == ["MAE_tr", "learning_rate", "seconds"]
     assert network.errors_.index.name == "epoch"
@@ -123,10 +101,10 @@ def test_without_validation_the_last_epoch_is_kept() -> None:
 
 
 def test_standardises_by_the_training_profiles() -> None:
-    (X, Y), (X_val, y_val) = _tables(), _tables(seed=1)
+    (X, Y), (X_val, y_val) = tables(), tables(seed=1)
     x, y = StandardScaler().fit(X), StandardScaler().fit(Y)
-    inside = _network().fit(X, Y, X_val, y_val)
-    outside = _network(standardize=False).fit(
+    inside = new_network().fit(X, Y, X_val, y_val)
+    outside = new_network(standardize=False).fit(
         x.transform(X), y.transform(Y), x.transform(X_val), y.transform(y_val)
     )
     np.testing.assert_array_equal(
@@ -138,9 +116,9 @@ def test_standardises_by_the_training_profiles() -> None:
 
 
 def test_keeps_the_epoch_that_is_best_on_validation_profiles() -> None:
-    (X, Y), (X_val, y_val) = _tables(), _tables(seed=1)
+    (X, Y), (X_val, y_val) = tables(), tables(seed=1)
     # Targets of other profiles: what is learnt makes them worse, so an early epoch is best.
-    network = _network().fit(X, Y, X_val, y_val[::-1])
+    network = new_network().fit(X, Y, X_val, y_val[::-1])
     best = int(network.errors_["MAE_va"].argmin())
     assert network.best_epoch_ == best < 39
     y = StandardScaler().fit(Y)
@@ -149,9 +127,9 @@ def test_keeps_the_epoch_that_is_best_on_validation_profiles() -> None:
 
 
 def test_sets_a_fraction_aside_by_the_seed() -> None:
-    X, Y = _tables(80)
+    X, Y = tables(80)
     first, again, other = (
-        _network(validation_fraction=0.25, random_state=seed).fit(X, Y) for seed in (1, 1, 2)
+        new_network(validation_fraction=0.25, random_state=seed).fit(X, Y) for seed in (1, 1, 2)
     )
     assert first.best_epoch_ == int(first.errors_["MAE_va"].argmin())
     # Means over 60 of the 80 profiles.
@@ -160,21 +138,12 @@ def test_sets_a_fraction_aside_by_the_seed() -> None:
     assert not np.array_equal(first.x_scaler_.mean_, other.x_scaler_.mean_)
 
 
-def test_one_target_may_be_a_vector_or_a_table() -> None:
-    X, Y = _tables()
-    vector = _network(epochs=2).fit(X, Y[:, 0])
-    table = _network(epochs=2).fit(X, Y[:, :1])
-    assert vector.predict(X).shape == (N,)
-    np.testing.assert_array_equal(vector.predict(X), table.predict(X)[:, 0])
-    assert vector.n_outputs_ == table.n_outputs_ == 1
-
-
 def test_same_seed_same_bits_and_nothing_of_jax_is_kept(tmp_path: Path) -> None:
-    X, Y = _tables()
-    network = _network().fit(X, Y)
+    X, Y = tables()
+    network = new_network().fit(X, Y)
     wanted = network.predict(X)
     np.testing.assert_array_equal(clone(network).fit(X, Y).predict(X), wanted)
-    assert not np.array_equal(_network(random_state=2).fit(X, Y).predict(X), wanted)
+    assert not np.array_equal(new_network(random_state=2).fit(X, Y).predict(X), wanted)
     leaves = jax.tree.leaves(vars(network))
     assert not any(isinstance(leaf, jax.Array) for leaf in leaves)
     assert all(leaf.flags.owndata for leaf in jax.tree.leaves(network.params_))
@@ -184,25 +153,25 @@ def test_same_seed_same_bits_and_nothing_of_jax_is_kept(tmp_path: Path) -> None:
 
 
 def test_seeds_that_are_drawn_are_kept() -> None:
-    X, Y = _tables()
-    drawn = _network(random_state=np.random.RandomState(5), epochs=2).fit(X, Y)
-    again = _network(random_state=drawn.seed_, epochs=2).fit(X, Y)
+    X, Y = tables()
+    drawn = new_network(random_state=np.random.RandomState(5), epochs=2).fit(X, Y)
+    again = new_network(random_state=drawn.seed_, epochs=2).fit(X, Y)
     np.testing.assert_array_equal(drawn.predict(X), again.predict(X))
-    seeds = {_network(random_state=None, epochs=2).fit(X, Y).seed_ for _ in range(3)}
+    seeds = {new_network(random_state=None, epochs=2).fit(X, Y).seed_ for _ in range(3)}
     assert len(seeds) == 3
 
 
 def test_a_profile_is_inferred_alike_in_any_company() -> None:
-    network = _network(epochs=2).fit(*_tables())
-    X, _ = _tables(2 * PROFILES_AT_A_TIME + 3, seed=2)
+    network = new_network(epochs=2).fit(*tables())
+    X, _ = tables(2 * PROFILES_AT_A_TIME + 3, seed=2)
     together = network.predict(X)
     for rows in (slice(0, 1), slice(5, 300), slice(len(X) - 1, None)):
         np.testing.assert_array_equal(network.predict(X[rows]), together[rows])
 
 
 def test_two_halves_are_networks_of_their_own() -> None:
-    (X, Y), (X_val, y_val) = _tables(), _tables(seed=1)
-    both = _network(halves=2).fit(X, Y, X_val, y_val)
+    (X, Y), (X_val, y_val) = tables(), tables(seed=1)
+    both = new_network(halves=2).fit(X, Y, X_val, y_val)
     assert [params["output"]["bias"].shape for params in both.params_] == [(1,), (2,)]
     assert isinstance(both.best_epoch_, tuple)
     assert list(both.errors_.columns) == [
@@ -217,121 +186,12 @@ def test_two_halves_are_networks_of_their_own() -> None:
     prediction = both.predict(X_val)
     np.testing.assert_allclose(prediction, y.inverse_transform(wanted), rtol=0, atol=1e-5)
     with pytest.raises(DgexError, match="1 target makes no 2 halves"):
-        _network(halves=2).fit(X, Y[:, 0])
-
-
-def test_data_frames_lists_and_names() -> None:
-    X, Y = _tables()
-    names = [f"gene{number}" for number in range(N_LANDMARKS)]
-    network = _network(epochs=2).fit(pd.DataFrame(X, columns=names), pd.DataFrame(Y))
-    assert list(network.feature_names_in_) == names
-    wanted = network.predict(pd.DataFrame(X, columns=names))
-    # A data frame lies otherwise in memory, so its means are summed in another order.
-    np.testing.assert_allclose(
-        _network(epochs=2).fit(X.tolist(), Y.tolist()).predict(X.tolist()), wanted, rtol=1e-6
-    )
-    with pytest.raises(ValueError, match="feature names should match"):
-        network.predict(pd.DataFrame(X, columns=names[::-1]))
-
-
-def test_pipeline_grid_search_and_cross_validation() -> None:
-    X, Y = _tables()
-    pipeline = make_pipeline(MaxAbsScaler(), _network())
-    search = GridSearchCV(
-        pipeline, {"dgexregressor__learning_rate": np.array([1e-5, 0.03])}, cv=2
-    ).fit(X, Y)
-    assert search.best_params_ == {"dgexregressor__learning_rate": 0.03}
-    assert search.best_estimator_[-1].n_features_in_ == N_LANDMARKS
-    held_out = cross_val_predict(_network(), X, Y, cv=2)
-    wanted = _network().fit(X[N // 2 :], Y[N // 2 :]).predict(X[: N // 2])
-    np.testing.assert_array_equal(held_out[: N // 2], wanted)
-
-
-def test_validation_profiles_go_through_a_pipeline() -> None:
-    (X, Y), (X_val, y_val) = _tables(), _tables(seed=1)
-    with config_context(enable_metadata_routing=True):
-        network = _network(standardize=False).set_fit_request(X_val=True, y_val=True)
-        pipeline = Pipeline(
-            [("scale", StandardScaler()), ("network", network)], transform_input=["X_val"]
-        ).fit(X, Y, X_val=X_val, y_val=y_val)
-    scaler = StandardScaler().fit(X)
-    by_hand = _network(standardize=False).fit(
-        scaler.transform(X), Y, scaler.transform(X_val), y_val
-    )
-    np.testing.assert_array_equal(
-        pipeline[-1].errors_["MAE_va"].to_numpy(), by_hand.errors_["MAE_va"].to_numpy()
-    )
-
-
-def test_every_parameter_reaches_the_training() -> None:
-    changed = DGEXRegressor(
-        3,
-        7,
-        0.25,
-        epochs=np.int64(9),
-        batch_size=10,
-        learning_rate=np.float32(0.5),
-        momentum=0,
-        monitor_size=12,
-        halves=2,
-        precision="tf32",
-        pretrain="autoencoder",
-        pretrain_epochs=13,
-    )
-    assert network_config(changed) == NetworkConfig(3, 7, 0.25)
-    assert training_config(changed, 14) == TrainingConfig(
-        9, 10, 0.5, 12, 0.0, 14, 2, "tf32", "autoencoder", 13
-    )
-    paper = TrainingConfig(halves=1)
-    assert training_config(DGEXRegressor(), paper.seed) == paper
-
-
-@pytest.mark.parametrize(
-    ("settings", "cause"),
-    [
-        ({"hidden_layers": 4}, "hidden_layers = 4: must be between 1 and 3"),
-        ({"units": 8.0}, r"units = 8\.0: must be a whole number"),
-        ({"epochs": "9"}, "epochs = '9': must be a whole number"),
-        ({"dropout": None}, "dropout = None: must be a number"),
-        ({"learning_rate": float("nan")}, "learning_rate = nan: must be between"),
-        ({"precision": "half"}, "precision = 'half': must be one of"),
-        ({"random_state": -1}, "seed = -1: must be between"),
-        ({"random_state": "one"}, "cannot be used to seed"),
-        ({"validation_fraction": 1.0}, "validation_fraction = 1.0: must be above 0 and below 1"),
-        ({"validation_fraction": 0.999}, "the resulting train set will be empty"),
-    ],
-)
-def test_bad_parameters_are_refused(settings: dict[str, Any], cause: str) -> None:
-    network = _network(**settings)
-    with pytest.raises(ValueError, match=cause):
-        network.fit(*_tables(10))
-    with pytest.raises(NotFittedError):
-        network.predict(_tables(10)[0])
-
-
-def test_bad_tables_are_refused() -> None:
-    X, Y = _tables(10)
-    with pytest.raises(DgexError, match="X_val, y_val: one is missing"):
-        _network().fit(X, Y, X_val=X)
-    with pytest.raises(DgexError, match="validation profiles are given"):
-        _network(validation_fraction=0.5).fit(X, Y, X, Y)
-    with pytest.raises(DgexError, match=r"y_val: must be of shape \(10, 3\) like y, not \(10, 2\)"):
-        _network().fit(X, Y, X, Y[:, :2])
-    with pytest.raises(DgexError, match=r"y_val: must be of shape \(10,\) like y"):
-        _network().fit(X, Y[:, 0], X, Y)
-    with pytest.raises(ValueError, match="expecting 6 features"):
-        _network().fit(X, Y, X[:, :5], Y)
-    with pytest.raises(ValueError, match="y_val contains NaN"):
-        _network().fit(X, Y, X, np.full_like(Y, np.nan))
-    with pytest.raises(DgexError, match="X: has values beyond the range of float32"):
-        _network(standardize=False).fit(X * 1e40, Y)
-    with pytest.raises(TypeError, match="Sparse data was passed for y"):
-        _network().fit(X, scipy.sparse.csr_array(Y))
+        new_network(halves=2).fit(X, Y[:, 0])
 
 
 def test_a_training_that_diverges_leaves_its_record_and_nothing_to_predict_with() -> None:
-    X, Y = _tables()
-    network = _network().fit(X, Y)
+    X, Y = tables()
+    network = new_network().fit(X, Y)
     network.set_params(learning_rate=60.0)
     with pytest.raises(DivergedError, match="no longer finite after epoch"):
         network.fit(X, Y)
@@ -342,10 +202,10 @@ def test_a_training_that_diverges_leaves_its_record_and_nothing_to_predict_with(
 
 
 def test_a_line_an_epoch_if_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    X, Y = _tables()
-    _network(epochs=2).fit(X, Y)
+    X, Y = tables()
+    new_network(epochs=2).fit(X, Y)
     assert capsys.readouterr().out == ""
-    _network(epochs=2, verbose=True).fit(X, Y)
+    new_network(epochs=2, verbose=True).fit(X, Y)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("epoch 1/2  MAE_tr 0.")
     assert second.startswith("epoch 2/2  MAE_tr 0.")

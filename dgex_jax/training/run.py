@@ -26,6 +26,7 @@ from dgex_jax.training.runfolder import (
     CHECKPOINTS,
     RUN_FILES,
     clear_folder,
+    clear_leftovers,
     group_hash,
     refuse_folder,
 )
@@ -141,6 +142,7 @@ def train_runs(
     configs = [run_config(study, network, training, networks) for network in networks]
     runs = list(zip(folders, configs, strict=True))
     if all(is_done(folder, config) for folder, config in runs):
+        clear_leftovers(folders[0])
         return False
     for folder, config in runs:
         refuse_folder(folder, config, conduct.overwrite)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.atomic import make_folder
 from dgex_jax.formats.temporary import is_temporary
+from dgex_jax.locks import locked
 from dgex_jax.training.checkpoint import Checkpoints
 from dgex_jax.training.record import DONE, digest, read_json
 
@@ -67,6 +69,17 @@ def clear_folder(folder: Path) -> None:
         Checkpoints(folder / CHECKPOINTS, "").clear()
     except OSError as error:
         raise DgexError(f"{folder}: can't be written: {error.strerror}") from error
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the checkpoints that a kill at the very end of a run has left in its folder.
+
+    Only of a run that is done. Nothing is said where that can't be, or another process is at it:
+    they only take space.
+    """
+    if (folder / CHECKPOINTS).is_dir():
+        with suppress(DgexError, OSError), locked(folder, wait=False):
+            Checkpoints(folder / CHECKPOINTS, "").clear()
 
 
 def group_hash(configs: list[dict[str, Any]]) -> str:

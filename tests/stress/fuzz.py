@@ -1,11 +1,11 @@
 """Damaged files over every reader: each is read as an independent parser reads it, or refused.
 
-    python tests/stress/fuzz.py [--cases 10000] [--seed 0] [--keep FOLDER] [kind ...]
+    python tests/stress/fuzz.py [--cases 12000] [--seed 0] [--keep FOLDER] [kind ...]
 
 Refused means by one line that names the file. Ends with 1 if a reader does anything else: another
 exception, other values, more than 5 s or 256 MiB for one small file, the death of its process.
-Where h5py alone hangs or dies over a file, that is counted apart (libhdf5): no reader that uses it
-can know before.
+Where h5py alone hangs, swells or dies over a file, that is counted apart (libhdf5): no reader that
+uses it can know before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("kinds", nargs="*", help=", ".join(SUFFIX))
-    parser.add_argument("--cases", type=int, default=10_000, help="over all readers")
+    parser.add_argument("--cases", type=int, default=12_000, help="over all readers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     options = parser.parse_args()

@@ -35,6 +35,9 @@ DGEX = [sys.executable, "-m", "dgex_jax.cli"]
 UNDER_WAY = (".tmp.", ".partial", "checkpoint")
 """What names of files hold that are not final."""
 
+LEFT = ("*.tmp.*", "*.partial*", "checkpoint")
+"""What a second start must not leave behind."""
+
 TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
 
 Contents = dict[str, str]
@@ -212,7 +215,7 @@ def torment(victim: Victim, trials: int, scratch: Path, seed: int) -> Tally:
                 found = contents(folder)
                 differ = [name for name in {*whole, *found} if whole.get(name) != found.get(name)]
                 tally.failures += [f"{label}: {name} differs" for name in sorted(differ)]
-                left = [str(path) for path in folder.rglob("*.tmp.*")]
+                left = [str(path) for name in LEFT for path in folder.rglob(name)]
                 tally.failures += [f"{label}: {name} left behind" for name in left]
         shutil.rmtree(folder)
     return tally

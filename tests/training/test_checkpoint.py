@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import Prepared, open_prepared
 from dgex_jax.errors import DgexError, Stopped
+from dgex_jax.locks import locked
 from dgex_jax.training import checkpoint
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.checkpoint import Checkpoints, from_arrays, to_arrays
@@ -112,6 +114,28 @@ def test_resumed_equals_straight_to_the_bit(study, straight, tmp_path, group, st
             assert trained == [*range(done + 1, (stop or EPOCHS) + 1)]
             done = trained[-1]
     assert contents(tmp_path, group) == straight[group]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_checkpoints_that_a_kill_at_the_very_end_left_are_removed(
+    study, straight, tmp_path, group
+) -> None:
+    train(study, tmp_path / "stopped", group, 1)
+    train(study, tmp_path / "done", group)
+    first = folders(tmp_path / "done", group)[0]
+    left = first / "checkpoint"
+    shutil.copytree(folders(tmp_path / "stopped", group)[0] / "checkpoint", left)
+    devices = jax.local_devices()[:1]
+    again = partial(
+        train_runs, study, GROUPS[group], TRAINING, folders(tmp_path / "done", group), devices
+    )
+    with locked(first):
+        # Another process may be about to remove them itself.
+        assert not again()
+        assert left.is_dir()
+    assert not again()
+    assert not left.exists()
+    assert contents(tmp_path / "done", group) == straight[group]
 
 
 @pytest.mark.long
