@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 TESTS = CHECKOUT / "tests"
 DGEX = [sys.executable, "-m", "dgex_jax.cli"]
-UNDER_WAY = (".tmp.", ".partial", "checkpoint")
-"""What names of files hold that are not final."""
-
-LEFT = ("*.tmp.*", "*.partial*", "checkpoint")
-"""What a second start must not leave behind."""
+UNDER_WAY = (".tmp", ".partial", "checkpoint")
+"""What names of files hold that are not final; a second start must leave none of them behind."""
 
 TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
+
+LOCKS = (".lock", ".lock.json")
 
 Contents = dict[str, str]
 
@@ -91,6 +90,12 @@ def contents(folder: Path) -> Contents:
 def is_under_way(name: str) -> bool:
     """Whether a relative path is that of a temporary file or inside such a folder."""
     return any(mark in name for mark in UNDER_WAY)
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names below `folder` that are not final; locks stay and are none."""
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(name for name in names if is_under_way(name) and not name.endswith(LOCKS))
 
 
 def timeless(path: Path) -> bytes:
@@ -215,8 +220,7 @@ def torment(victim: Victim, trials: int, scratch: Path, seed: int) -> Tally:
                 found = contents(folder)
                 differ = [name for name in {*whole, *found} if whole.get(name) != found.get(name)]
                 tally.failures += [f"{label}: {name} differs" for name in sorted(differ)]
-                left = [str(path) for name in LEFT for path in folder.rglob(name)]
-                tally.failures += [f"{label}: {name} left behind" for name in left]
+                tally.failures += [f"{label}: {name} left behind" for name in unfinished(folder)]
         shutil.rmtree(folder)
     return tally
 
