@@ -10,7 +10,7 @@ import pandas as pd
 
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx_write import MISSING
-from dgex_jax.formats.hdf5_inside import require_inside
+from dgex_jax.formats.hdf5_inside import require_column_sizes, require_inside
 from dgex_jax.formats.hdf5_text import decode_padded
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = "GCTX1.0"
-COLUMN_BYTES = 1 << 30
-"""The ids, or a field, of one axis: millions of them at hundreds of characters."""
 NULLABLE: dict[str, Any] = {
     "int16": pd.Int16Dtype(),
     "int32": pd.Int32Dtype(),
@@ -131,11 +129,7 @@ def _read_column(path: Path, dataset: Any) -> NDArray[Any]:
         raise FormatError(f"{path}: {dataset.name} has no column of values but {dataset.shape}")
     if dataset.dtype.kind == "O" and h5py.check_string_dtype(dataset.dtype) is None:
         raise FormatError(f"{path}: {dataset.name} holds {dataset.dtype}, neither text nor numbers")
-    if dataset.nbytes > COLUMN_BYTES:
-        raise FormatError(
-            f"{path}: {dataset.name} declares {dataset.nbytes} bytes, more than ids or annotation "
-            f"can have ({COLUMN_BYTES})"
-        )
+    require_column_sizes(path, dataset)
     values: NDArray[Any] = dataset[...].reshape(-1)
     return values
 

@@ -12,7 +12,7 @@ from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.anndata_source import AnnDataSource, anndata_errors
 from dgex_jax.formats.closing import Closing
 from dgex_jax.formats.h5ad_sparse import check_pointers
-from dgex_jax.formats.hdf5_inside import require_inside
+from dgex_jax.formats.hdf5_inside import require_column_sizes, require_inside
 from dgex_jax.formats.unchanged import Unchanged
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def _parts(path: Path, anndata: Any, file: h5py.File) -> tuple[Any, Any, Any]:
         raise FormatError(f"{path}: has no X")
     for name in ("X", "obs", "var"):
         require_inside(path, file, file[name])
+    for name in ("obs", "var"):
+        require_column_sizes(path, file[name])
     X = file["X"]
     if isinstance(X, h5py.Group):
         group, X = X, anndata.io.sparse_dataset(X)

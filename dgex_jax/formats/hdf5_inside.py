@@ -1,4 +1,4 @@
-"""An HDF5 file from a stranger speaks for itself, never for another file on this disk."""
+"""An HDF5 file from a stranger speaks for itself alone, and of columns that memory can hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import h5py
 from dgex_jax.errors import FormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+COLUMN_BYTES = 1 << 30
+"""The ids, or a field, of one axis: millions of them at hundreds of characters."""
 
 
 def require_inside(path: Path, file: Any, element: Any) -> None:
@@ -25,12 +29,30 @@ def require_inside(path: Path, file: Any, element: Any) -> None:
     element
         A dataset, or a group with all below it (links in circles included).
     """
-    waiting, seen = [element], set()
-    while waiting:
-        one = waiting.pop()
+    for one in _all_below(element):
         stored = isinstance(one, h5py.Dataset) and (one.is_virtual or one.external)
         if stored or one.file.filename != file.filename:
             raise FormatError(f"{path}: {one.name} lies in another file")
+
+
+def require_column_sizes(path: Path, element: Any) -> None:
+    """Raise `FormatError` if a dataset, or one below a group, declares more than a column has.
+
+    A few damaged bytes can declare any size, and whoever reads all of it takes that memory.
+    """
+    for one in _all_below(element):
+        if isinstance(one, h5py.Dataset) and one.nbytes > COLUMN_BYTES:
+            raise FormatError(
+                f"{path}: {one.name} declares {one.nbytes} bytes, more than ids or annotation "
+                f"can have ({COLUMN_BYTES})"
+            )
+
+
+def _all_below(element: Any) -> Iterator[Any]:
+    waiting, seen = [element], set()
+    while waiting:
+        one = waiting.pop()
+        yield one
         if isinstance(one, h5py.Group) and one not in seen:
             seen.add(one)
             waiting += one.values()

@@ -244,6 +244,18 @@ def test_ids_of_impossible_size(tmp_path: Path) -> None:
     assert "/0/META/ROW/id declares 3000000000 bytes" in refused(gctx_values, path)
 
 
+@pytest.mark.parametrize("name", ["obs/_index", "var/_index"])
+def test_columns_of_impossible_size(tmp_path: Path, name: str) -> None:
+    """Seconds and gigabytes went into 4 GB of one number before the file was refused."""
+    path = tmp_path / "a.h5ad"
+    write_h5ad(path, SMALL)
+    assert h5ad_values(path).shape == (2, 3)
+    with h5py.File(path, "a") as file:
+        del file[name]
+        file.create_dataset(name, (10**9,), "i4", chunks=(1000,))
+    assert f"/{name} declares 4000000000 bytes" in refused(h5ad_values, path)
+
+
 @pytest.mark.parametrize("kind", ["gctx", "h5ad"])
 def test_chunks_of_impossible_size(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.h5"
