@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,8 @@ class ZarrWriter(ProfileWriter):
         self._locks = PartLocks(self._folders.place, part, report)
         self._shard_values: NDArray[np.float32] | None = None
         self._encode: ShardEncoder | None = None
+        self._disk = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
         self._begun = False
         self.n_shards = self._layout.n_shards
         self.missing = self.n_shards
@@ -135,6 +138,8 @@ class ZarrWriter(ProfileWriter):
         shards = self._with_damaged(shards)
         runs = self._layout.runs(shards)
         n_profiles = sum(run.stop - run.start for run in runs)
+        # What is under way ends before anything is cleared up.
+        stack.enter_context(self._disk)
         require_space(self._folders.partial, 4 * n_profiles * self._layout.shards[1])
         return runs
 
@@ -223,9 +228,19 @@ class ZarrWriter(ProfileWriter):
     def _write_shard(self, shard: int, values: NDArray[np.float32]) -> None:
         if self._encode is None:
             self._encode = ShardEncoder(self.path, self._layout)
-        self._folders.write(self._layout.file(shard), self._encode(shard, values))
+        encoded = self._encode(shard, values)
+        self._settle()
+        # The next shard is filled meanwhile: the disk never waits for it.
+        self._writing = self._disk.submit(self._folders.write, self._layout.file(shard), encoded)
+
+    def _settle(self) -> None:
+        """Wait until the shard that came last is on the disk; raises what kept it from that."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def _finish(self) -> None:
+        self._settle()
         with self._locks.output():
             try:
                 if not self.finished:
