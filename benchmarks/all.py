@@ -39,6 +39,7 @@ BENCHMARKS = (
     Benchmark("growth"),
     Benchmark("startup"),
     Benchmark("training_gpu", needs_gpu=True),
+    Benchmark("precision", needs_gpu=True),
 )
 
 

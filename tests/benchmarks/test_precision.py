@@ -1,0 +1,40 @@
+"""The comparison of TF32 with float32: the study it runs on, and what its table says."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from benchmarks import precision
+from benchmarks.gpu_epochs import PAPER_PROFILES
+from dgex_jax.data.study import read_study
+from dgex_jax.training.epoch import PARTS
+
+
+def test_logs_are_compared_epoch_by_epoch() -> None:
+    logs = [
+        pd.DataFrame(
+            {f"MAE_{part}": [0.5, middle, 0.25] for part in PARTS} | {"seconds": [9.0, 1.0, 2.0]}
+        )
+        for middle in (0.5, 0.25)
+    ]
+    rows = precision.compare("8x1", *logs)
+    assert [row[1] for row in rows] == list(PARTS)
+    assert rows[0][2:] == ("0.25000", "0.25000", "+0.0e+00", "-2.5e-01", "1.5 / 1.5")
+
+
+def test_study_has_the_papers_size() -> None:
+    settings = read_study(precision.STUDY).simulation
+    assert settings is not None
+    assert (settings.n_landmarks, settings.n_targets) == (943, 9520)
+    copies = round(settings.n_profiles * settings.replicate_share)
+    assert settings.n_profiles - copies == sum(PAPER_PROFILES[part] for part in ("tr", "va", "te"))
+    assert settings.n_gtex == PAPER_PROFILES["GTEx"]
+
+
+@pytest.mark.slow
+def test_precisions_are_one_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert precision.main(["--small"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8x1 ")]
+    assert len(lines) == len(PARTS)
+    assert all(line.count("+0.0e+00") == 2 for line in lines)
