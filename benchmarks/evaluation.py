@@ -26,6 +26,7 @@ from benchmarks.table import Table
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import open_prepared
+from dgex_jax.errors import StudyError
 from dgex_jax.training.devices import AXIS, choose_devices, over_networks, place, share_cpu, stack
 from dgex_jax.training.epoch import Data, Network, State, train
 from dgex_jax.training.loop import first_states, placed_orders
@@ -50,6 +51,8 @@ LEFT_OUT = 2
 
 def measure(options: argparse.Namespace) -> Report:
     """Measure all shapes."""
+    if options.rounds < 1:
+        raise StudyError(f"--rounds {options.rounds}: must be 1 or more")
     share_cpu(2)
     rows = []
     for shape, divisor in SMALL if options.small else SHAPES:

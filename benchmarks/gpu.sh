@@ -35,5 +35,5 @@ left=$((450 - (SECONDS - started)))
 "$folder/jax/bin/python" -m benchmarks.training_gpu --minutes "$((left / 60))" \
     --torch-python "$folder/torch/bin/python" "$@" | tee "$folder/training_gpu.txt"
 echo "all in $((SECONDS - started)) s; the tables are in $folder/training_gpu.txt"
-echo "what TF32 does to the errors (simulates the study first, 12 GB):" \
+echo "what TF32 does to the errors (simulates the study first, 17 GB):" \
     "$folder/jax/bin/python -m benchmarks.precision"

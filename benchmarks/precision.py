@@ -2,12 +2,13 @@
 
 The simulated study at the paper's size (`benchmarks/paper_sim.toml`), raw files and all, then
 ``dgex train`` of each network at both precisions with the same seeds, and their logs beside each
-other. What a folder holds already is kept, so the same command goes on. It takes about a
-quarter of an hour before the first network, 12 GB of disk, and 8 GB of memory.
+other. What a folder holds already is kept, so the same command goes on. By their shapes the raw
+GEO file has 11.5 GB and the prepared study 4.6.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ STUDY = Path(__file__).with_name("paper_sim.toml")
 SMALL_STUDY = Path(__file__).parents[1] / "tests" / "tiny.toml"
 PRECISIONS = ("highest", "tf32")
 NETWORKS = ("3000x1", "9000x3")
+NETWORK = re.compile(r"[1-9][0-9]*x[1-9][0-9]*")
 DROPOUT = 0.1
 STDERR = 2
 
@@ -46,6 +48,11 @@ def measure(options: argparse.Namespace) -> Report:
     if options.small:
         with tempfile.TemporaryDirectory() as folder:
             return report(Path(folder), SMALL_STUDY, ("8x1",), 2)
+    for network in options.networks:
+        if not NETWORK.fullmatch(network):
+            raise StudyError(f"--networks {network}: not UNITSxLAYERS, as 3000x1")
+    if options.epochs < 2:
+        raise StudyError(f"--epochs {options.epochs}: must be 2 or more")
     if not gpu_names():
         raise StudyError("no GPU here: only --small runs on a CPU, which has no TF32")
     return report(options.folder, STUDY, options.networks, options.epochs)
@@ -133,7 +140,7 @@ def dgex(*words: str) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--folder", type=Path, default=Path(".paper-sim"), help="where 12 GB go")
+    parser.add_argument("--folder", type=Path, default=Path(".paper-sim"), help="where 17 GB go")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="UNITSxLAYERS")
     parser.add_argument("--epochs", type=int, default=20)
 

@@ -7,8 +7,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
@@ -25,6 +29,16 @@ if "DGEX_TEST_COMPILED" not in os.environ:
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Compile in half the time (`tests.compiling`), for ``pytest.mark.usefixtures``."""
+    # Not above: what is set there must be set before JAX is imported.
+    from tests.compiling import compiled_quickly
+
+    with compiled_quickly():
+        yield
 
 
 @pytest.fixture

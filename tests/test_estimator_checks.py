@@ -5,16 +5,12 @@ One of them is skipped unless SCIPY_ARRAY_API=1 stood in the environment before 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import dgex_jax
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ESTIMATORS = [
     dgex_jax.KNNGE(),
@@ -25,15 +21,7 @@ ESTIMATORS = [
     dgex_jax.DGEXRegressor(units=8, dropout=0.0, epochs=30, learning_rate=0.1),
 ]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Iterator[None]:
-    """Every shape is compiled anew, some twenty here; tiny programs need no optimisation."""
-    option = "jax_disable_most_optimizations"
-    before = jax.config.values[option]
-    jax.config.update(option, True)
-    yield
-    jax.config.update(option, before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @parametrize_with_checks(ESTIMATORS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,18 +20,7 @@ from dgex_jax.errors import DgexError
 from dgex_jax.estimators.settings import network_config, training_config
 from tests.estimated import N_LANDMARKS, N, new_network, tables
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Iterator[None]:
-    """Tiny programs of many shapes need no optimisation."""
-    option = "jax_disable_most_optimizations"
-    before = jax.config.values[option]
-    jax.config.update(option, True)
-    yield
-    jax.config.update(option, before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_one_target_may_be_a_vector_or_a_table() -> None:

@@ -9,16 +9,14 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 from dgex_jax import cli
 from dgex_jax.cli import main
 from dgex_jax.locks import locked
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_compilation")]
 
 GOLDEN = Path(__file__).parent / "golden"
 RAW = GOLDEN / "preprocess"
@@ -94,16 +92,6 @@ OWN_TEST = {
         "--shard",
     },
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
 
 
 @pytest.mark.parametrize("command", OWN_TEST)

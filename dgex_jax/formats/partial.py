@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ import numpy as np
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import final_place, move_whole, sync
+from dgex_jax.formats.behind import Behind
 from dgex_jax.formats.diskspace import require_space
 from dgex_jax.formats.partialcheck import find, hash_range, head_sha256
 from dgex_jax.formats.partialjournal import (
@@ -112,8 +112,8 @@ class PartialMatrix:
         self._header = {"job": resume.job, "layout": layout}
         self._offset = self._descriptor = 0
         self._sha256: Any = hashlib.sha256()
-        self._hasher, self._syncer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self._syncing: Future[None] | None = None
+        self._hash = Behind(self._hash_part, ahead=1)
+        self._record = Behind(self._journal_run, ahead=1)
         self.done = self._run_start = 0
         self.sha256: str | None = None
 
@@ -138,15 +138,13 @@ class PartialMatrix:
             part, values = values[: run_stop - start], values[run_stop - start :]
             content = np.ascontiguousarray(part).data.cast("B")
             # While the disk takes them: reading the file again would cost as much as writing it.
-            hashed = self._hasher.submit(self._sha256.update, content)
+            self._hash(content)
             _write_at(self._descriptor, content, self._offset + start * self._row_bytes)
-            hashed.result()
+            self._hash.settle()
             start += len(part)
             if start == run_stop:
-                self._settle()
-                run = (self._run_start, start, self._sha256.hexdigest())
                 # The next run is written meanwhile: the disk never waits for it.
-                self._syncing = self._syncer.submit(self._journal_run, *run)
+                self._record(self._run_start, start, self._sha256.hexdigest())
                 self._run_start = start
 
     def __exit__(
@@ -155,10 +153,10 @@ class PartialMatrix:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._hasher.shutdown()
+        self._hash.close()
         try:
             with nullcontext() if error is None else suppress(OSError):
-                self._settle()
+                self._record.settle()
             if error is None:
                 size = os.fstat(self._descriptor).st_size
                 hash_range(self._sha256, self._descriptor, self._offset + self._bytes, size)
@@ -167,7 +165,7 @@ class PartialMatrix:
             self._keep(DgexError(f"{self._final}: can't be written: {one_line(failure)}"))
             raise
         finally:
-            self._syncer.shutdown()
+            self._record.close()
             os.close(self._descriptor)
         if error is not None:
             self._keep(error)
@@ -175,16 +173,14 @@ class PartialMatrix:
         self._journal.unlink(missing_ok=True)
         self.sha256 = self._sha256.hexdigest()
 
+    def _hash_part(self, content: memoryview) -> None:
+        # Looked up anew: a file that goes on brings its own.
+        self._sha256.update(content)
+
     def _journal_run(self, start: int, stop: int, sha256: str) -> None:
         os.fsync(self._descriptor)
         add_run(self._journal, start, stop, sha256)
         self.done = stop
-
-    def _settle(self) -> None:
-        """Wait until the run that was written last is journaled; raises what kept it from that."""
-        syncing, self._syncing = self._syncing, None
-        if syncing is not None:
-            syncing.result()
 
     def _tell(self, found: Found) -> None:
         before, n = f"{found.journaled:,}", f"{self._shape[0]:,}"

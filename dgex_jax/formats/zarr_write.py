@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.formats.behind import Behind
 from dgex_jax.formats.diskspace import require_space
 from dgex_jax.formats.h5ad_write import plain_metadata
 from dgex_jax.formats.profilewriter import ProfileWriter
@@ -122,8 +122,7 @@ class ZarrWriter(ProfileWriter):
         self._locks = PartLocks(self._folders.place, part, report)
         self._shard_values: NDArray[np.float32] | None = None
         self._encode: ShardEncoder | None = None
-        self._disk = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._put = Behind(self._folders.write, ahead=1)
         self._begun = False
         self.n_shards = self._layout.n_shards
         self.missing = self.n_shards
@@ -139,7 +138,7 @@ class ZarrWriter(ProfileWriter):
         runs = self._layout.runs(shards)
         n_profiles = sum(run.stop - run.start for run in runs)
         # What is under way ends before anything is cleared up.
-        stack.enter_context(self._disk)
+        stack.callback(self._put.close)
         require_space(self._folders.partial, 4 * n_profiles * self._layout.shards[1])
         return runs
 
@@ -228,19 +227,11 @@ class ZarrWriter(ProfileWriter):
     def _write_shard(self, shard: int, values: NDArray[np.float32]) -> None:
         if self._encode is None:
             self._encode = ShardEncoder(self.path, self._layout)
-        encoded = self._encode(shard, values)
-        self._settle()
         # The next shard is filled meanwhile: the disk never waits for it.
-        self._writing = self._disk.submit(self._folders.write, self._layout.file(shard), encoded)
-
-    def _settle(self) -> None:
-        """Wait until the shard that came last is on the disk; raises what kept it from that."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        self._put(self._layout.file(shard), self._encode(shard, values))
 
     def _finish(self) -> None:
-        self._settle()
+        self._put.settle()
         with self._locks.output():
             try:
                 if not self.finished:

@@ -11,8 +11,8 @@ import numpy as np
 
 from dgex_jax.data.progress import Progress
 from dgex_jax.data.ranking import blocks_of
+from dgex_jax.formats.behind import Behind
 from dgex_jax.formats.unchanged import Unchanged
-from dgex_jax.inference.behind import behind
 from dgex_jax.inference.inputs import open_input
 from dgex_jax.inference.network import BATCH, Network
 from dgex_jax.inference.outputgenes import output_genes
@@ -146,7 +146,7 @@ def predict(
                     writer.append(block)
                     tick(len(block))
 
-                with behind(write) as put:
+                with Behind(write) as put:
                     for rows in pending:
                         for block in inferred(plan, network, rows):
                             put(block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import pytest
 
@@ -9,6 +11,9 @@ from benchmarks import precision
 from benchmarks.gpu_epochs import PAPER_PROFILES
 from dgex_jax.data.study import read_study
 from dgex_jax.training.epoch import PARTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_logs_are_compared_epoch_by_epoch() -> None:
@@ -30,6 +35,28 @@ def test_study_has_the_papers_size() -> None:
     copies = round(settings.n_profiles * settings.replicate_share)
     assert settings.n_profiles - copies == sum(PAPER_PROFILES[part] for part in ("tr", "va", "te"))
     assert settings.n_gtex == PAPER_PROFILES["GTEx"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["--networks", "3000"], "--networks 3000: not UNITSxLAYERS, as 3000x1"),
+        (["--epochs", "1"], "--epochs 1: must be 2 or more"),
+        ([], "no GPU here"),
+    ],
+)
+def test_what_can_not_be_done_is_one_line(
+    words: list[str],
+    cause: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(precision, "gpu_names", list)
+    monkeypatch.chdir(tmp_path)
+    assert precision.main(words) == 2
+    assert cause in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

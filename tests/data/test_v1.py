@@ -29,7 +29,6 @@ from dgex_jax.inference.options import PredictOptions
 from dgex_jax.inference.predict import predict
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.checkpoint import Checkpoints, to_arrays
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.training.epoch import PARTS as LOGGED
 from dgex_jax.training.loop import first_states, train_group
 from dgex_jax.training.record import digest
@@ -48,15 +47,7 @@ V1 = Path(__file__).parent / "v1"
 COMPUTED = {"rtol": 1e-5, "atol": 1e-5}
 TRAINED = {"rtol": 1e-3, "atol": 0.0}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

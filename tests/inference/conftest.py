@@ -17,9 +17,10 @@ from dgex_jax.data.prepared import open_prepared
 from dgex_jax.data.simulation.config import SimulationConfig
 from dgex_jax.data.simulation.write import simulate
 from dgex_jax.inference.model import Model, ModelGenes
-from dgex_jax.training.devices import choose_devices, epoch_program, gene_errors_program
+from dgex_jax.training.devices import choose_devices
 from dgex_jax.training.run import train_runs
 from dgex_jax.training.weights import layer_names
+from tests.compiling import compiled_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,13 +194,6 @@ def trained(tmp_path_factory) -> Trained:
     # A rate at which both halves have other best epochs on GEO-va than on 1000G-va.
     training = TrainingConfig(epochs=12, learning_rate=0.06, monitor_size=50, batch_size=20)
     (devices, *_), _ = choose_devices(None, 2)
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with open_prepared(found.prepared) as study:
-            assert train_runs(study, [network], training, [found.run], devices)
-    finally:
-        # Others compare their programs bit by bit.
-        jax.config.update("jax_disable_most_optimizations", False)
-        epoch_program.cache_clear()
-        gene_errors_program.cache_clear()
+    with compiled_quickly(), open_prepared(found.prepared) as study:
+        assert train_runs(study, [network], training, [found.run], devices)
     return found

@@ -8,7 +8,6 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +20,6 @@ from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, FormatError, PreparationError, Stopped
 from dgex_jax.inference import adata_train, export
 from dgex_jax.inference.modelfile import read_model
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +32,11 @@ with warnings.catch_warnings():
     ad = pytest.importorskip("anndata")
 
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:The '{option}' option:Warning")
-    for option in ("mode.chained_assignment", "future.infer_string")
+    pytest.mark.usefixtures("quick_compilation"),
+    *(
+        pytest.mark.filterwarnings(f"ignore:The '{option}' option:Warning")
+        for option in ("mode.chained_assignment", "future.infer_string")
+    ),
 ]
 """What anndata itself does with views and files under pandas 3."""
 
@@ -52,16 +53,6 @@ def one_thread() -> Iterator[None]:
     """Keep tests that run side by side from waiting for each other's thread pools."""
     with threadpool_limits(1):
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
 
 
 def compendium(kind: Callable[[Any], Any] = np.array) -> Any:

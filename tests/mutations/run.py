@@ -80,10 +80,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.out and arguments.words:
         parser.error("--out is for all faults, without WORDS")
+    if arguments.jobs < 1:
+        parser.error(f"--jobs {arguments.jobs}: must be 1 or more")
     faults = tomllib.loads(Path(__file__).with_name("faults.toml").read_text(encoding="utf-8"))
     chosen = [
         fault for fault in faults["fault"] if all(word in fault["rule"] for word in arguments.words)
     ]
+    if not chosen:
+        parser.error(f"no rule holds {' and '.join(arguments.words)}")
     with tempfile.TemporaryDirectory(prefix="dgex-mutations-") as scratch:
         folders = [Path(scratch) / str(job) for job in range(arguments.jobs)]
         copies = [copied(folder) for folder in folders]

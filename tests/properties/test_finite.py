@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgex_jax.errors import DivergedError
-from dgex_jax.training.devices import epoch_program, gene_errors_program, place, stack, unstack
+from dgex_jax.training.devices import epoch_program, place, stack, unstack
 from dgex_jax.training.epoch import PARTS, Best, keep_best
 from dgex_jax.training.loop import Progress, train_group
 from dgex_jax.training.start import build_model, device_data, half_networks
@@ -38,15 +38,7 @@ if TYPE_CHECKING:
     from dgex_jax.training.epoch import State
     from dgex_jax.training.loop import EpochRecord
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 ERRORS = st.sampled_from([np.nan, np.inf, 0.5, 0.25, 0.125]) | st.floats(1e-300, 2)

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgex_jax.training.checkpoint import Checkpoints
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.training.loop import EpochRecord, Progress, TrainedNetwork, train_group
 from tests.properties.inputs import examples, permutations
 from tests.properties.trainings import (
@@ -45,15 +44,7 @@ if TYPE_CHECKING:
 
 CLOSE = 5e-6
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     options = parser.parse_args()
     kinds = options.kinds or list(SUFFIX)
+    for kind in kinds:
+        if kind not in SUFFIX:
+            parser.error(f"{kind}: not one of {', '.join(SUFFIX)}")
     failures = []
     columns = ["reader", "files", "read as the independent parser", "refused", "failures"]
     columns += ["libhdf5", "seconds", "slowest", "peak MiB"]

@@ -37,6 +37,7 @@ UNDER_WAY = (".tmp", ".partial", "checkpoint")
 
 TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
 
+NAMES = ("prepare", "train", "predict", "zarr", "reproduce")
 LOCKS = (".lock", ".lock.json")
 
 Contents = dict[str, str]
@@ -280,11 +281,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("names", nargs="*", help=", ".join(NAMES))
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="commands killed side by side")
     options = parser.parse_args()
+    for name in options.names:
+        if name not in NAMES:
+            parser.error(f"{name}: not one of {', '.join(NAMES)}")
+    if min(options.jobs, options.trials) < 1:
+        parser.error("--jobs and --trials are 1 or more")
     start = time.monotonic()
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="dgex-kills-") as name:

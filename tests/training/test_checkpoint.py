@@ -20,7 +20,6 @@ from dgex_jax.locks import locked
 from dgex_jax.training import checkpoint
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.checkpoint import Checkpoints, from_arrays, to_arrays
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.training.loop import EpochRecord, Progress, first_states
 from dgex_jax.training.run import Conduct, train_runs
 from dgex_jax.training.stopping import StopRequest
@@ -33,15 +32,7 @@ GROUPS = {
     "two": [NetworkConfig(1, 6, 0.1), NetworkConfig(1, 6, 0.25)],
 }
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from dgex_jax.data.prepare import prepare
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError, Stopped
 from dgex_jax.training.arrays import StudyArrays, load_arrays
-from dgex_jax.training.devices import choose_devices, epoch_program, gene_errors_program
+from dgex_jax.training.devices import choose_devices
 from dgex_jax.training.geneerrors import read_gene_errors
 from dgex_jax.training.loop import train_group
 from dgex_jax.training.run import Conduct, train_runs
@@ -33,15 +33,7 @@ TRAINING = TrainingConfig(epochs=3, learning_rate=5e-3, monitor_size=100)
 FLAGS = ["--hidden-layers", "1", "--units", "8", "--learning-rate", "5e-3"]
 FLAGS += ["--monitor-size", "100"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from dgex_jax.data.prepared import Prepared, open_prepared
 from dgex_jax.errors import Stopped
 from dgex_jax.training import start
 from dgex_jax.training.arrays import StudyArrays, load_arrays
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.training.loop import first_states, train_group
 from dgex_jax.training.pretrain import pretrained_hidden, reconstruction_error, train_layer
 from dgex_jax.training.pylearn2 import Params, initial_weights
@@ -30,15 +29,7 @@ NETWORK = NetworkConfig(hidden_layers=2, units=8, dropout=0.1)
 PLAIN = TrainingConfig(epochs=4, learning_rate=1e-2, monitor_size=300)
 TRAINING = dataclasses.replace(PLAIN, pretrain="autoencoder", pretrain_epochs=60)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def study() -> Prepared:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +16,7 @@ from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import Prepared, open_prepared
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.training import run
-from dgex_jax.training.devices import choose_devices, epoch_program
+from dgex_jax.training.devices import choose_devices
 from dgex_jax.training.geneerrors import read_gene_errors
 from dgex_jax.training.loop import EpochRecord
 from dgex_jax.training.progressline import ProgressLine, clock
@@ -31,14 +30,7 @@ TRAINING = TrainingConfig(epochs=12, learning_rate=2e-2, monitor_size=300)
 N_TARGETS = 39
 HALVES = (slice(0, 19), slice(19, 39))
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +15,7 @@ from dgex_jax.cli_train import seed_lines
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
-from dgex_jax.training.devices import choose_devices, epoch_program, gene_errors_program
+from dgex_jax.training.devices import choose_devices
 from dgex_jax.training.run import Conduct
 from dgex_jax.training.seeds import (
     SeedErrors,
@@ -35,15 +34,7 @@ WEIGHTS = ("best_va.safetensors", "best_1000G.safetensors")
 FLAGS = ["--hidden-layers", "1", "--units", "6", "--dropout", "0.2", "--epochs", "2"]
 FLAGS += ["--learning-rate", "1e-2", "--monitor-size", "300"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def train(runs: Path, *seeds: int, **changes: object) -> dict[Path, bool]:

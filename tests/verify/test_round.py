@@ -9,16 +9,15 @@ import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
-import jax
 import pytest
 from threadpoolctl import threadpool_limits
 
 from dgex_jax.cli import main
 from dgex_jax.provenance import commit
-from dgex_jax.training.devices import epoch_program, gene_errors_program
 from dgex_jax.verify.check import verify
 from reproduce import all as everything
 from reproduce import table1, table_s3
+from tests.compiling import compiled_quickly
 from tests.tinystudy import SIMULATE
 
 if TYPE_CHECKING:
@@ -47,13 +46,9 @@ ENDINGS = ("gctx", "gct", "gct.gz", "h5ad", "zarr")
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Compile in half the time; the programs are dropped, as others compare theirs bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    with threadpool_limits(1):
+    """Compile in half the time."""
+    with compiled_quickly(), threadpool_limits(1):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    epoch_program.cache_clear()
-    gene_errors_program.cache_clear()
 
 
 def run(*words: object) -> None:

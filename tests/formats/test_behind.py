@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dgex_jax.inference.behind import behind
+from dgex_jax.formats.behind import Behind
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 7])
@@ -19,7 +19,7 @@ def test_all_is_written_in_order_by_another_thread(ahead: int) -> None:
         written.append(block)
         threads.add(threading.get_ident())
 
-    with behind(write, ahead) as put:
+    with Behind(write, ahead) as put:
         for block in range(20):
             put(block)
     assert written == list(range(20))
@@ -34,7 +34,7 @@ def test_the_caller_is_never_further_ahead_than_asked_for() -> None:
         time.sleep(0.005)
         written.append(block)
 
-    with behind(write, 2) as put:
+    with Behind(write, 2) as put:
         for block in range(10):
             put(block)
             assert block + 1 - len(written) <= 3
@@ -50,7 +50,7 @@ def test_after_an_error_nothing_more_is_written(error: BaseException) -> None:
         written.append(block)
 
     def write_all() -> None:
-        with behind(write) as put:
+        with Behind(write) as put:
             for block in range(10):
                 put(block)
 
@@ -64,7 +64,7 @@ def test_an_error_in_the_last_block_is_not_lost() -> None:
         raise OSError(f"full at {block}")
 
     def write_one() -> None:
-        with behind(write) as put:
+        with Behind(write) as put:
             put(1)
 
     with pytest.raises(OSError, match="full at 1"):
@@ -81,7 +81,7 @@ def test_what_waits_is_given_up_when_the_caller_fails() -> None:
         written.append(block)
 
     def fail() -> None:
-        with behind(write) as put:
+        with Behind(write) as put:
             put(1)
             put(2)
             begun.wait(10)
@@ -91,3 +91,30 @@ def test_what_waits_is_given_up_when_the_caller_fails() -> None:
     with pytest.raises(KeyError):
         fail()
     assert written == [1]
+
+
+def test_settled_is_done_and_closed_has_done_what_was_handed_over() -> None:
+    done: list[int] = []
+
+    def work(piece: int) -> None:
+        time.sleep(0.01)
+        if piece == 3:
+            raise OSError("full")
+        done.append(piece)
+
+    hand_over = Behind(work, 1)
+    for piece in (1, 2):
+        hand_over(piece)
+    hand_over.settle()
+    assert done == [1, 2]
+    hand_over(3)
+    with pytest.raises(OSError, match="full"):
+        hand_over.settle()
+    hand_over.settle()
+    hand_over(4)
+    hand_over.close()
+    assert done == [1, 2]
+    other = Behind(done.append)
+    other(5)
+    other.close()
+    assert done == [1, 2, 5]
