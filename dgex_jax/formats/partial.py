@@ -32,7 +32,6 @@ from dgex_jax.formats.partialjournal import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from dgex_jax.formats.expression import FloatArray
     from dgex_jax.formats.partialcheck import Found
@@ -147,12 +146,7 @@ class PartialMatrix:
                 self._record(self._run_start, start, self._sha256.hexdigest())
                 self._run_start = start
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._hash.close()
         try:
             with nullcontext() if error is None else suppress(OSError):
