@@ -19,13 +19,14 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
-# Many tests compile the same program, most in processes of their own: once a session is enough.
+# Many tests compile the same program, most in processes of their own: once a session is enough,
+# or once for several sessions that are given one folder.
 if "DGEX_TEST_COMPILED" not in os.environ:
     os.environ["DGEX_TEST_COMPILED"] = tempfile.mkdtemp(prefix="dgex-test-compiled-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["DGEX_TEST_COMPILED"]
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["DGEX_TEST_COMPILED"], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["DGEX_TEST_COMPILED"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[1].parent / "shared"

@@ -46,6 +46,7 @@ def test_made_study_has_a_studys_shapes() -> None:
     assert all(Y.dtype == np.float32 and np.isfinite(Y).all() for Y in arrays.Y.values())
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_updates_alone_are_those_of_a_training() -> None:
     """What the cost of evaluation is measured against does all the work of the same epochs."""
     arrays = random_study(450, 4, 3, n_halves=2, n_watched=2)

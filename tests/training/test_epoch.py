@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 LANDMARKS, TARGETS, UNITS, BATCH = 4, 3, 6, 20
 SIZES = (5, 6, 7, 8, 9)
 PART_SIZES = tuple(zip(PARTS, SIZES, strict=True))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dgex_jax.config import Precision
     from dgex_jax.training.arrays import StudyArrays
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 NETWORK = NetworkConfig(1, 8, 0.25)
 TRAINING = TrainingConfig(epochs=3, learning_rate=1e-2, monitor_size=300)
 
