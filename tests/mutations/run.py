@@ -173,15 +173,12 @@ def one(fault: dict[str, Any], copy: Path) -> Found:
 def first_failure(copy: Path, tests: list[str], seconds: int = SECONDS) -> str:
     """Run tests until one fails; a run without end counts as a failure of its first test."""
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
-    # One cache for all faults, as tests/conftest.py makes one a session: they share programs.
+    # One cache for all faults (tests/conftest.py): they share programs.
     compiled = str(copy.parents[1] / "compiled")
     environment = {
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "1",
         "DGEX_TEST_COMPILED": compiled,
-        "JAX_COMPILATION_CACHE_DIR": compiled,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     try:
         done = subprocess.run(
