@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, Stopped
+from dgex_jax.formats.atomic import make_folder
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.stopping import stop_on_signals
 from reproduce.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from dgex_jax.config import NetworkConfig
     from reproduce.workspace import Workspace
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_LINES = 30.0
+STDERR = 2
 
 
 class GroupJob:
@@ -68,7 +74,8 @@ def launch(space: Workspace, groups: Sequence[tuple[NetworkConfig, ...]], option
         On SIGINT or SIGTERM.
     """
     executor = job_executor(space, options)
-    with executor.batch():
+    make_folder(executor.folder)
+    with errors_into(executor.folder / "launcher.log"), executor.batch():
         jobs = [executor.submit(GroupJob(space, group, options.gpus)) for group in groups]
     names = {
         job.job_id: ", ".join(one.name for one in group)
@@ -98,6 +105,23 @@ def launch(space: Workspace, groups: Sequence[tuple[NetworkConfig, ...]], option
             raise DgexError(
                 f"{names[job.job_id]}: its job failed: {cause_of(error)} (see {job.paths.stderr})"
             )
+
+
+@contextmanager
+def errors_into(log: Path) -> Iterator[None]:
+    """Add to `log` what processes that start meanwhile ever say on standard error.
+
+    One of submitit's watches over each local job, and ends in a traceback when it is cancelled.
+    """
+    sys.stderr.flush()
+    ours = os.dup(STDERR)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(ours, STDERR)
+        os.close(ours)
 
 
 def cause_of(error: BaseException) -> str:

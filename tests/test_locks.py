@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,20 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from dgex_jax.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.read()
 """
 
 
 @contextmanager
-def holder(output: Path, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock."""
-    command = [sys.executable, "-c", HOLD, str(output), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def holder(output: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock until its input ends."""
+    command = [sys.executable, "-c", HOLD, str(output)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "held\n"
@@ -57,15 +57,22 @@ def test_no_wait_names_the_holder(tmp_path) -> None:
 @pytest.mark.parametrize("ending", ["exit", "kill"])
 def test_waits_for_the_holder_and_no_longer(tmp_path, ending) -> None:
     output, lines = tmp_path / "run", []
-    with holder(output, 1.0 if ending == "exit" else 60) as process:
-        if ending == "kill":
-            threading.Timer(0.5, process.kill).start()
+    with holder(output) as process:
+
+        def report(line: str) -> None:
+            lines.append(line)
+            assert process.poll() is None
+            if ending == "exit":
+                process.stdin.close()
+            else:
+                process.kill()
+
         start = time.monotonic()
-        with locked(output, report=lines.append):
+        with locked(output, report=report):
             waited = time.monotonic() - start
         with locked(output, wait=False):
             pass
-    assert 0.2 < waited < 20
+    assert waited < 20
     assert len(lines) == 1
     assert lines[0].startswith(f"{output}: waiting for process {process.pid} on ")
 

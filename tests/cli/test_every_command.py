@@ -28,7 +28,8 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, problem, code,
     def fail(*_arguments: object, **_options: object) -> None:
         raise problem
 
-    monkeypatch.setattr("dgex_jax.training.run.train_runs", fail)
+    # Of the command's own: a module that is imported meanwhile would keep the function for ever.
+    monkeypatch.setattr("dgex_jax.cli_train.check_gpus", fail)
     assert train(STUDY_A, Path("unused")) == code
     error = capsys.readouterr().err
     assert error.endswith(line)

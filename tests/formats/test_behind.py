@@ -71,7 +71,7 @@ def test_an_error_in_the_last_block_is_not_lost() -> None:
         write_one()
 
 
-def test_what_waits_is_given_up_when_the_caller_fails() -> None:
+def test_what_waits_is_given_up_when_the_caller_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     written = []
 
@@ -85,7 +85,7 @@ def test_what_waits_is_given_up_when_the_caller_fails() -> None:
             put(1)
             put(2)
             begun.wait(10)
-            threading.Timer(0.05, go_on.set).start()
+            monkeypatch.setattr(put, "close", lambda: (go_on.set(), Behind.close(put)))
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dgex_jax import locks
 from tests.reliability.commands import (
     FORMATS,
     Command,
@@ -72,15 +72,21 @@ def test_who_won_t_wait_leaves_with_one_line(name, world, tmp_path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_who_waits_writes_the_same(world, tmp_path) -> None:
+def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
     command, out = commands()["predict gctx"], tmp_path / "out"
     out.mkdir()
     assert run_here(command.module, command.argv(out), world.folder).code == 0
-    before = contents(out)
-    lock = held(out / ".out.gctx.lock")
-    lock.__enter__()
-    threading.Timer(0.3, lock.__exit__, (None, None, None)).start()
-    outcome = run_here(command.module, command.argv(out), world.folder)
+    before, name_holder = contents(out), locks.name_holder
+    with ExitStack() as lock:
+        lock.enter_context(held(out / ".out.gctx.lock"))
+
+        def let_go(path: Path) -> str:
+            lock.close()
+            return name_holder(path)
+
+        # What is asked as soon as the command has to wait.
+        monkeypatch.setattr(locks, "name_holder", let_go)
+        outcome = run_here(command.module, command.argv(out), world.folder)
     assert outcome.code == 0
     assert outcome.err.splitlines() == [f"{out / 'out.gctx'}: waiting for another process"]
     assert contents(out) == before

@@ -8,6 +8,8 @@ import shutil
 import signal
 import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,12 +78,28 @@ def test_a_failed_job_is_one_line_with_its_log(untrained, capsys) -> None:
     assert "_log.err)" in told
 
 
-def test_a_signal_cancels_the_jobs(untrained, monkeypatch, capsys) -> None:
+def test_a_signal_cancels_the_jobs(untrained, monkeypatch, capfd) -> None:
     arguments, runs = untrained
     monkeypatch.setattr(GroupJob, "__call__", _sleep)
-    threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    looks = []
+
+    def look(seconds: float) -> None:
+        time.sleep(seconds)
+        looks.append(seconds)
+        if len(looks) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    clock = SimpleNamespace(sleep=look, monotonic=time.monotonic)
+    monkeypatch.setattr(launch, "time", clock)
     assert table1.main([*arguments, "--launcher", "local"]) == 143
-    assert "stopped, and its jobs cancelled" in capsys.readouterr().err
+    told = capfd.readouterr().err.splitlines()
+    assert "stopped, and its jobs cancelled" in told[-1]
+    assert not any("Traceback" in line for line in told)
+    log = runs.parent / "jobs" / "launcher.log"
+    deadline = time.monotonic() + 20
+    while "KeyboardInterrupt" not in log.read_text("utf-8") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert capfd.readouterr().err == ""
     assert not (runs / "10pct-6x1" / "done.json").exists()
 
 
