@@ -129,6 +129,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	    || { echo "needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up $(VENV) (a minute or two, once)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -r requirements.lock
+	@# Python compiles what it uses as it goes, unless it may not keep that.
+	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+	    $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile) -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
