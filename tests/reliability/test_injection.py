@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from dgex_jax.errors import DgexError
 from dgex_jax.formats import partial
+from tests.arguments import one_of
 from tests.reliability.injection import KINDS, Disk, Kind, Stop, contents
 from tests.reliability.writers import COSTLY, GENES, LONG, SLOW, WRITERS, Writer
 
@@ -180,11 +182,14 @@ def test_a_fault_at_any_call(scratch: Path, name: str, kind: Kind) -> None:
 
 def main() -> int:
     """Try all and print the numbers."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("names", nargs="*", type=one_of(WRITERS), help=", ".join(WRITERS))
+    options = parser.parse_args()
     partial.RUN_BYTES = 4 * GENES * 7
     os.fsync = lambda _: None
     print("| writer | calls | of them fsync | rename | write | trials | seconds |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    for name in sys.argv[1:] or WRITERS:
+    for name in options.names or WRITERS:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as scratch:
             start = time.monotonic()
             trials = Trials(WRITERS[name], Path(scratch).resolve())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.arguments import one_of, positive
 from tests.reliability.bitrot import FOUND, HARMLESS, LOSS, choose_flips, count, trial
 from tests.reliability.bitrot_artefacts import ARTEFACTS
 
@@ -25,8 +26,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="ARTEFACT", help=", ".join(ARTEFACTS))
-    parser.add_argument("--flips", type=int, default=200, help="of each, at least (200)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        type=one_of(ARTEFACTS),
+        metavar="ARTEFACT",
+        help=", ".join(ARTEFACTS),
+    )
+    parser.add_argument("--flips", type=positive, default=200, help="of each, at least (200)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     losses = []

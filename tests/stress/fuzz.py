@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.arguments import one_of, positive
 from tests.fuzz.drive import drive
 from tests.fuzz.readers import SUFFIX
 
@@ -25,15 +26,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("kinds", nargs="*", help=", ".join(SUFFIX))
-    parser.add_argument("--cases", type=int, default=12_000, help="over all readers")
+    parser.add_argument("kinds", nargs="*", type=one_of(SUFFIX), help=", ".join(SUFFIX))
+    parser.add_argument("--cases", type=positive, default=12_000, help="over all readers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     options = parser.parse_args()
     kinds = options.kinds or list(SUFFIX)
-    for kind in kinds:
-        if kind not in SUFFIX:
-            parser.error(f"{kind}: not one of {', '.join(SUFFIX)}")
     failures = []
     columns = ["reader", "files", "read as the independent parser", "refused", "failures"]
     columns += ["libhdf5", "seconds", "slowest", "peak MiB"]

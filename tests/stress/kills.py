@@ -26,6 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.arguments import one_of, positive
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -281,16 +285,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help=", ".join(NAMES))
-    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("names", nargs="*", type=one_of(NAMES), help=", ".join(NAMES))
+    parser.add_argument("--trials", type=positive, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="commands killed side by side")
+    parser.add_argument("--jobs", type=positive, default=2, help="commands killed side by side")
     options = parser.parse_args()
-    for name in options.names:
-        if name not in NAMES:
-            parser.error(f"{name}: not one of {', '.join(NAMES)}")
-    if min(options.jobs, options.trials) < 1:
-        parser.error("--jobs and --trials are 1 or more")
     start = time.monotonic()
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="dgex-kills-") as name:
