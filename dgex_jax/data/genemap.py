@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.lines import read_lines
+from dgex_jax.formats.access import HDF5_MAGIC, read_head
+from dgex_jax.formats.annotation_names import plain_name
+from dgex_jax.formats.lines import read_lines, tabbed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from dgex_jax.formats.lines import Line
 
 ENSEMBL = re.compile(r"ENS[A-Z]*\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?")
 VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+(_PAR_Y)?")
@@ -74,7 +78,8 @@ def read_gene_map(path: Path | str) -> GeneMap:
     Parameters
     ----------
     path
-        One gene a line, tab-separated: symbol, Ensembl gene id, comma-separated probe ids.
+        One gene a line, tab-separated: symbol, Ensembl gene id, comma-separated probe ids. A
+        header, comments (``#``) and quotes are left out; the file may be compressed.
 
     Returns
     -------
@@ -88,19 +93,25 @@ def read_gene_map(path: Path | str) -> GeneMap:
         the line).
     """
     path = Path(path)
-    symbols, ensembl, probes = [], [], []
+    symbols: list[str] = []
+    ensembl: list[str] = []
+    probes: list[tuple[str, ...]] = []
     lines: dict[str, int] = {}
-    for number, raw in read_lines(path):
+    for number, raw in _map_lines(path):
         try:
-            cells = raw.decode().split("\t")
+            cells = [cell.strip() for cell in raw.decode().split("\t")]
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        if not symbols and [plain_name(cell) for cell in cells[:2]] in MAP_HEADERS:
+            continue
+        while len(cells) > 3 and not cells[-1]:
+            cells.pop()
         if len(cells) != 3:
             raise FormatError(
                 f"{path}: line {number}: {len(cells)} tab-separated columns, not 3 "
                 "(symbol, Ensembl id, probes)"
             )
-        symbol, gene, of_gene = cells[0], cells[1], cells[2].split(",")
+        symbol, gene, of_gene = cells[0], cells[1], [one.strip() for one in cells[2].split(",")]
         if not (symbol.strip() and gene.strip() and all(probe.strip() for probe in of_gene)):
             raise FormatError(f"{path}: line {number}: an empty field in {' | '.join(cells)!r}")
         probe, times = Counter(of_gene).most_common(1)[0]
@@ -117,6 +128,24 @@ def read_gene_map(path: Path | str) -> GeneMap:
     if not symbols:
         raise FormatError(f"{path}: has no genes")
     return GeneMap(path, tuple(symbols), tuple(ensembl), tuple(probes))
+
+
+MAP_HEADERS = [
+    [symbol, ensembl]
+    for symbol in ("symbol", "gene", "genesymbol", "hgncsymbol", "genename", "name")
+    for ensembl in ("ensembl", "ensemblid", "ensemblgene", "ensemblgeneid", "geneid", "id")
+]
+"""First cells, in letters and digits, of a line that names the columns of a gene map."""
+
+
+def _map_lines(path: Path) -> Iterator[Line]:
+    """Give the lines that are no comment, without the quotes around cells."""
+    head = read_head(path)
+    if head == HDF5_MAGIC:
+        raise FormatError(f"{path}: is an HDF5 file, not a gene map (symbol, Ensembl id, probes)")
+    for line in tabbed(path, read_lines(path)):
+        if b"\t" in line[1] or not line[1].startswith(b"#"):
+            yield line
 
 
 def is_ensembl(gene: str) -> bool:

@@ -10,7 +10,7 @@ from dgex_jax.data.genemap import read_gene_map
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import GZIP_MAGIC, HDF5_MAGIC, read_head
 from dgex_jax.formats.hdf5_errors import hdf5_errors
-from dgex_jax.formats.lines import open_bytes, stream_errors
+from dgex_jax.formats.lines import open_bytes
 from dgex_jax.formats.opening import kind_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def require_whole(path: Path, wanted: Format) -> None:
 
 
 def _read_all(path: Path, wanted: bytes) -> None:
-    with open_bytes(path) as file, stream_errors(path):
+    with open_bytes(path) as file:
         head = file.read(len(wanted))
         if head != wanted:
             raise FormatError(f"{path}: is no packed HDF5 file: it begins with {head!r}")

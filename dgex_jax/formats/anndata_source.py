@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.access import one_line
 from dgex_jax.formats.h5ad_sparse import check_indices
 from dgex_jax.formats.hdf5_matrix import read_matrix
 from dgex_jax.formats.selection import is_run, positions
@@ -39,7 +38,8 @@ def anndata_errors(path: Path, what: str = "damaged or no AnnData file") -> Iter
     except MemoryError as error:
         raise FormatError(f"{path}: needs more memory than there is") from error
     except Exception as error:  # what anndata raises has no base class in common
-        raise FormatError(f"{path}: {what}: {one_line(error)}") from error
+        said = getattr(error, "strerror", None)
+        raise FormatError(f"{path}: {what}{f': {said}' if said else ''}") from error
 
 
 class AnnDataSource:

@@ -1,40 +1,75 @@
-"""Plain tables of numbers in: ids in the first row and the first column, tabs or commas between."""
+"""Tables of any program in: ids in the first row and the first column, annotation beside them."""
 
 from __future__ import annotations
 
-import csv
+import itertools
+import math
+import re
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.annotation_names import IDS, alike, is_annotation_name, plain_name
+from dgex_jax.formats.decimals import parse_cell
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.hdf5_text import decode_text
-from dgex_jax.formats.lines import BOM, open_bytes, read_lines, stream_errors
-from dgex_jax.formats.table import read_body
+from dgex_jax.formats.lines import read_lines, unquoted
+from dgex_jax.formats.recognise import kind_of
+from dgex_jax.formats.table import (
+    Body,
+    Header,
+    columns_of_text,
+    fit_header,
+    look_ahead,
+    read_body,
+    text_frame,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator, Sequence
 
     from dgex_jax.formats.lines import Line
 
-HEAD_BYTES = 1 << 14
-BINARY = {
-    b"PK\x03\x04": "is a zip archive (an Excel workbook?); save the table as tab-separated text",
-    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the table as tab-separated text",
-    b"%PDF": "is a PDF document",
-    b"\xff\xfe": "is UTF-16 text; save the table as UTF-8",
-    b"\xfe\xff": "is UTF-16 text; save the table as UTF-8",
+MARKS = (b"\t", b",")
+"""Between the cells of a line."""
+
+CORNERS = {
+    *("gene", "genes", "id", "ids", "idref", "name", "names", "probe", "probes", "probeid"),
+    *("probeset", "probesetid", "affyid", "target", "targetid", "feature", "features", "featureid"),
+    *("transcript", "tracking", "trackingid", "sample", "samples", "sampleid", "sampleids"),
+    *("samplename", "barcode", "cell", "cells", "cellid", "cellline", "patient", "patientid"),
+    *("subject", "subjectid", "case", "caseid", "donor", "donorid", "individual", "profile"),
+    *("profileid", "rid", "cid", "index", "row", "rownames", "rowname", "unnamed0", "x", "well"),
+    *("run", "accession", "geoaccession", "depmapid", "modelid", "file", "filename", "obs", "var"),
+    *("prid", "symbolid", "ensgid", "ensg", "ensemblgeneidversion", "hgnc", "key", "identifier"),
 }
-"""What people hand over instead of a table, by its first bytes."""
+"""What stands above the ids of a table, in letters and digits; names of annotation do as well."""
+
+MOST_COMMENT = 1 << 16
+"""Characters that are kept of the comments before a table."""
+
+
+@dataclass
+class _Start:
+    """What stands before the header: comments, or the metadata of a series matrix."""
+
+    comments: list[str] = field(default_factory=list)
+    samples: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_delimited(path: Path | str) -> Expression:
-    r"""Read a tab- or comma-separated table, plain or gzip-compressed (whatever its name).
+    r"""Read a table of cells between tabs or commas, or a GEO series matrix.
 
-    The first row names the columns; its first cell is theirs (``gene``) or missing, as R writes
-    it. Cells may be quoted; numbers are decimal, ``1,5`` is none. Byte order mark and ``\r\n`` are
-    accepted.
+    The file may be compressed (gzip, bzip2, xz), whatever its name. The first row names the
+    columns; its first cell is theirs (``gene``) or missing, as R's ``write.table`` has it.
+    Separators at the ends of lines, quotes, a byte order mark and ``\r\n`` are accepted.
+    Lines that begin with ``#`` before the header are comments. Columns of text (chromosome,
+    biotype, …) are annotation of the rows, rows of text of the columns. Of a series matrix the
+    table is read, and its ``!Sample_`` lines are metadata.
 
     Parameters
     ----------
@@ -47,93 +82,261 @@ def read_delimited(path: Path | str) -> Expression:
         Float64 values; its profiles are the columns of the file, its genes the rows, as in GCT:
         which of them *are* genes is for the caller to find out. Ids are stripped of spaces around
         them, and one may come twice. NaN where the file has ``NA``, ``NaN``, -666 or nothing.
+        `notes` say what was left out of the values.
 
     Raises
     ------
     FormatError
         No such file, truncated or damaged, not a table (what it is instead, where that can be
-        told), a row of another width, an empty id, a cell that is no number (the first, by row and
-        column).
+        told), a row of another width, no ids in the first row or column, an empty id, a cell that
+        is no number (the first, by row and column).
     """
     path = Path(path)
-    mark = _separator(path)
-    with closing(_tabbed(path, mark)) as lines:
-        header_line = next(lines, None)
-        first = next(lines, None)
-        if header_line is None or first is None:
-            raise FormatError(f"{path}: has no rows below its header")
-        header = [decode_text(cell).strip() for cell in header_line[1].split(b"\t")]
-        if len(header) != first[1].count(b"\t"):
-            header = header[1:]
-        columns = tuple(header)
-        _check_header(path, header_line[0], columns)
+    is_series = kind_of(path) == "series matrix"
+    start = _Start()
+    with closing(read_lines(path)) as lines:
+        table = _series_matrix(path, lines, start) if is_series else _after_comments(lines, start)
+        rows = _cells(path, table)
+        header_line = next(rows, None)
+        if header_line is None:
+            raise FormatError(f"{path}: has no table")
+        first, rows = look_ahead(rows)
+        header = fit_header(path, header_line, first)
+        _check_ids(path, header, first)
+        if not first:
+            empty = ": the values of this series are in other files of it" if is_series else ""
+            raise FormatError(f"{path}: has no rows below its header{empty}")
+        text = columns_of_text(header, [row for row in first if _fits(row, header)])
+        if len(text) == len(header.columns):
+            cell = decode_text(first[0][1].split(b"\t")[1][:60])
+            raise FormatError(
+                f"{path}: has no column of numbers: line {first[0][0]}, column "
+                f"{header.columns[0]!r}: {cell!r} is not a number"
+            )
+        body = read_body(path, rows, header, text=text, kind="row", unique=False)
+    return _expression(path, header, text, body, start)
 
-        def body() -> Iterator[Line]:
-            yield first
-            yield from lines
 
-        table = read_body(path, body(), columns, 1, kind="row", unique=False)
-    rows = tuple(map(str.strip, table.genes))
-    if "" in rows:
-        raise FormatError(f"{path}: the id of row {rows.index('') + 1} is empty")
-    return Expression(path, table.values, columns, rows)
+def _fits(row: Line, header: Header) -> bool:
+    return row[1].count(b"\t") + 1 == header.width
 
 
-def _check_header(path: Path, number: int, columns: tuple[str, ...]) -> None:
-    if not columns or "" in columns:
-        place = f"column {columns.index('') + 1}" if columns else "every column"
-        raise FormatError(f"{path}: line {number}: the id of {place} is empty")
-    try:
-        fractions = [float(text) % 1 for text in columns]
-    except ValueError:
-        return
-    # Entrez ids are numbers too, but whole ones.
-    if any(fractions):
+def _expression(
+    path: Path, header: Header, text: Sequence[int], body: Body, start: _Start
+) -> Expression:
+    genes = tuple(map(str.strip, body.genes))
+    if "" in genes:
+        raise FormatError(f"{path}: the id of row {genes.index('') + 1} is empty")
+    if not genes:
+        raise FormatError(f"{path}: has no rows of numbers")
+    profiles = tuple(name for place, name in enumerate(header.columns) if place not in text)
+    fields = [header.columns[place] for place in text]
+    texts = body.texts or [[] for _ in genes]
+    for place, name in enumerate(profiles):
+        if plain_name(name) in IDS:  # ids of genes, whatever becomes of the column
+            fields.append(name)
+            numbers = body.values[place]
+            texts = [
+                [*cells, str(int(one)) if one % 1 == 0 else ""]
+                for cells, one in zip(texts, numbers.tolist(), strict=True)
+            ]
+    columns = {name.strip(): cells for name, cells in body.rows_of_text.items()}
+    notes = []
+    if text:
+        notes.append(f"columns of text, no values: {_listed(fields[: len(text)])}")
+    if columns:
+        notes.append(f"rows of text, no values: {_listed(list(columns))}")
+    if start.comments:
+        notes.append(f"{len(start.comments)} comment lines before the table were skipped")
+    sampled = {name: cells for name, cells in start.samples.items() if len(cells) == len(profiles)}
+    by_profile = pd.DataFrame(
+        sampled | columns, index=pd.Index(profiles, dtype=object), dtype=object
+    )
+    return Expression(
+        path,
+        body.values,
+        profiles,
+        genes,
+        by_profile,
+        text_frame(texts, genes, _unique(fields)),
+        notes=tuple(notes),
+        comments=tuple(start.comments),
+    )
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Add a number to names that come twice: fields of a table are found by name."""
+    return [
+        name if name not in names[:place] else f"{name}.{place}" for place, name in enumerate(names)
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" * (len(names) > 10))
+
+
+def _after_comments(lines: Iterator[Line], start: _Start) -> Iterator[Line]:
+    """Skip the lines that begin with ``#``, but for a header that does."""
+    comment: Line | None = None
+    for line in lines:
+        if line[1].startswith(b"#"):
+            _keep_comment(start, comment)
+            comment = line
+            continue
+        if comment is not None:
+            if _is_header_of(comment[1], line[1]):
+                yield comment[0], comment[1].lstrip(b"#").lstrip()
+            else:
+                _keep_comment(start, comment)
+        yield line
+        break
+    yield from lines
+
+
+def _keep_comment(start: _Start, comment: Line | None) -> None:
+    if comment is not None and sum(map(len, start.comments)) < MOST_COMMENT:
+        start.comments.append(decode_text(comment[1][:MOST_COMMENT]))
+
+
+def _is_header_of(comment: bytes, row: bytes) -> bool:
+    """Whether the last comment has the cells of a header, and the line below it has numbers."""
+    for mark in MARKS:
+        n = row.count(mark)
+        if n and comment.count(mark) == n:
+            return all(_is_number(cell) for cell in row.split(mark)[1:])
+    return False
+
+
+def _is_number(cell: bytes) -> bool:
+    return parse_cell(cell.strip(b' "')) is not None
+
+
+def _series_matrix(path: Path, lines: Iterator[Line], start: _Start) -> Iterator[Line]:
+    """Give the table of a series matrix, and keep what it says of its samples and series."""
+    number, text = 0, b""
+    for number, line in lines:
+        if line.startswith(b"!series_matrix_table_begin"):
+            break
+        # A quoted text may go on for lines.
+        text = text + b" " + line if text else line
+        if text.count(b'"') % 2 == 0:
+            _series_field(path, (number, text), start)
+            text = b""
+    else:
+        raise FormatError(f"{path}: is a GEO series matrix that ends before its table")
+    for number, line in lines:
+        if line.startswith(b"!series_matrix_table_end"):
+            break
+        yield number, line
+    else:
         raise FormatError(
-            f"{path}: line {number} has numbers, not ids: the first row must name the columns"
+            f"{path}: is a GEO series matrix that was cut off: it has no line "
+            f"!series_matrix_table_end (its last is {number})"
         )
+    yield from ()
+    for _ in lines:  # to the end, where a compressed file says whether it is complete
+        pass
 
 
-def _separator(path: Path) -> bytes:
-    """Tab or comma, by the first line; by the second if that has one cell alone, as R writes it."""
-    with open_bytes(path) as file, stream_errors(path):
-        head = file.read(HEAD_BYTES).removeprefix(BOM)
-    for magic, what in BINARY.items():
-        if head.startswith(magic):
-            raise FormatError(f"{path}: {what}")
-    if b"\0" in head:
-        raise FormatError(f"{path}: is neither HDF5 nor text: it begins with {head[:8]!r}")
-    first, *more = [line for line in head.split(b"\n") if line.strip(b"\r")][:2] or [b""]
-    for line in (first, *more):
-        for mark in (b"\t", b","):
-            if mark in line:
-                return mark
-    hint = "; semicolons can't separate cells here" if b";" in first else ""
+def _series_field(path: Path, line: Line, start: _Start) -> None:
+    if not line[1].startswith(b"!Sample_"):
+        _keep_comment(start, line)
+        return
+    name, *cells = unquoted(path, line, "\t").decode().split("\t")
+    key = name.removeprefix("!Sample_").strip()
+    n_same = sum(other.partition(".")[0] == key for other in start.samples)
+    start.samples[f"{key}.{n_same + 1}" if n_same else key] = cells
+
+
+def _cells(path: Path, lines: Iterator[Line]) -> Iterator[Line]:
+    """Give the lines with a tab between cells and no quotes."""
+    known = list(itertools.islice(lines, 2))
+    mark = _separator(path, known)
+    for line in itertools.chain(known, lines):
+        number, text = line
+        if b'"' in text:
+            yield number, unquoted(path, line, mark.decode())
+        elif mark == b"\t":
+            yield line
+        elif b"\t" in text:
+            raise FormatError(f"{path}: line {number}: a tab in a comma-separated table")
+        else:
+            yield number, text.replace(mark, b"\t")
+
+
+def _separator(path: Path, lines: Sequence[Line]) -> bytes:
+    """Tell it by the first line, or by the second if the first is one cell, as R writes it."""
+    bare = [re.sub(rb'"[^"]*"?', b"", text) for _, text in lines]
+    # In a line with semicolons commas are decimal; without any, separators may all be in quotes.
+    for text in (*bare, *(text for _, text in lines)):
+        marks = [mark for mark in (b"\t", b";", b",") if mark in text]
+        if not marks:
+            continue
+        if marks[0] == b";" and (b"," not in text or text.count(b";") > text.count(b",")):
+            raise FormatError(
+                f"{path}: its cells are separated by semicolons (decimal commas, as R's write.csv2 "
+                "has them): write it with tabs and decimal points (pandas: read_csv(…, sep=';', "
+                "decimal=','), then to_csv(…, sep='\\t'))"
+            )
+        return b"\t" if marks[0] == b"\t" else b","
+    first = lines[0][1] if lines else b""
+    below = lines[1][1].split() if len(lines) > 1 else []
+    hint = ""
+    if len(below) == 1 and _is_number(below[0]):
+        hint = ": it is a single column of numbers without ids"
+    elif len(below) > 1 and all(map(_is_number, below[1:])):
+        hint = ": its cells are separated by spaces (R: write.table with sep = '\\t')"
     raise FormatError(
         f"{path}: is no table of tab- or comma-separated cells{hint}: it begins with {first[:40]!r}"
     )
 
 
-def _tabbed(path: Path, mark: bytes) -> Generator[Line]:
-    """Give the lines with a tab between cells and no quotes."""
-    separator = mark.decode()
-    with closing(read_lines(path)) as lines:
-        for number, line in lines:
-            if b'"' in line:
-                yield number, _unquoted(path, number, line, separator)
-            elif mark == b"\t":
-                yield number, line
-            elif b"\t" in line:
-                raise FormatError(f"{path}: line {number}: a tab in a comma-separated table")
-            else:
-                yield number, line.replace(mark, b"\t")
+def _check_ids(path: Path, header: Header, rows: Sequence[Line]) -> None:
+    """Raise `FormatError` where values stand in place of ids, or an id is empty."""
+    number, columns = header.number, header.columns
+    if not columns:
+        raise FormatError(f"{path}: line {number}: has the ids' column alone, no column of values")
+    if "" in columns:
+        place = columns.index("") + 1
+        raise FormatError(f"{path}: line {number}: the id of column {place} is empty")
+    parsed = [_number(name) for name in columns]
+    ids = [decode_text(row.partition(b"\t")[0]).strip() for _, row in rows]
+    if all(value is not None for value in parsed) and _are_values(header, parsed, ids):
+        raise FormatError(
+            f"{path}: line {number} has numbers, not ids: the first row must be a header that "
+            "names the columns"
+        )
+    numbers = [_number(name) for name in ids if name]
+    if not numbers or any(value is None for value in numbers):
+        return
+    corner = header.corner or ""
+    strange = corner and not _is_corner(corner) and alike(corner, columns)
+    second = [_number(decode_text(row.split(b"\t", 2)[1])) for _, row in rows]
+    whole = not any(map(_is_fraction, second))
+    if any(map(_is_fraction, numbers)) or (strange and whole):
+        raise FormatError(
+            f"{path}: the first column ({corner!r}) has numbers, not ids: the first cell of every "
+            "row must name it (pandas: to_csv with the index)"
+        )
 
 
-def _unquoted(path: Path, number: int, line: bytes, separator: str) -> bytes:
-    try:
-        (cells,) = csv.reader([decode_text(line)], delimiter=separator, strict=True)
-    except csv.Error as error:
-        raise FormatError(f"{path}: line {number}: {error}") from error
-    if any("\t" in cell for cell in cells):
-        raise FormatError(f"{path}: line {number}: a tab inside a quoted cell")
-    return "\t".join(cells).encode()
+def _are_values(header: Header, parsed: Sequence[float | None], ids: Sequence[str]) -> bool:
+    """Whether a first row of numbers is one of values: Entrez ids are whole numbers too."""
+    if any(map(_is_fraction, parsed)) or len(set(parsed)) < len(parsed):
+        return True
+    corner = header.corner
+    if corner is None or corner == "" or _is_corner(corner):
+        return False
+    return _number(corner) is not None or not ids or alike(corner, ids)
+
+
+def _number(text: str) -> float | None:
+    return parse_cell(text.encode())
+
+
+def _is_fraction(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and value % 1 != 0
+
+
+def _is_corner(text: str) -> bool:
+    return plain_name(text) in CORNERS or is_annotation_name(text)

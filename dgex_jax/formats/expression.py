@@ -53,6 +53,10 @@ class Expression:
         Ids, unique, in file order.
     profile_metadata, gene_metadata
         One line a profile (gene), indexed by id; annotation is text and stays text.
+    notes
+        What was left out of the values, a line each.
+    comments
+        Lines of text before the table.
     """
 
     path: Path
@@ -61,6 +65,8 @@ class Expression:
     genes: tuple[str, ...]
     profile_metadata: pd.DataFrame = field(default_factory=pd.DataFrame)
     gene_metadata: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
 
     @property
     def n_missing(self) -> int:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.annotation_names import alike, is_annotation_name
+from dgex_jax.formats.decimals import parse_cell
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.gct_write import write_gct
 from dgex_jax.formats.ids import check_ids
-from dgex_jax.formats.lines import read_lines
+from dgex_jax.formats.lines import read_lines, tabbed
 from dgex_jax.formats.table import (
     GeneFilter,
     check_width,
+    fit_header,
+    look_ahead,
     read_body,
     split_text,
     text_frame,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dgex_jax.formats.lines import Line
+    from dgex_jax.formats.table import Header
 
 __all__ = ["read_gct", "write_gct"]
 
@@ -67,34 +73,38 @@ def read_gct(
         ids that are empty or come twice, a value that is no number.
     """
     path = Path(path)
-    with closing(read_lines(path)) as lines:
+    with closing(read_lines(path)) as raw:
+        lines = tabbed(path, raw)
         version = _read_version(path, lines)
         declared = _read_dimensions(path, lines, version)
-        number, text = _next(path, lines, "header")
-        header = split_text(text)
-        n_annotation = 1 + declared.row_fields
-        profiles = tuple(header[n_annotation:])
+        line = _next(path, lines, "header")
+        first, lines = look_ahead(lines)
+        header = fit_header(path, line, first, short=False)
+        n_fields = declared.row_fields
+        profiles = header.columns[n_fields:]
+        if first:
+            _check_layout(path, header, declared, first)
         check_ids(path, "profile", profiles)
         if len(profiles) != declared.columns and not accept_wrong_dimensions:
             raise FormatError(
                 f"{path}: the dimension line says {declared.columns} profiles, "
-                f"the header (line {number}) has {len(profiles)}"
+                f"the header (line {line[0]}) has {len(profiles)}"
             )
         fields, texts = [], []
         for _ in range(declared.column_fields):
             line = _next(path, lines, "profile annotation")
-            check_width(path, line, len(header))
+            check_width(path, line, header.width)
             cells = split_text(line[1])
             fields.append(cells[0])
-            texts.append(cells[n_annotation:])
-        body = read_body(path, lines, profiles, n_annotation, genes)
+            texts.append(cells[1 + n_fields : 1 + len(header.columns)])
+        body = read_body(path, lines, header, n_fields, genes)
     if body.n_rows != declared.rows and not accept_wrong_dimensions:
         raise FormatError(
             f"{path}: the dimension line says {declared.rows} rows, the file has {body.n_rows} "
             "(accept_wrong_dimensions trusts the table)"
         )
     _check_fields(path, "profile", fields)
-    _check_fields(path, "gene", header[1:n_annotation])
+    _check_fields(path, "gene", header.columns[:n_fields])
     by_profile = [list(cells) for cells in zip(*texts, strict=True)] or [[] for _ in profiles]
     return Expression(
         path,
@@ -102,7 +112,7 @@ def read_gct(
         profiles,
         body.genes,
         text_frame(by_profile, profiles, fields),
-        text_frame(body.annotation, body.genes, header[1:n_annotation]),
+        text_frame(body.annotation, body.genes, list(header.columns[:n_fields])),
     )
 
 
@@ -137,7 +147,59 @@ def _read_dimensions(path: Path, lines: Iterator[Line], version: Version) -> _Di
     return _Dimensions(rows, columns, row_fields, column_fields)
 
 
-def _check_fields(path: Path, kind: str, fields: list[str]) -> None:
+DESCRIPTIONS = ("description", "desc", "descriptions", "accession")
+
+
+FILLERS = {"", "na", "nan", "n/a", "-666"}
+
+
+def _check_layout(path: Path, header: Header, declared: _Dimensions, first: Sequence[Line]) -> None:
+    """Raise `FormatError` where a profile stands in the place of annotation.
+
+    Numbers are annotation too (Entrez ids, lengths), so a column of them counts as values if it is
+    called as the profiles are, or has fractions in the place of a Description; not if its name is
+    one of annotation. In GCT 1.3 the rows of profile annotation say it as well: above the genes'
+    annotation they are empty.
+    """
+    n_fields = declared.row_fields
+    first = [row for row in first if row[1].count(b"\t") + 1 == header.width]
+    above, rows = first[: declared.column_fields], first[declared.column_fields :]
+    profiles = header.columns[n_fields:]
+    if not profiles:
+        return
+    if all(map(_is_number, header.columns)) and any("." in name for name in header.columns):
+        raise FormatError(
+            f"{path}: line {header.number} has numbers, not ids: the header that names the columns "
+            "is missing"
+        )
+    empty = [
+        all(split_text(text)[1 + place].strip().casefold() in FILLERS for _, text in above)
+        for place in range(n_fields)
+    ]
+    for place, name in enumerate(header.columns[:n_fields]):
+        if name.casefold() in DESCRIPTIONS or is_annotation_name(name):
+            continue
+        cells = [row.split(b"\t", place + 2)[place + 1] for _, row in rows]
+        values = [parse_cell(cell) for cell in cells]
+        known = [value for value in values if value is not None and not math.isnan(value)]
+        numbers = bool(known) and None not in values
+        called = numbers and not above and alike(name, profiles)
+        # GCT 1.3 has a place for scores of genes, 1.2 for a text alone.
+        fractions = numbers and n_fields == 1 and any(value % 1 for value in known)
+        if fractions or called or (above and empty[0] and not empty[place]):
+            what = "the column Description" if n_fields == 1 else "annotation of the genes"
+            raise FormatError(
+                f"{path}: line {header.number}: column {place + 2}, {name!r}, stands in the place "
+                f"of {what} and holds a profile: a column is missing, or the dimension line is "
+                "wrong"
+            )
+
+
+def _is_number(text: str) -> bool:
+    return parse_cell(text.encode()) is not None
+
+
+def _check_fields(path: Path, kind: str, fields: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in fields:
         if name in seen:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.ids import check_storable
 from dgex_jax.formats.lines import write_lines
-from dgex_jax.formats.table_write import FORBIDDEN, annotation_texts, check_texts, value_rows
+from dgex_jax.formats.table_write import (
+    FORBIDDEN,
+    annotation_texts,
+    check_texts,
+    joined,
+    value_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,13 +91,13 @@ def gct_lines(
     annotation = annotation_texts(path, by_gene, genes, fields, missing)
     yield f"#{version}\n"
     yield "\t".join(map(str, size)) + "\n"
-    yield "\t".join([first, *fields, *profiles]) + "\n"
+    yield joined([first, *fields, *profiles]) + "\n"
     for place, field in enumerate(profile_fields):
         filler = [missing] * len(fields)
-        yield "\t".join([field, *filler, *(cells[place] for cells in texts)]) + "\n"
+        yield joined([field, *filler, *(cells[place] for cells in texts)]) + "\n"
     rows = value_rows(path, expression, digits)
     for gene, notes, cells in zip(genes, annotation, rows, strict=True):
-        yield "\t".join([gene, *notes, *cells]) + "\n"
+        yield "\t".join([joined([gene, *notes]), *cells]) + "\n"
 
 
 def _names(path: Path, metadata: pd.DataFrame) -> list[str]:

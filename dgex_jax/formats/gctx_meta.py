@@ -28,12 +28,13 @@ NULLABLE: dict[str, Any] = {
 
 
 def read_version(path: Path, file: Any) -> None:
-    """Raise `FormatError` unless the root attribute ``version`` is ``GCTX1.0``.
+    """Raise `FormatError` if the root attribute ``version`` is there and not ``GCTX1.0``.
 
-    Some writers store it as a scalar, others as an array of one.
+    Some writers store it as a scalar, others as an array of one, and some not at all: then the
+    groups tell what the file is, as for cmapPy and cmapR.
     """
     if "version" not in file.attrs:
-        raise FormatError(f"{path}: is not GCTX: the root attribute 'version' is missing")
+        return
     found = [
         decode_padded(value) if isinstance(value, (bytes, str)) else str(value)
         for value in np.ravel(file.attrs["version"]).tolist()

@@ -107,8 +107,11 @@ class H5ad(Closing, AnnDataSource):
 
 def _parts(path: Path, anndata: Any, file: h5py.File) -> tuple[Any, Any, Any]:
     """Give ``X`` as it lies in the file, ``obs`` and ``var``."""
-    if "X" not in file:
-        raise FormatError(f"{path}: has no X")
+    if "X" not in file or file["X"].attrs.get("encoding-type") == "null":
+        layers = f"; its layers: {', '.join(file['layers'])}" if file.get("layers") else ""
+        raise FormatError(
+            f"{path}: has no X (the values; anndata writes it so where X is None){layers}"
+        )
     for name in ("X", "obs", "var"):
         require_inside(path, file, file[name])
     for name in ("obs", "var"):
@@ -122,4 +125,8 @@ def _parts(path: Path, anndata: Any, file: h5py.File) -> tuple[Any, Any, Any]:
         old = anndata.read_h5ad(path, backed="r")
         old.file.close()
         return X, old.obs, old.var
-    return X, anndata.io.read_elem(file["obs"]), anndata.io.read_elem(file["var"])
+    tables = []
+    for name in ("obs", "var"):
+        with anndata_errors(path, f"damaged or no AnnData file: {name} can't be read"):
+            tables.append(anndata.io.read_elem(file[name]))
+    return X, *tables

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.access import one_line
+from dgex_jax.formats.access import HDF5_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+ABSENT = re.compile(r"(?:object|attribute:) ('[^']+')")
+"""What HDF5 looked for and did not find."""
 
 
 @contextmanager
@@ -23,4 +28,8 @@ def hdf5_errors(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise FormatError(f"{path}: needs more memory than there is") from error
     except (OSError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: damaged or truncated HDF5 file: {one_line(error)}") from error
+        # What the system said is a cause; the library's own words are of addresses and calls.
+        said = HDF5_CAUSE.findall(str(error)) or [getattr(error, "strerror", None)]
+        absent = ABSENT.search(str(error))
+        cause = f": {said[-1]}" if said[-1] else f": it has no {absent[1]}" if absent else ""
+        raise FormatError(f"{path}: damaged or truncated HDF5 file{cause}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.errors import FormatError
 from dgex_jax.formats.selection import is_run, pieces
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ def read_matrix(
 
     Raises
     ------
-    ValueError
+    FormatError
         Chunks larger than `CHUNK_BYTES`.
     """
     chunk_bytes = math.prod(matrix.chunks or ()) * matrix.dtype.itemsize
     if chunk_bytes > CHUNK_BYTES:
-        raise ValueError(f"chunks of {chunk_bytes} bytes (at most {CHUNK_BYTES} can be read)")
+        raise FormatError(
+            f"{matrix.file.filename}: {matrix.name} is stored in chunks of {chunk_bytes} bytes (at "
+            f"most {CHUNK_BYTES} can be read)"
+        )
     values = np.empty((len(rows), len(columns)), dtype)
     if not values.size:
         return values

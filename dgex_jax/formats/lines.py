@@ -1,16 +1,20 @@
-"""Lines of a plain or gzip-compressed text file, counted, with its faults in one line of text."""
+"""Lines of a plain or compressed text file, counted, with its faults in one line of text."""
 
 from __future__ import annotations
 
+import bz2
+import csv
 import gzip
 import io
+import lzma
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.access import GZIP_MAGIC, one_line, read_head
+from dgex_jax.formats.access import one_line, read_head
 from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.formats.hdf5_text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -18,6 +22,13 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
+
+COMPRESSED: dict[bytes, tuple[str, Any]] = {
+    b"\x1f\x8b": ("gzip", gzip.GzipFile),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ": ("xz", lzma.LZMAFile),
+}
+"""First bytes of the compressed files that Python's own library reads."""
 
 LONGEST_LINE = 1 << 27
 MOST_COLUMNS = 1 << 22
@@ -30,31 +41,44 @@ Line = tuple[int, bytes]
 
 
 @contextmanager
-def stream_errors(path: Path) -> Iterator[None]:
-    """Turn what a damaged or unreadable stream raises into a `FormatError`."""
+def stream_errors(path: Path, kind: str = "compressed") -> Iterator[None]:
+    """Turn what a corrupt or unreadable stream raises into a `FormatError`."""
     try:
         yield
     except EOFError as error:
-        raise FormatError(f"{path}: truncated gzip file") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(f"{path}: damaged gzip file: {one_line(error)}") from error
+        raise FormatError(f"{path}: truncated {kind} file") from error
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise FormatError(f"{path}: damaged {kind} file") from error
     except OSError as error:
+        if error.errno is None:  # bzip2 says so, and a call to the system never does
+            raise FormatError(f"{path}: damaged {kind} file") from error
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open `path`, through gzip if it begins as a gzip file; its name does not matter."""
-    compressed = read_head(path)[:2] == GZIP_MAGIC
-    with stream_errors(path):
-        if compressed:
-            return io.BufferedReader(gzip.GzipFile(path, "rb"), BUFFER_BYTES)
-        return path.open("rb", BUFFER_BYTES)
+@contextmanager
+def open_bytes(path: Path) -> Iterator[Any]:
+    """Open `path`, decompressed if it begins as a gzip, bzip2 or xz file, whatever its name.
+
+    What goes wrong inside the block is a `FormatError` that names the file.
+    """
+    head = read_head(path)
+    kind, reader = next(
+        (found for magic, found in COMPRESSED.items() if head.startswith(magic)), ("", None)
+    )
+    with stream_errors(path, kind):
+        if reader is None:
+            with path.open("rb", BUFFER_BYTES) as plain:
+                yield plain
+        else:
+            with reader(path, "rb") as packed, io.BufferedReader(packed, BUFFER_BYTES) as file:
+                yield file
 
 
 def read_lines(path: Path) -> Generator[Line]:
     """Give the lines of `path` that are not blank, to the very end.
 
-    Reading to the end matters: only there does gzip know whether the file is whole.
+    Reading to the end matters: only there does a compressed file say whether it is complete. Lines
+    may end as on Unix, Windows or an old Macintosh (a carriage return alone).
 
     Raises
     ------
@@ -62,15 +86,24 @@ def read_lines(path: Path) -> Generator[Line]:
         The file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes
         a limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
     """
-    with open_bytes(path) as file, stream_errors(path):
-        number = 0
-        while raw := file.readline(LONGEST_LINE + 1):
-            number += 1
+    with open_bytes(path) as file:
+        for number, raw in enumerate(_raw_lines(file), start=1):
             line = raw.removeprefix(BOM) if number == 1 else raw
             line = line.rstrip(b"\r\n")
             _check_line(path, number, line)
             if line:
                 yield number, line
+
+
+def _raw_lines(file: Any) -> Iterator[bytes]:
+    head = file.peek(BUFFER_BYTES)
+    if b"\r" in head and b"\n" not in head:
+        with io.TextIOWrapper(file, "latin-1", newline="\r") as text:
+            while line := text.readline(LONGEST_LINE + 1):
+                yield line.encode("latin-1")
+    else:
+        while raw := file.readline(LONGEST_LINE + 1):
+            yield raw
 
 
 def _check_line(path: Path, number: int, line: bytes) -> None:
@@ -82,6 +115,38 @@ def _check_line(path: Path, number: int, line: bytes) -> None:
         raise FormatError(f"{path}: line {number}: has more than {MOST_COLUMNS} columns")
     if b"\0" in line:
         raise FormatError(f"{path}: line {number}: has a zero byte, which no text has")
+    if b"\r" in line:
+        raise FormatError(
+            f"{path}: line {number}: has a carriage return in its midst: its lines end in two ways"
+        )
+
+
+def unquoted(path: Path, line: Line, separator: str) -> bytes:
+    """Cells of a line with quotes, tab-separated and without them.
+
+    Raises
+    ------
+    FormatError
+        Quotes that don't end on the line, text behind a closing quote, a tab inside a cell.
+    """
+    number, raw = line
+    text = decode_text(raw)
+    try:
+        (cells,) = csv.reader([text], delimiter=separator, strict=True)
+    except csv.Error as error:
+        cause = "text behind a closing quote" if text.count('"') % 2 == 0 else "an open quote"
+        raise FormatError(
+            f"{path}: line {number}: {cause}: a quoted cell must end where the cell does"
+        ) from error
+    if any("\t" in cell for cell in cells):
+        raise FormatError(f"{path}: line {number}: a tab inside a quoted cell")
+    return "\t".join(cells).encode()
+
+
+def tabbed(path: Path, lines: Iterable[Line]) -> Iterator[Line]:
+    """Give tab-separated lines without the quotes around cells."""
+    for line in lines:
+        yield (line[0], unquoted(path, line, "\t")) if b'"' in line[1] else line
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

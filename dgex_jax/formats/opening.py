@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import h5py
-
-from dgex_jax.errors import FormatError
-from dgex_jax.formats.access import HDF5_MAGIC, read_head
 from dgex_jax.formats.delimited import read_delimited
 from dgex_jax.formats.expression import ExpressionSource
 from dgex_jax.formats.gct import read_gct
 from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
-from dgex_jax.formats.hdf5_errors import hdf5_errors
-from dgex_jax.formats.lines import BOM, open_bytes, stream_errors
-from dgex_jax.formats.rpkm import COLUMNS, read_rpkm
+from dgex_jax.formats.recognise import kind_of
+from dgex_jax.formats.rpkm import read_rpkm
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from dgex_jax.formats.expression import Expression, FloatArray, Selection
     from dgex_jax.formats.table import GeneFilter
 
-FileKind = Literal["gctx", "h5ad", "gct", "geuvadis", "table"]
-"""GCTX; AnnData; GCT; the GEUVADIS table; any other tab- or comma-separated table, of which only
-its ids can tell whether its rows or its columns are the genes."""
+__all__ = ["AnnotatedSource", "Transposed", "kind_of", "open_expression"]
 
 
 class AnnotatedSource(ExpressionSource, Protocol):
@@ -76,27 +70,6 @@ class Transposed:
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
         """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
         return self.base.read(genes, profiles).T
-
-
-def kind_of(path: Path | str) -> FileKind:
-    """Tell the kind of a file from its first bytes (of HDF5: from the groups it has).
-
-    Raises
-    ------
-    FormatError
-        It can't be read, or is HDF5 inside gzip. Text of no known format is a ``table``.
-    """
-    path = Path(path)
-    if read_head(path) == HDF5_MAGIC:
-        with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
-            return "h5ad" if "obs" in file and "var" in file else "gctx"
-    with open_bytes(path) as file, stream_errors(path):
-        head = file.read(64).removeprefix(BOM)
-    if head.startswith(HDF5_MAGIC):
-        raise FormatError(f"{path}: is a gzip-compressed HDF5 file; unpack it first (gunzip)")
-    if head.startswith(b"#1."):
-        return "gct"
-    return "geuvadis" if head.startswith("\t".join(COLUMNS).encode()) else "table"
 
 
 def open_expression(

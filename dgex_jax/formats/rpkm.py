@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.ids import check_ids
-from dgex_jax.formats.lines import read_lines, write_lines
-from dgex_jax.formats.table import GeneFilter, read_body, split_text, text_frame
-from dgex_jax.formats.table_write import annotation_texts, check_texts, value_rows
+from dgex_jax.formats.lines import read_lines, tabbed, write_lines
+from dgex_jax.formats.recognise import GEUVADIS_COLUMNS
+from dgex_jax.formats.table import (
+    GeneFilter,
+    fit_header,
+    look_ahead,
+    read_body,
+    split_text,
+    text_frame,
+)
+from dgex_jax.formats.table_write import annotation_texts, check_texts, joined, value_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COLUMNS = ("TargetID", "Gene_Symbol", "Chr", "Coord")
-"""The first columns of the published table; a column for each sample follows."""
+COLUMNS = GEUVADIS_COLUMNS
 
 
 def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
@@ -43,16 +50,23 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
         twice, a value that is no number.
     """
     path = Path(path)
-    with closing(read_lines(path)) as lines:
-        header = split_text(next(lines, (1, b""))[1])
-        if tuple(header[: len(COLUMNS)]) != COLUMNS:
+    with closing(read_lines(path)) as raw:
+        lines = tabbed(path, raw)
+        line = next(lines, (1, b""))
+        found = split_text(line[1])
+        if tuple(found[: len(COLUMNS)]) != COLUMNS:
             raise FormatError(
                 f"{path}: is not a GEUVADIS table: its header begins with "
-                f"{' '.join(header[:4])[:60]!r}, not {' '.join(COLUMNS)!r}"
+                f"{' '.join(found[:4])[:60]!r}, not {' '.join(COLUMNS)!r}"
             )
-        profiles = tuple(header[len(COLUMNS) :])
+        if len(found) == len(COLUMNS):
+            raise FormatError(f"{path}: has no profiles")
+        first, lines = look_ahead(lines)
+        header = fit_header(path, line, first, short=False)
+        n_fields = len(COLUMNS) - 1
+        profiles = header.columns[n_fields:]
         check_ids(path, "profile", profiles)
-        body = read_body(path, lines, profiles, len(COLUMNS), genes)
+        body = read_body(path, lines, header, n_fields, genes)
     metadata = text_frame(body.annotation, body.genes, list(COLUMNS[1:]))
     return Expression(path, body.values, profiles, body.genes, gene_metadata=metadata)
 
@@ -81,9 +95,9 @@ def write_rpkm(path: Path | str, expression: Expression) -> None:
     annotation = annotation_texts(path, expression.gene_metadata, expression.genes, COLUMNS[1:])
 
     def lines() -> Iterator[str]:
-        yield "\t".join([*COLUMNS, *expression.profiles]) + "\n"
+        yield joined([*COLUMNS, *expression.profiles]) + "\n"
         rows = value_rows(path, expression, None)
         for gene, texts, cells in zip(expression.genes, annotation, rows, strict=True):
-            yield "\t".join([gene, *texts, *cells]) + "\n"
+            yield "\t".join([joined([gene, *texts]), *cells]) + "\n"
 
     write_lines(path, lines())

@@ -11,12 +11,13 @@ from dgex_jax.errors import FormatError
 from dgex_jax.formats.ids import check_ids, check_storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dgex_jax.formats.expression import FloatArray
 
 FORBIDDEN = "\t\n\r\0"
+QUOTE = '"'
 GENES_AT_A_TIME = 256
 VALUES_AT_A_TIME = 1 << 22
 
@@ -50,6 +51,18 @@ def check_texts(path: Path, profiles: Sequence[str], genes: Sequence[str]) -> No
     check_ids(path, "gene", genes)
     check_storable(path, "profile id", profiles, FORBIDDEN)
     check_storable(path, "gene id", genes, FORBIDDEN)
+
+
+def joined(cells: Iterable[str]) -> str:
+    """Join the cells of a line; one that begins with a quote is quoted, as readers take those off.
+
+    Parameters
+    ----------
+    cells
+        Texts without tabs and line ends.
+    """
+    texts = (f'"{cell.replace(QUOTE, 2 * QUOTE)}"' if cell[:1] == QUOTE else cell for cell in cells)
+    return "\t".join(texts)
 
 
 def annotation_texts(

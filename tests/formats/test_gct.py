@@ -238,7 +238,7 @@ def test_damaged_gzip_files(tmp_path: Path) -> None:
         path.write_bytes(packed[: len(packed) * share // 100])
         refused(path, "truncated gzip file")
     path.write_bytes(packed[:-8] + bytes(4) + packed[-4:])
-    refused(path, "damaged gzip file: CRC check failed")
+    refused(path, "damaged gzip file")
     path.write_bytes(packed[:200] + bytes(50) + packed[250:])
     refused(path, "damaged gzip file|is not a number|columns|CRC")
 

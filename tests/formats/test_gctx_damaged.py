@@ -46,7 +46,7 @@ def test_wrong_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("version", "match"),
-    [(None, "'version' is missing"), (b"GCTX2.0", "'GCTX2.0' is not GCTX1.0"), (1.0, "'1.0'")],
+    [(b"GCTX2.0", "'GCTX2.0' is not GCTX1.0"), (1.0, "'1.0'")],
 )
 def test_wrong_versions_are_refused(tmp_path: Path, version: Any, match: str) -> None:
     refused(write(tmp_path / "a.gctx", version=version), match)

@@ -90,6 +90,11 @@ def by_pandas(content: bytes, mark: str = "\t", **options: Any) -> list[list[str
     return [[cell_text(cell) for cell in row] for row in rows]
 
 
+def quotes(content: bytes) -> dict[str, Any]:
+    """Options for a table in which some cells are quoted."""
+    return {"quoting": csv.QUOTE_MINIMAL} if b'"' in content else {}
+
+
 def matrix(rows: list[list[str]]) -> np.ndarray:
     """Values of the cells, profiles by genes."""
     return np.array([[number(cell) for cell in row] for row in rows], np.float64).T
@@ -100,7 +105,7 @@ def gct(path: Path) -> Content:
     version, sizes, table = text_of(path).split(b"\n", 2)
     declared = [int(cell) for cell in sizes.rstrip(b"\t ").split(b"\t")]
     n_fields, n_notes = declared[2:] if version.rstrip(b"\t ") == b"#1.3" else (1, 0)
-    rows = by_pandas(table)
+    rows = by_pandas(table, **quotes(table))
     header, notes, body = rows[0], rows[1 : n_notes + 1], rows[n_notes + 1 :]
     first = 1 + n_fields
     assert declared[:2] == [len(body), len(header) - first]
@@ -116,7 +121,8 @@ def gct(path: Path) -> Content:
 
 def rpkm(path: Path) -> Content:
     """The GEUVADIS table."""
-    header, *body = by_pandas(text_of(path))
+    content = text_of(path)
+    header, *body = by_pandas(content, **quotes(content))
     assert header[:4] == ["TargetID", "Gene_Symbol", "Chr", "Coord"]
     return Content(
         tuple(header[4:]),
@@ -133,7 +139,7 @@ def delimited(path: Path) -> Content:
     # A header of one cell (R writes it so for one column) leaves it to the next line.
     shown = head if b"\t" in head or b"," in head else below.partition(b"\n")[0]
     mark = "\t" if b"\t" in shown else ","
-    quoted: dict[str, Any] = {"quoting": csv.QUOTE_MINIMAL} if b'"' in content else {}
+    quoted = quotes(content)
     (header,) = by_pandas(head + b"\n", mark, **quoted)
     body = by_pandas(below, mark, **quoted)
     columns = header if len(header) == len(body[0]) - 1 else header[1:]
@@ -149,7 +155,13 @@ def gene_map(path: Path) -> Content:
     """A gene map."""
     content = text_of(path)
     content.decode()
-    rows = [(symbol, gene, tuple(probes.split(","))) for symbol, gene, probes in by_pandas(content)]
+    rows = []
+    for line in content.split(b"\n"):
+        if line and (b"\t" in line or not line.startswith(b"#")):
+            ((symbol, gene, probes, *more),) = csv.reader([line.decode()], delimiter="\t")
+            assert not any(map(str.strip, more))
+            of_gene = tuple(one.strip() for one in probes.split(","))
+            rows.append((symbol.strip(), gene.strip(), of_gene))
     return Content(rest=rows)
 
 
@@ -174,7 +186,7 @@ def column(dataset: Any) -> list[Any]:
 def gctx(path: Path) -> Content:
     """GCTX by h5py alone."""
     with h5py.File(path, "r") as file:
-        assert "GCTX1.0" in str(np.ravel(file.attrs["version"])[0])
+        assert "GCTX1.0" in str(np.ravel(file.attrs.get("version", "GCTX1.0"))[0])
         stored = file["0/DATA/0/matrix"]
         narrow = stored.dtype.kind == "f" and stored.dtype.itemsize <= 4
         values = stored[...].astype(np.float32 if narrow else np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -81,8 +82,10 @@ def number_text(value: float) -> str:
 
 
 def joined(rows: Sequence[Sequence[str]]) -> bytes:
-    """Tab-separated lines."""
-    return "".join("\t".join(row) + "\n" for row in rows).encode()
+    """Tab-separated lines; a cell that begins with a quote is quoted."""
+    lines = io.StringIO()
+    csv.writer(lines, delimiter="\t", lineterminator="\n").writerows(rows)
+    return lines.getvalue().encode()
 
 
 def gct_bytes(table: Table, version: str = "1.2") -> bytes:

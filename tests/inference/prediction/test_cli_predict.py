@@ -114,7 +114,7 @@ def test_values_that_can_not_be_used(refused, spoilt, table, tmp_path, model) ->
     path.write_text("gene\n")
     assert "is no table" in refused(path)
     path.write_text("gene\t\nENSG1\t\n")
-    assert "the id of column 1 is empty" in refused(path)
+    assert "line 1: has the ids' column alone" in refused(path)
 
 
 def test_one_profile_is_enough_for_the_scale_of_training(folder, spoilt, table, tmp_path) -> None:
