@@ -222,6 +222,8 @@ def prepare(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     print("\n".join(report.lines()))
+    for text in report.warnings:
+        print(f"dgex: warning: {text}", file=sys.stderr)
 
 
 def named_files(given: Mapping[str, Path]) -> AnyRawFiles:

@@ -55,6 +55,13 @@ def add_prepare_options(command: argparse.ArgumentParser) -> None:
         const=True,
         help="read GCT files whose dimension line is wrong",
     )
+    command.add_argument(
+        "--force-platform",
+        action="store_const",
+        const=True,
+        help="go on where the values of a raw file don't look like those of its platform "
+        "(z-scores, negative counts), or a profile like annotation; the report says so",
+    )
     command.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 

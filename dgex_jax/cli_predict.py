@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from dgex_jax.config import IdKind
 from dgex_jax.errors import Stopped
-from dgex_jax.inference.options import IdKind, Platform, PredictOptions, Scale, Standardize
+from dgex_jax.inference.options import Platform, PredictOptions, Scale, Standardize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +40,8 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
         "input",
         type=Path,
         metavar="INPUT",
-        help="GCTX, GCT, TSV, CSV (text may be .gz) or h5ad; genes by probe, Ensembl id, Entrez id "
-        "or symbol, as rows or as columns",
+        help="GCTX, GCT, TSV, CSV, a GEO series matrix (text may be .gz, .bz2 or .xz) or h5ad; "
+        "- for standard input; genes by probe, Ensembl id, Entrez id or symbol, as rows or columns",
     )
     command.add_argument(
         "-o",
@@ -91,6 +93,12 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
         help="read a GCT file whose dimension line is wrong",
     )
     command.add_argument(
+        "--force-platform",
+        action="store_true",
+        help="go on where the values don't look like those of the platform (z-scores, negative "
+        "counts), or a profile like annotation of the genes; OUTPUT says so",
+    )
+    command.add_argument(
         "--shard",
         type=part_of,
         default=(1, 1),
@@ -109,6 +117,7 @@ def add_predict(commands: Any, add_command: AddCommand) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Run ``dgex predict``."""
     from dgex_jax.compiled import keep_compiled  # noqa: PLC0415
+    from dgex_jax.formats.access import ordinary_file  # noqa: PLC0415
     from dgex_jax.inference.modelfile import read_model  # noqa: PLC0415
     from dgex_jax.inference.modelfolder import DESCRIPTION  # noqa: PLC0415
     from dgex_jax.inference.modeljson import file_sha256  # noqa: PLC0415
@@ -118,13 +127,13 @@ def predict(options: argparse.Namespace) -> None:
     chosen = PredictOptions(
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(PredictOptions)}
     )
-    # Before the model, which may be gigabytes.
-    check_output(options.output, options.input, options.shard)
     keep_compiled()
-    with stopped_by_sigterm():
+    with stopped_by_sigterm(), ordinary_file(options.input) as path:
+        # Before the model, which may be gigabytes.
+        check_output(options.output, path, options.shard)
         done = infer(
             read_model(options.model),
-            options.input,
+            path,
             options.output,
             chosen,
             model_sha256=file_sha256(options.model / DESCRIPTION),
@@ -133,7 +142,11 @@ def predict(options: argparse.Namespace) -> None:
             part=options.shard,
         )
     for note in done.notes:
-        print(f"{options.input}: {note}")
+        if note.startswith("warning: "):
+            text = note.removeprefix("warning: ")
+            print(f"dgex: warning: {options.input}: {text}", file=sys.stderr)
+        else:
+            print(f"{options.input}: {note}")
     units = "standardised units" if options.scale == "standardized" else "the reference scale"
     genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
     print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")

@@ -16,6 +16,7 @@ ScaleOn = Literal["all", "train"]
 Partition = Literal["random", "clustered"]
 Precision = Literal["highest", "tf32"]
 Pretrain = Literal["none", "autoencoder"]
+IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
 
 
 def check_choice(key: str, value: object, kind: object) -> None:
@@ -82,6 +83,8 @@ class PrepareConfig:
         Profiles held in memory at a time; changes memory and speed, never a result.
     accept_wrong_dimensions
         Read GCT files whose dimension line is wrong, trusting the table instead.
+    force_platform
+        Go on where the values of a raw file don't look like those of its platform.
     """
 
     duplicates: DuplicateRule = "clusters"
@@ -90,6 +93,7 @@ class PrepareConfig:
     seed: int = 1
     block_size: int = 1024
     accept_wrong_dimensions: bool = False
+    force_platform: bool = False
 
     def __post_init__(self) -> None:
         check_choice("duplicates", self.duplicates, DuplicateRule)

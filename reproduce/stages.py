@@ -132,7 +132,8 @@ def prepared_study(space: Workspace) -> Path:
         settings=study.preparation_settings(),
         progress=True,
     )
-    print("\n".join(f"  {line}" for line in report.lines()), flush=True)
+    lines = [*report.lines(), *(f"warning: {text}" for text in report.warnings)]
+    print("\n".join(f"  {line}" for line in lines), flush=True)
     folder = preparation_folder(space)
     make_folder(folder)
     mark_done(folder, preparation_config(space, files), counts=report.counts())

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import AnyRawFiles, PrepareConfig
     from dgex_jax.data.genes import Selection
+    from dgex_jax.data.looks import Kind
     from dgex_jax.data.progress import Listener
     from dgex_jax.data.rowstore import RowStore
 
@@ -173,6 +174,7 @@ def prepare(
                         "partition": config.partition,
                         "seed": config.seed,
                         "accept_wrong_dimensions": config.accept_wrong_dimensions,
+                        **({"force_platform": True} if config.force_platform else {}),
                     },
                     "random_streams": STREAMS,
                     "raw_files": sums,
@@ -187,6 +189,7 @@ def prepare(
         inputs=sums,
         seeds={"seed": config.seed, "random_streams": dict(STREAMS)},
     )
+    made |= {"notes": list(report.notes), "warnings": list(report.warnings)}
     write_sidecar(output, made)
     return report
 
@@ -212,6 +215,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
     n_landmarks = len(genes.landmarks)
     rna = {name: _rank_rna(job, name) for name in job.sources.rna}
     geo = _rank_geo(job)
+    notes, warnings = _looked_at(job)
     if geo.target_order is not None:
         # Ranks don't depend on the order of the genes: the columns are only read in another one.
         genes = genes.with_targets(geo.target_order)
@@ -258,9 +262,23 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         n_clipped={name: ranked.n_clipped for name, ranked in rna.items()},
         dropped=genes.dropped,
         partial=genes.partial,
+        notes=notes,
+        warnings=warnings,
     )
     file.create_group("report").attrs.update(report.counts())
     return report
+
+
+def _looked_at(job: _Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Say what the values of the raw files were taken for, and what a user should look at."""
+    notes, warnings = list(job.sources.notes), []
+    named = {"GEO": job.sources.geo, **job.sources.rna}
+    for name, source in named.items():
+        platform: Kind = "microarray" if name == "GEO" else "rnaseq"
+        note, more = source.verdict(platform, force=job.config.force_platform)
+        notes += [f"{name}: {note}"] if note else []
+        warnings += [f"{name}: {text}" for text in more]
+    return tuple(notes), tuple(warnings)
 
 
 def _rank_rna(job: _Job, name: str) -> Ranked:
@@ -272,6 +290,7 @@ def _rank_rna(job: _Job, name: str) -> Ranked:
             job.scratch / name,
             block_size=job.config.block_size,
             tick=tick,
+            see=source.see,
         )
 
 
@@ -285,7 +304,12 @@ def _rank_geo(job: _Job) -> _Geo:
     check_room(job.scratch, len(source.profiles), len(stored), len(genes))
     with progress.step("reading GEO", len(source.profiles)) as tick:
         probes = store_profiles(
-            source, stored, job.scratch / "probes", block_size=config.block_size, tick=tick
+            source,
+            stored,
+            job.scratch / "probes",
+            block_size=config.block_size,
+            tick=tick,
+            see=source.see,
         )
     duplicates = find_duplicates(probes, config.duplicates, seed=config.seed, progress=progress)
     rows = np.flatnonzero(duplicates.kept)

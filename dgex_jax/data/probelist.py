@@ -1,26 +1,32 @@
-"""Which probes of an array are the landmarks, for a study of arrays alone (paper section 3.4)."""
+"""Which genes of a training file are the landmarks, by a list or another file (section 3.4)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dgex_jax.data.annotation import (
-    ENSEMBL_FIELDS,
-    ENTREZ_FIELDS,
-    SYMBOL_FIELDS,
     Annotation,
     annotation_of,
     ensembl_text,
     entrez_text,
-    field_texts,
     symbol_text,
 )
 from dgex_jax.data.genemap import strip_version
+from dgex_jax.data.names import ID_KINDS, Names, may_be_entrez, ways_to_name
+from dgex_jax.data.symbols import find_renamed, hgnc
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.annotation_names import (
+    CORNERS,
+    GENE_ID,
+    IDS,
+    is_annotation_name,
+    plain_name,
+)
 from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
 from dgex_jax.formats.ids import check_ids
@@ -28,24 +34,24 @@ from dgex_jax.formats.lines import read_lines
 from dgex_jax.formats.opening import kind_of, open_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from dgex_jax.formats.expression import ExpressionSource
+    from dgex_jax.config import IdKind
+    from dgex_jax.formats.opening import AnnotatedSource
 
-HEADERS = {"id", "rid", "pr_id", "probe", "probe_id", "probeset", "probe_set"}
-"""First cells, of whatever case, that make the first line of a list its header."""
+FLAGS = {"prislm", "islm", "islandmark", "landmark", "landmarks"}
+"""Columns that say of each gene whether it is a landmark (LINCS: ``pr_is_lm``)."""
+SPACE = "featurespace"
+"""LINCS' newer column that says so: ``landmark``, ``best inferred``, ``inferred``."""
+TRUE, FALSE = {"1", "1.0", "true", "t", "yes"}, {"0", "0.0", "false", "f", "no", ""}
 
 
-def _plain_ensembl(value: object) -> str:
-    return strip_version(ensembl_text(value))
-
-
-FIELDS = (
-    (SYMBOL_FIELDS, symbol_text),
-    (ENSEMBL_FIELDS, _plain_ensembl),
-    (ENTREZ_FIELDS, entrez_text),
-)
-"""Fields by which landmarks may be listed, and how their values are read."""
+WORDS: dict[IdKind, str] = {
+    "probe": "the same names",
+    "ensembl": "Ensembl id",
+    "entrez": "Entrez id",
+    "symbol": "symbol",
+}
 
 
 @dataclass(frozen=True)
@@ -57,139 +63,266 @@ class ProbeList:
     path
         The file.
     probes
-        Their ids, unique, in file order.
+        Their ids in the training file, or as listed where it lacks them; unique, in file order.
     annotation
-        What the file says of them.
+        What the list says of them.
+    n_found
+        How many of them the training file has.
+    notes
+        By what they were found, and what of the file was no landmark, a line each.
     """
 
     path: Path
     probes: tuple[str, ...]
     annotation: Annotation
+    n_found: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def read_probe_list(path: Path | str, array: Collection[str]) -> ProbeList:
-    """Read the landmark probes of a list or of an expression file.
+@dataclass
+class _Table:
+    """A list as it stands: a name for each column, and its texts."""
+
+    path: Path
+    columns: list[tuple[str, list[str]]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        return self.columns[0][1]
+
+    def rows(self, chosen: Sequence[int]) -> None:
+        self.columns = [(name, [texts[row] for row in chosen]) for name, texts in self.columns]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Landmarks found by one column of a list, among the names of the training file."""
+
+    column: int
+    kind: IdKind
+    names: Names
+    found: Mapping[int, tuple[int, ...]]
+    """Row of the list → places in the training file."""
+
+
+def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
+    """Read the landmarks of a list or of an expression file, and find them in the training file.
 
     Parameters
     ----------
     path
-        Text with a probe a line, or tab-separated with the probe in the first column; its first
-        line may be a header (`HEADERS`), which then names symbols and Entrez ids as row metadata
-        do. Or a GCTX, GCT or AnnData file: its rows (``var``) are the landmarks, by their ids or,
-        if none of these is a probe of the array, by the first field of row metadata that holds such
-        probes (LINCS files by Entrez id have ``pr_id``).
+        Text with a gene a line, or a table separated by tabs or commas; a first line that names its
+        columns is no landmark. Or a GCTX, GCT or AnnData file: its rows (``var``) are the
+        landmarks. A column ``pr_is_lm`` or ``feature_space`` (LINCS) tells which rows are.
     array
-        Ids of the array's probes.
+        The training file. Landmarks are looked for among its ids and in all annotation of its
+        genes, by probe, Ensembl id (whatever its version), Entrez id or symbol (present or
+        previous); the column of the list and the names of the file that agree in most of them
+        count.
 
     Raises
     ------
     FormatError
-        It can't be read, has no probes, or a probe twice.
+        It can't be read, has no probes, or a probe twice; a landmark is several genes of the file.
     """
-    path = Path(path)
+    table = _read(Path(path))
+    _choose_rows(table)
+    ways = list(ways_to_name(array.genes, array.gene_metadata))
+    best = _best(table, ways)
+    if _first_is_header(table, best):
+        named = [texts[0] for _, texts in table.columns]
+        table.notes.append(f"its first line ({named[0]!r}) was taken for a header")
+        table.columns = [(texts[0], texts[1:]) for _, texts in table.columns]
+        best = _best(table, ways)
+    places = _places(table, best, array)
+    probes = tuple(
+        array.genes[places[row]] if row in places else name for row, name in enumerate(table.ids)
+    )
+    check_ids(table.path, "probe", probes)
+    notes = list(table.notes)
+    if best is not None and (best.column or best.names.where or best.kind != "probe"):
+        column = table.columns[best.column][0]
+        by = f"column {column!r}" if column and best.column else "list"
+        kind = WORDS[best.kind]
+        notes.append(f"{len(places)} landmarks of the {by} found by {kind}{best.names.where}")
+    known = {name: texts for name, texts in table.columns[1:] if name}
+    first = table.columns[0]
+    if first[0]:
+        known = {first[0]: first[1], **known}
+    annotated = pd.DataFrame(known, index=pd.Index(probes, dtype=object), dtype=object)
+    return ProbeList(table.path, probes, annotation_of(annotated), len(places), tuple(notes))
+
+
+def _read(path: Path) -> _Table:
     if kind_of(path) not in {"gctx", "h5ad", "gct"}:
         return _of_text(path)
     source = open_expression(path)
     if isinstance(source, Gctx | H5ad):
         with source:
-            return _of_rows(source, array)
-    return _of_rows(source, array)
+            return _of_rows(source)
+    return _of_rows(source)
 
 
-def as_probes(landmarks: ProbeList, array: ExpressionSource) -> ProbeList:
-    """Name landmarks by the ids of the array where they stand in a field of its row metadata.
+def _of_rows(source: AnnotatedSource) -> _Table:
+    metadata = source.gene_metadata
+    columns = [("", list(source.genes))]
+    columns += [(str(name), list(map(str, metadata[name]))) for name in metadata.columns]
+    return _Table(source.path, columns)
 
-    Parameters
-    ----------
-    landmarks
-        As listed: by symbols, Ensembl ids (whatever their version) or Entrez ids.
-    array
-        Of ids and row metadata (``var`` of AnnData).
 
-    Returns
-    -------
-    ProbeList
-        Those that the field with most of them has, by their ids, the others as they were; all as
-        they were if one is an id of the array.
+def _of_text(path: Path) -> _Table:
+    rows: list[list[str]] = []
+    seen: set[str] = set()
+    mark = ""
+    for number, raw in read_lines(path):
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        if text.startswith("#"):
+            continue
+        mark = mark or ("\t" if "\t" in text else "," if "," in text else "\t")
+        try:
+            (row,) = csv.reader([text], delimiter=mark, strict=True)
+        except csv.Error as error:
+            raise FormatError(f"{path}: line {number}: a quote that is not closed") from error
+        row = [cell.strip() for cell in row]
+        rows.append(row)
+        if len(row) == 1 and (not row[0] or row[0] in seen):
+            break  # `check_ids` says where, without the rest of an endless file
+        seen.add(row[0])
+    if not rows:
+        raise FormatError(f"{path}: has no probes")
+    header = [""] * len(rows[0])
+    if any(_is_heading(cell) for cell in rows[0]):
+        header = rows.pop(0)
+        if not rows:
+            raise FormatError(f"{path}: has no probes")
+        if len(rows[0]) == len(header) + 1:  # R's write.table: no name above the row names
+            header = ["", *header]
+    width = len(header)
+    cells = [(row + [""] * width)[:width] for row in rows]
+    return _Table(path, [(name, [row[k] for row in cells]) for k, name in enumerate(header)])
 
-    Raises
-    ------
-    FormatError
-        A landmark is several genes of the array: which of them is meant can't be told.
-    """
-    if not set(landmarks.probes).isdisjoint(array.genes):
-        return landmarks
-    found = max((_found(landmarks, array, *one) for one in FIELDS), key=len, default={})
-    for name, ids in found.items():
-        if len(ids) > 1:
-            raise FormatError(
-                f"{landmarks.path}: landmark {name!r} is {len(ids)} genes of {array.path}: "
-                f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
+
+def _is_heading(cell: str) -> bool:
+    name = plain_name(cell)
+    known = name in CORNERS or is_annotation_name(cell) or name in FLAGS or name == SPACE
+    return known and cell not in hgnc().previous
+
+
+def _choose_rows(table: _Table) -> None:
+    """Keep the rows that a column of the list says are landmarks."""
+    for name, texts in table.columns:
+        plain = plain_name(name)
+        values = [text.strip().casefold() for text in texts]
+        if plain == SPACE:
+            chosen = [row for row, value in enumerate(values) if value == "landmark"]
+        elif plain in FLAGS and set(values) <= TRUE | FALSE:
+            chosen = [row for row, value in enumerate(values) if value in TRUE]
+        else:
+            continue
+        if not chosen:
+            raise FormatError(f"{table.path}: no gene is a landmark by its column {name!r}")
+        if len(chosen) < len(values):
+            table.notes.append(
+                f"{len(chosen)} of its {len(values)} genes are landmarks by the column {name!r}"
             )
-    renamed = {name: ids[0] for name, ids in found.items()}
-    probes = tuple(renamed.get(name, name) for name in landmarks.probes)
-    check_ids(landmarks.path, "landmark", probes)
+        table.rows(chosen)
+        return
 
-    def known(texts: Mapping[str, str]) -> dict[str, str]:
-        return {renamed.get(name, name): text for name, text in texts.items()}
 
-    annotation = landmarks.annotation
-    return ProbeList(
-        landmarks.path,
-        probes,
-        Annotation(known(annotation.symbols), known(annotation.entrez), known(annotation.ensembl)),
+def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
+    """Give the column, kind and names that agree in most landmarks; of equals the first."""
+    best: _Way | None = None
+    for column, (name, texts) in enumerate(table.columns):
+        for names in ways:
+            for kind in ID_KINDS:
+                if kind == "entrez" and not _may_be_entrez(name, column, texts, names):
+                    continue
+                found = _agreeing(texts, names, READ[kind])
+                if len(found) > (len(best.found) if best else 0):
+                    best = _Way(column, kind, names, found)
+    return best
+
+
+def _may_be_entrez(name: str, column: int, texts: Sequence[str], names: Names) -> bool:
+    of_list = Names(texts, None if column == 0 or plain_name(name) in IDS else name or "?")
+    return may_be_entrez(of_list) and may_be_entrez(names)
+
+
+def _agreeing(
+    texts: Sequence[str], names: Names, read: Callable[[object], str]
+) -> dict[int, tuple[int, ...]]:
+    wanted: dict[str, list[int]] = {}
+    for row, text in enumerate(texts):
+        if key := read(text):
+            wanted.setdefault(key, []).append(row)
+    found: dict[int, list[int]] = {}
+    for place, text in enumerate(names.texts):
+        for row in wanted.get(read(text), ()):
+            found.setdefault(row, []).append(place)
+    return {row: tuple(places) for row, places in found.items()}
+
+
+def _plain_ensembl(value: object) -> str:
+    return strip_version(ensembl_text(value))
+
+
+def _plain_text(value: object) -> str:
+    return str(value).strip()
+
+
+READ: dict[IdKind, Callable[[object], str]] = {
+    "probe": _plain_text,
+    "ensembl": _plain_ensembl,
+    "entrez": entrez_text,
+    "symbol": symbol_text,
+}
+"""How a cell is read as an id of each kind; empty if it is none."""
+
+
+def _first_is_header(table: _Table, best: _Way | None) -> bool:
+    """Whether the first line names a column in words that are no gene's."""
+    if best is None or any(name for name, _ in table.columns) or len(table.ids) < 3:
+        return False
+    first = [texts[0] for _, texts in table.columns]
+    return (
+        0 not in best.found
+        and 2 * len(best.found) >= len(table.ids) - 1
+        and not any(GENE_ID.fullmatch(cell) or cell.isdigit() for cell in first)
+        and not any(hgnc().gene_of(cell) for cell in first)
     )
 
 
-def _found(
-    landmarks: ProbeList,
-    array: ExpressionSource,
-    names: Sequence[str],
-    read: Callable[[object], str],
-) -> dict[str, list[str]]:
-    """For each landmark that a field of the array names, the ids of these genes."""
-    texts = field_texts(array.gene_metadata, names, read) or []
-    listed = {key: name for name in landmarks.probes if (key := read(name))}
-    found: dict[str, list[str]] = {}
-    for gene, text in zip(array.genes, texts, strict=False):
-        if text in listed:
-            found.setdefault(listed[text], []).append(gene)
+def _places(table: _Table, best: _Way | None, array: AnnotatedSource) -> dict[int, int]:
+    """For each landmark that the training file has its place there."""
+    if best is None:
+        return {}
+    texts = table.columns[best.column][1]
+    for row, places in best.found.items():
+        if len(places) > 1:
+            ids = [array.genes[place] for place in places]
+            raise FormatError(
+                f"{table.path}: landmark {texts[row]!r} is {len(ids)} genes of {array.path}: "
+                f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
+            )
+    found = {row: place for row, (place,) in best.found.items()}
+    if best.kind == "symbol" or _are_symbols(texts):
+        missing = {texts[row]: row for row in range(len(texts)) if row not in found and texts[row]}
+        available: dict[str, int] = {}
+        for place, name in enumerate(map(symbol_text, best.names.texts)):
+            if name:
+                available.setdefault(name, place)
+        other = find_renamed(list(missing), available, set(found.values())).places
+        found |= {missing[symbol]: place for symbol, place in other.items()}
+        if other:
+            pairs = [f"{symbol} as {best.names.texts[place]}" for symbol, place in other.items()]
+            shown = ", ".join(pairs[:10]) + (f" and {len(pairs) - 10} more" * (len(pairs) > 10))
+            table.notes.append(f"{len(pairs)} found by another symbol (HGNC): {shown}")
     return found
 
 
-def _of_rows(source: ExpressionSource, array: Collection[str]) -> ProbeList:
-    known, metadata = set(array), source.gene_metadata
-    if known.isdisjoint(source.genes):
-        for name in metadata.columns:
-            ids = tuple(map(str, metadata[name]))
-            if not known.isdisjoint(ids):
-                check_ids(source.path, f"{name} of gene", ids)
-                annotated = metadata.set_axis(pd.Index(ids, dtype=object), axis=0)
-                return ProbeList(source.path, ids, annotation_of(annotated))
-    return ProbeList(source.path, source.genes, annotation_of(metadata))
-
-
-def _of_text(path: Path) -> ProbeList:
-    rows: list[list[str]] = []
-    header: list[str] = []
-    seen: set[str] = set()
-    for number, raw in read_lines(path):
-        try:
-            row = [cell.strip() for cell in raw.decode().split("\t")]
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
-        if not (rows or header) and row[0].casefold() in HEADERS:
-            header = row
-            continue
-        rows.append(row)
-        if not row[0] or row[0] in seen:
-            break  # `check_ids` says where, without the rest of an endless file
-        seen.add(row[0])
-    probes = tuple(row[0] for row in rows)
-    check_ids(path, "probe", probes)
-    if not header:
-        return ProbeList(path, probes, Annotation())
-    cells = [(row + [""] * len(header))[1 : len(header)] for row in rows]
-    columns = [name or f"column {number}" for number, name in enumerate(header[1:], start=2)]
-    table = pd.DataFrame(cells, index=pd.Index(probes, dtype=object), columns=columns, dtype=object)
-    return ProbeList(path, probes, annotation_of(table))
+def _are_symbols(texts: Sequence[str]) -> bool:
+    return 2 * sum(bool(hgnc().gene_of(text)) for text in texts) > len(texts)

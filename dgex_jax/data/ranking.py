@@ -6,10 +6,12 @@ has to be kept of a profile.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dgex_jax.data.ahead import in_order
 from dgex_jax.data.normalize import dense_rank_indices, quantile_ranks
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from dgex_jax.data.normalize import ProbeMeans
     from dgex_jax.data.progress import Tick
     from dgex_jax.formats.expression import ExpressionSource, FloatArray
+
+See = Callable[[NDArray[Any], Sequence[str], NDArray[np.intp]], None]
 
 ROWS_AT_A_TIME = 32
 """Profiles ranked together: their sorting buffers still fit a processor's cache."""
@@ -121,8 +123,11 @@ def store_profiles(
     *,
     block_size: int,
     tick: Tick,
+    see: See | None = None,
 ) -> RowStore:
     """Copy columns of all profiles of `source` into a scratch file, in its dtype.
+
+    `see` gets each block, its profiles' ids and its columns.
 
     Raises
     ------
@@ -134,6 +139,8 @@ def store_profiles(
     for rows in blocks_of(len(source.profiles), block_size):
         block = source.read(rows, columns)
         check.add(block, source.profiles[rows])
+        if see is not None:
+            see(block, source.profiles[rows], columns)
         store.append(block)
         tick(len(block))
     check.raise_if_any()
@@ -204,8 +211,11 @@ def rank_rna(
     *,
     block_size: int,
     tick: Tick,
+    see: See | None = None,
 ) -> Ranked:
     """Rank the genes of RNA-seq samples; `columns` are the study's genes in `source`.
+
+    `see` gets each block, its profiles' ids and its columns.
 
     Raises
     ------
@@ -220,6 +230,8 @@ def rank_rna(
     for rows in blocks_of(len(source.profiles), block_size):
         values = source.read(rows, read)
         check.add(values, source.profiles[rows])
+        if see is not None:
+            see(values, source.profiles[rows], read)
         for part in blocks_of(len(values), ROWS_AT_A_TIME):
             indices, n = dense_rank_indices(values[part][:, place].astype(np.float64))
             ranks.append(indices.astype(ranks.dtype))

@@ -8,33 +8,32 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from dgex_jax.config import GeoOnlyFiles
-from dgex_jax.data.annotation import (
-    ENSEMBL_FIELDS,
-    Annotation,
-    annotation_of,
-    ensembl_text,
-    field_texts,
-)
+from dgex_jax.data.annotation import Annotation, annotation_of
 from dgex_jax.data.genemap import read_gene_map, strip_version
 from dgex_jax.data.genes import Selection, select_genes, select_probes
-from dgex_jax.data.probelist import as_probes, read_probe_list
+from dgex_jax.data.looks import Watched, without_annotation, without_sample_annotation
+from dgex_jax.data.names import search
+from dgex_jax.data.probelist import read_probe_list
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
 from dgex_jax.formats.ids import check_ids
-from dgex_jax.formats.opening import AnnotatedSource, Transposed, kind_of, open_expression
+from dgex_jax.formats.opening import (
+    AnnotatedSource,
+    Subset,
+    Transposed,
+    kind_of,
+    notes_of,
+    open_expression,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
-    import pandas as pd
-
-    from dgex_jax.config import AnyRawFiles, PrepareConfig, RawFiles
+    from dgex_jax.config import AnyRawFiles, IdKind, PrepareConfig, RawFiles
     from dgex_jax.data.progress import Progress
-    from dgex_jax.formats.expression import ExpressionSource, FloatArray
-    from dgex_jax.formats.expression import Selection as Places
     from dgex_jax.formats.table import GeneFilter
 
 GIB = 2**30
@@ -54,12 +53,15 @@ class RawSources:
         The genes that all platforms have, in the order of their maps.
     annotation
         What is known of the array's probes.
+    notes
+        What was left out of the files, and by which names genes were found, a line each.
     """
 
-    geo: ExpressionSource
-    rna: Mapping[str, ExpressionSource]
+    geo: Watched
+    rna: Mapping[str, Watched]
     genes: Selection
     annotation: Annotation
+    notes: tuple[str, ...] = ()
 
 
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
@@ -88,38 +90,70 @@ def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSo
 
 def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     geo: AnnotatedSource = _opened(raw.geo, None, config, files)
-    is_table = kind_of(raw.geo) == "table"
-    ids = (*geo.genes, *geo.profiles) if is_table else geo.genes
-    landmarks = read_probe_list(raw.landmarks, ids)
-    if is_table:
-        geo = _turned(geo, set(landmarks.probes).__contains__)
+    landmarks = read_probe_list(raw.landmarks, geo)
+    turned = False
+    if kind_of(raw.geo) in {"table", "series matrix"}:
+        other = read_probe_list(raw.landmarks, Transposed(geo))
+        _refuse_both(geo, landmarks.n_found, other.n_found)
+        if other.n_found:
+            geo, landmarks, turned = Transposed(geo), other, True
+    found = [*notes_of(geo), *landmarks.notes]
+    geo, left_out = without_annotation(geo, force=config.force_platform, training=True)
+    found += left_out
+    if turned or kind_of(raw.geo) == "h5ad":
+        geo, left_out = without_sample_annotation(geo)
+        found += left_out
     _check_unique(geo)
-    landmarks = as_probes(landmarks, geo)
     annotation = annotation_of(geo.gene_metadata) | landmarks.annotation
-    return RawSources(geo, {}, select_probes(landmarks, geo, annotation), annotation)
+    return RawSources(
+        Watched(geo),
+        {},
+        select_probes(landmarks, geo, annotation),
+        annotation,
+        tuple(f"GEO: {note}" for note in found),
+    )
 
 
 def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
     wanted = {_loose(gene) for genes in (landmarks, targets) for gene in genes.ensembl}
     probes = {probe for genes in (landmarks, targets) for gene in genes.probes for probe in gene}
+    both = _Both(
+        landmarks.symbols + targets.symbols,
+        landmarks.ensembl + targets.ensembl,
+        landmarks.probes + targets.probes,
+    )
+    notes: list[str] = []
 
     def is_wanted(gene: str) -> bool:
         return _loose(gene) in wanted
 
-    def source(path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]) -> AnnotatedSource:
-        opened = _opened(path, genes, config, files)
-        return _turned(opened, is_gene) if kind_of(path) == "table" else opened
+    def source(
+        name: str, path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]
+    ) -> AnnotatedSource:
+        opened: AnnotatedSource = _opened(path, genes, config, files)
+        if genes is not None and not any(map(is_gene, opened.genes)):
+            # Its genes are named otherwise: all of them are needed to find out how.
+            opened = _opened(path, None, config, files)
+        if kind_of(path) in {"table", "series matrix"}:
+            opened = _turned(opened, is_gene, both)
+        left, left_out = without_annotation(opened, force=config.force_platform, training=True)
+        notes.extend(f"{name}: {note}" for note in (*notes_of(opened), *left_out))
+        return left
 
-    geo = source(raw.geo, probes if config.duplicates == "none" else None, probes.__contains__)
+    geo = source(
+        "GEO", raw.geo, probes if config.duplicates == "none" else None, probes.__contains__
+    )
     _check_unique(geo)
-    rna: dict[str, ExpressionSource] = {}
+    geo = _named(geo, both, ("probe",), probes.__contains__, notes)
+    rna: dict[str, Watched] = {}
     for name, path in (("GTEx", raw.gtex), ("1000G", raw.thousand_genomes)):
-        found = source(path, is_wanted, is_wanted)
+        found = source(name, path, is_wanted, is_wanted)
         check_ids(found.path, "profile", found.profiles)
-        rna[name] = _by_ensembl(found, is_wanted)
+        rna[name] = Watched(_named(found, both, ("ensembl", "symbol"), is_wanted, notes))
     genes = select_genes(landmarks, targets, geo, rna)
-    return RawSources(geo, rna, genes, annotation_of(geo.gene_metadata))
+    annotation = annotation_of(geo.gene_metadata)
+    return RawSources(Watched(geo), rna, genes, annotation, tuple(notes))
 
 
 def _opened(
@@ -133,15 +167,43 @@ def _opened(
     return opened
 
 
-def _turned(table: AnnotatedSource, is_gene: Callable[[str], bool]) -> AnnotatedSource:
+@dataclass(frozen=True)
+class _Both:
+    """The genes of both maps."""
+
+    symbols: tuple[str, ...]
+    ensembl: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
+
+    @property
+    def entrez(self) -> tuple[str, ...]:
+        return ("",) * len(self.symbols)
+
+
+def _turned(
+    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: _Both
+) -> AnnotatedSource:
     """Give a table with its genes as columns, whichever axis of the file they are on."""
     in_rows, in_columns = (sum(map(is_gene, ids)) for ids in (table.genes, table.profiles))
+    if not in_rows and not in_columns:
+        kinds: tuple[IdKind, ...] = ("probe", "ensembl", "symbol")
+        sides = (table, Transposed(table))
+        in_rows, in_columns = (
+            search(kinds, genes, side.genes, side.gene_metadata)[0].count for side in sides
+        )
+        # By other names a few are found by chance.
+        if 10 * min(in_rows, in_columns) < max(in_rows, in_columns):
+            return Transposed(table) if in_columns > in_rows else table
+    _refuse_both(table, in_rows, in_columns)
+    return Transposed(table) if in_columns else table
+
+
+def _refuse_both(table: AnnotatedSource, in_rows: int, in_columns: int) -> None:
     if in_rows and in_columns:
         raise FormatError(
             f"{table.path}: has genes of the study in its rows ({in_rows}) and in its columns "
             f"({in_columns}): which of them are the genes can't be told"
         )
-    return Transposed(table) if in_columns else table
 
 
 def _check_unique(source: AnnotatedSource) -> None:
@@ -150,38 +212,37 @@ def _check_unique(source: AnnotatedSource) -> None:
     check_ids(source.path, "gene", source.genes)
 
 
-@dataclass(frozen=True)
-class _Renamed:
-    """A file whose genes are named by a field of its metadata."""
+def _named(
+    source: AnnotatedSource,
+    genes: _Both,
+    kinds: tuple[IdKind, ...],
+    is_gene: Callable[[str], bool],
+    notes: list[str],
+) -> AnnotatedSource:
+    """Name the genes of a file by the first kind, where another way finds far more of them.
 
-    base: AnnotatedSource
-    genes: tuple[str, ...]
-
-    @property
-    def path(self) -> Path:
-        return self.base.path
-
-    @property
-    def profiles(self) -> tuple[str, ...]:
-        return self.base.profiles
-
-    @property
-    def gene_metadata(self) -> pd.DataFrame:
-        return self.base.gene_metadata
-
-    def read(self, profiles: Places = None, genes: Places = None) -> FloatArray:
-        return self.base.read(profiles, genes)
-
-
-def _by_ensembl(source: AnnotatedSource, is_wanted: Callable[[str], bool]) -> ExpressionSource:
-    """Take the Ensembl ids of a field where those of the genes are of another kind.
-
-    So it is in AnnData files whose ``var_names`` are symbols.
+    So it is in AnnData files whose ``var_names`` are symbols, and where ids are composite.
     """
-    if any(map(is_wanted, source.genes)):
+    by_ids = sum(map(is_gene, source.genes))
+    found = search(kinds, genes, source.genes, source.gene_metadata)[0]
+    if 2 * by_ids >= found.count:
         return source
-    texts = field_texts(source.gene_metadata, ENSEMBL_FIELDS, ensembl_text) or []
-    return _Renamed(source, tuple(texts)) if any(map(is_wanted, texts)) else source
+    names = list(source.genes)
+    wanted = genes.ensembl if kinds[0] == "ensembl" else genes.probes
+    if found.kind == kinds[0]:
+        names = [name.strip() for name in found.names.texts]
+    else:
+        for places, gene in zip(found.columns, wanted, strict=True):
+            for place in places:
+                names[place] = str(gene)
+    if found.duplicates:
+        first = found.duplicates[0]
+        raise FormatError(
+            f"{source.path}: rows {first.first!r} and {first.second!r} are the same gene"
+        )
+    renamed = f", {len(found.renamed)} by another symbol (HGNC)" if found.renamed else ""
+    notes.append(f"{source.path.name}: {found.count} genes found {found.by}{renamed}")
+    return Subset(source, names=tuple(names))
 
 
 def _loose(gene: str) -> str:

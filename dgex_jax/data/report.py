@@ -41,6 +41,8 @@ class PrepareReport:
         RNA-seq values of ``GTEx`` and ``1000G`` whose quantile index was -1 and was clipped to 0.
     dropped, partial
         Genes some platform lacks; kept genes that lack some of their probes.
+    notes, warnings
+        What the raw files were taken for and what was left out of them; what to look at.
     """
 
     output: Path
@@ -55,6 +57,8 @@ class PrepareReport:
     n_clipped: Mapping[str, int]
     dropped: tuple[DroppedGene, ...]
     partial: tuple[PartialGene, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Every count by name; those that were not made are left out."""
@@ -80,6 +84,7 @@ class PrepareReport:
         split = ", ".join(f"{n:,} {name}" for name, n in self.split.items())
         lines = [
             f"GEO: {self.n_kept:,} of {self.profiles['GEO']:,} profiles kept ({split})",
+            *self.notes,
             self._duplicates(),
             *self._genes(),
         ]

@@ -89,7 +89,8 @@ class Study:
             "prepare": {
                 key: value
                 for key, value in dataclasses.asdict(self.prepare).items()
-                if key != "block_size"
+                # Finished studies of versions without this setting stay as they are.
+                if key != "block_size" and (value or key != "force_platform")
             },
         }
 

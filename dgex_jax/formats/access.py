@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -23,6 +28,32 @@ def one_line(error: BaseException) -> str:
     if causes := HDF5_CAUSE.findall(text):
         text = causes[-1]
     return " ".join(text.split())
+
+
+@contextmanager
+def ordinary_file(path: Path) -> Iterator[Path]:
+    """Give a path that can be read more than once: ``-`` (standard input) and pipes are copied.
+
+    The copy lies in a temporary folder and goes with the block.
+
+    Raises
+    ------
+    FormatError
+        It can't be read or copied.
+    """
+    is_input = str(path) == "-"
+    if not is_input and not path.is_fifo():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dgex-") as folder:
+        copy = Path(folder) / ("standard input" if is_input else f"pipe {path.name}")
+        try:
+            with ExitStack() as files, copy.open("wb") as file:
+                pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))
+                shutil.copyfileobj(pipe, file)
+        except OSError as error:
+            raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+        yield copy
 
 
 def read_head(path: Path, size: int = 8) -> bytes:

@@ -42,6 +42,29 @@ STATISTICS = {
     *("highlyvariable", "ndetected", "pctdropoutbycounts"),
 }
 
+SAMPLES = {
+    *("age", "agegroup", "ageatdiagnosis", "sex", "gender", "race", "ethnicity", "bmi", "weight"),
+    *("batch", "plate", "lane", "replicate", "dose", "time", "timepoint", "rin", "rna", "purity"),
+    *("tumorpurity", "stage", "grade", "status", "survival", "os", "ostime", "osmonths", "dfs"),
+    *("group", "label", "cluster", "class", "condition", "treatment", "tissue", "disease"),
+    *("ncounts", "ngenes", "ngenesbycounts", "nfeaturerna", "ncountrna", "log1ptotalcounts"),
+    *("pctcountsmt", "percentmt", "percentmito", "pctmito", "sizefactor", "sizefactors"),
+    *("libsize", "librarysize", "mappedreads", "mappingrate"),
+}
+"""Columns that annotate profiles, where the genes are columns."""
+
+CORNERS = {
+    *("gene", "genes", "id", "ids", "idref", "name", "names", "probe", "probes", "probeid"),
+    *("probeset", "probesetid", "affyid", "target", "targetid", "feature", "features", "featureid"),
+    *("transcript", "tracking", "trackingid", "sample", "samples", "sampleid", "sampleids"),
+    *("samplename", "barcode", "cell", "cells", "cellid", "cellline", "patient", "patientid"),
+    *("subject", "subjectid", "case", "caseid", "donor", "donorid", "individual", "profile"),
+    *("profileid", "rid", "cid", "index", "row", "rownames", "rowname", "unnamed0", "x", "well"),
+    *("run", "accession", "geoaccession", "depmapid", "modelid", "file", "filename", "obs", "var"),
+    *("prid", "symbolid", "ensgid", "ensg", "ensemblgeneidversion", "hgnc", "key", "identifier"),
+}
+"""What stands above the ids of a table, in letters and digits; names of annotation do as well."""
+
 NUMBERS = IDS | POSITIONS | SHARES | STATISTICS
 """Columns of numbers that are no expression values."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.annotation_names import IDS, alike, is_annotation_name, plain_name
+from dgex_jax.formats.annotation_names import CORNERS, IDS, alike, is_annotation_name, plain_name
 from dgex_jax.formats.decimals import parse_cell
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.hdf5_text import decode_text
@@ -36,18 +36,6 @@ if TYPE_CHECKING:
 
 MARKS = (b"\t", b",")
 """Between the cells of a line."""
-
-CORNERS = {
-    *("gene", "genes", "id", "ids", "idref", "name", "names", "probe", "probes", "probeid"),
-    *("probeset", "probesetid", "affyid", "target", "targetid", "feature", "features", "featureid"),
-    *("transcript", "tracking", "trackingid", "sample", "samples", "sampleid", "sampleids"),
-    *("samplename", "barcode", "cell", "cells", "cellid", "cellline", "patient", "patientid"),
-    *("subject", "subjectid", "case", "caseid", "donor", "donorid", "individual", "profile"),
-    *("profileid", "rid", "cid", "index", "row", "rownames", "rowname", "unnamed0", "x", "well"),
-    *("run", "accession", "geoaccession", "depmapid", "modelid", "file", "filename", "obs", "var"),
-    *("prid", "symbolid", "ensgid", "ensg", "ensemblgeneidversion", "hgnc", "key", "identifier"),
-}
-"""What stands above the ids of a table, in letters and digits; names of annotation do as well."""
 
 MOST_COMMENT = 1 << 16
 """Characters that are kept of the comments before a table."""
@@ -301,10 +289,10 @@ def _check_ids(path: Path, header: Header, rows: Sequence[Line]) -> None:
         raise FormatError(f"{path}: line {number}: the id of column {place} is empty")
     parsed = [_number(name) for name in columns]
     ids = [decode_text(row.partition(b"\t")[0]).strip() for _, row in rows]
-    if all(value is not None for value in parsed) and _are_values(header, parsed, ids):
+    if all(value is not None for value in parsed) and _are_values(header, parsed):
         raise FormatError(
             f"{path}: line {number} has numbers, not ids: the first row must be a header that "
-            "names the columns"
+            "names the columns (over numeric ids its first cell must say gene or sample)"
         )
     numbers = [_number(name) for name in ids if name]
     if not numbers or any(value is None for value in numbers):
@@ -320,14 +308,11 @@ def _check_ids(path: Path, header: Header, rows: Sequence[Line]) -> None:
         )
 
 
-def _are_values(header: Header, parsed: Sequence[float | None], ids: Sequence[str]) -> bool:
+def _are_values(header: Header, parsed: Sequence[float | None]) -> bool:
     """Whether a first row of numbers is one of values: Entrez ids are whole numbers too."""
     if any(map(_is_fraction, parsed)) or len(set(parsed)) < len(parsed):
         return True
-    corner = header.corner
-    if corner is None or corner == "" or _is_corner(corner):
-        return False
-    return _number(corner) is not None or not ids or alike(corner, ids)
+    return not (not header.corner or _is_corner(header.corner))
 
 
 def _number(text: str) -> float | None:

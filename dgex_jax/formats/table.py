@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.annotation_names import is_text_name, plain_name
+from dgex_jax.formats.annotation_names import is_annotation_name, is_text_name, plain_name
 from dgex_jax.formats.decimals import parse_cells
 from dgex_jax.formats.hdf5_text import decode_text
 from dgex_jax.formats.memory import machine_memory
@@ -380,6 +380,7 @@ class _Values:
         for row, columns in by_row.items():
             cells = [decode_text(cell) for cell in self._pending[row].split(b"\t")]
             only_text = np.isnan(rows[row]).all() and all(is_text(cells[one]) for one in columns)
+            only_text = only_text or is_annotation_name(self.genes[first + row])
             # One column of text in one row is a value gone wrong.
             if not (self._text_rows and only_text and len(self.profiles) > 1):
                 cell = cells[columns[0]][:60]

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import IdKind
     from dgex_jax.formats.opening import AnnotatedSource
-    from dgex_jax.inference.options import IdKind, Platform, Scale, Standardize
+    from dgex_jax.inference.options import Platform, Scale, Standardize
     from dgex_jax.inference.plan import Plan
 
 NAME = Path("AnnData")
@@ -52,6 +53,7 @@ def predict_anndata(
     impute: bool = False,
     ids: IdKind | None = None,
     layer: str | None = None,
+    force_platform: bool = False,
 ) -> Any:
     """Infer the target genes of every profile of an AnnData object.
 
@@ -66,7 +68,7 @@ def predict_anndata(
         one that is backed by a file is read in parts. Its genes are found by ``var_names`` or by a
         column of ``var`` (``gene_ids``, ``symbol`` and the like), as in files; if they are
         ``obs``, the result is turned.
-    platform, standardize, scale, impute, ids
+    platform, standardize, scale, impute, ids, force_platform
         See `PredictOptions`.
     layer
         Take ``layers[layer]`` instead of ``X``.
@@ -90,7 +92,7 @@ def predict_anndata(
     Warns
     -----
     UserWarning
-        Where the command prints a warning (values hardly standardised).
+        Where the command prints a warning (values that hardly are what `platform` says).
     """
     # The network of these modules needs JAX.
     from dgex_jax.inference.network import Network  # noqa: PLC0415
@@ -98,7 +100,9 @@ def predict_anndata(
     from dgex_jax.inference.predict import inferred  # noqa: PLC0415
     from dgex_jax.inference.provenance import provenance  # noqa: PLC0415
 
-    options = PredictOptions(platform, standardize, scale, impute, ids)
+    options = PredictOptions(
+        platform, standardize, scale, impute, ids, force_platform=force_platform
+    )
     source = source_of(adata, layer)
     model, model_sha256 = _read(model)
     plan = make_plan(model, source, options, Progress())
@@ -111,7 +115,9 @@ def predict_anndata(
     for block in inferred(plan, Network(model), slice(0, n_profiles)):
         X[start : start + len(block)] = block
         start += len(block)
-    turned = plan.match.source is not source
+    turned, places = plan.match.turned, plan.match.profile_places
+    if places is not None:
+        adata = adata[:, places] if turned else adata[places]
     obs, var, obsm, obsp = (
         (adata.var, adata.obs, adata.varm, adata.varp)
         if turned

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dgex_jax.data.names import (
+    ID_KINDS,
+    Columns,
+    Elsewhere,
+    Found,
+    are_row_numbers,
+    find_genes,
+    look_elsewhere,
+    merged,
+    search,
+)
+from dgex_jax.data.symbols import like_the_mouse
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.decimals import parse_cell
 from dgex_jax.formats.ids import check_ids
-from dgex_jax.inference.geneids import Columns, are_row_numbers, find_genes
-from dgex_jax.inference.inputs import AnnotatedSource, Transposed, axis_names
+from dgex_jax.formats.opening import Subset, Transposed
+from dgex_jax.inference.inputs import AnnotatedSource, axis_names
 from dgex_jax.inference.mangled import mangled_hint
-from dgex_jax.inference.options import ID_KINDS, IdKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import pandas as pd
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from dgex_jax.inference.geneids import DuplicateGene
+    from dgex_jax.config import IdKind
+    from dgex_jax.data.names import DuplicateGene, Names
     from dgex_jax.inference.model import Model, ModelGenes
-
-FIELDS = {
-    *("pr_id", "probe", "probe_id", "probe_set_id"),
-    *("ensembl", "ensembl_id", "ensembl_gene_id", "ensemblid"),
-    *("gene_ids", "gene_id", "geneid", "feature_id"),
-    *("entrez", "entrez_id", "entrez_gene_id", "entrezid", "pr_gene_id", "pr_entrez_id"),
-    *("symbol", "gene_symbol", "gene_symbols", "pr_gene_symbol"),
-    *("gene_name", "gene_names", "feature_name"),
-    *("gene", "name", "description"),
-}
-"""Fields of metadata that may hold gene ids, of whatever case. Others are never looked at: a field
-of small whole numbers (``pr_analyte_num``) would pass for Entrez ids."""
 
 SHOWN = 20
 
@@ -43,8 +46,8 @@ class Match:
     ----------
     source
         The file, profiles by genes.
-    kind, field
-        How its genes are named, and the metadata field with these names (``None``: their ids).
+    kind, names
+        How its genes are named, and their names (their ids, or a field of annotation).
     axis
         Which axis of the file has its genes, in the words of its format.
     landmarks, targets
@@ -52,15 +55,27 @@ class Match:
         targets only where they were asked for.
     n_partial
         Genes that are there but lack some of their probes.
+    renamed
+        Symbol of the model → the other symbol of the same gene that the file has.
+    by_other_names
+        Landmark → where it was found, as the way by which most were found lacks it.
+    no_guess
+        Missing landmark → what the file has that it may be, but need not.
+    second
+        What the second best way of naming finds, in words; empty if there is none.
     """
 
     source: AnnotatedSource
     kind: IdKind
-    field: str | None
+    names: Names
     axis: str
     landmarks: Columns
     targets: Columns | None
     n_partial: int
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    by_other_names: Mapping[str, str] = field(default_factory=dict)
+    no_guess: Mapping[str, str] = field(default_factory=dict)
+    second: str = ""
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -75,23 +90,29 @@ class Match:
     @property
     def naming(self) -> str:
         """How the genes were found, in words."""
-        by = {"ensembl": "Ensembl id", "entrez": "Entrez id"}.get(self.kind, self.kind)
-        where = "" if self.field is None else f" in the field {self.field!r}"
-        return f"by {by}{where} on its {self.axis}"
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Landmarks found on one axis by one way of naming."""
-
-    kind: IdKind
-    field: str | None
-    landmarks: Columns
-    duplicates: tuple[DuplicateGene, ...]
+        return f"{Found(self.kind, self.names, ()).by} on its {self.axis}"
 
     @property
-    def count(self) -> int:
-        return sum(map(bool, self.landmarks))
+    def turned(self) -> bool:
+        """Whether the genes are on the file's axis of profiles."""
+        base = self.source.base if isinstance(self.source, Subset) else self.source
+        return isinstance(base, Transposed)
+
+    @property
+    def profile_places(self) -> NDArray[np.intp] | None:
+        """Places of the profiles that are left; ``None`` if all are."""
+        return self.source.profile_places if isinstance(self.source, Subset) else None
+
+    def lines(self) -> list[str]:
+        """Say by which names genes were found beside the usual ones, a fact a line."""
+        lines = [self.second] if self.second else []
+        if self.renamed:
+            pairs = [f"{symbol} as {name}" for symbol, name in self.renamed.items()]
+            lines.append(f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs)}")
+        if self.by_other_names:
+            pairs = [f"{name} as {where}" for name, where in self.by_other_names.items()]
+            lines.append(f"{len(pairs)} landmarks were found by other names: {listed(pairs)}")
+        return lines
 
 
 def match_genes(
@@ -99,8 +120,10 @@ def match_genes(
 ) -> Match:
     """Find the genes of a model in a file.
 
-    The axis of the genes is the one where at least half of the landmarks are: first by its ids,
-    then, if neither axis has them there, by fields of its metadata (`FIELDS`).
+    All kinds of ids are looked for in the ids of both axes, in parts of composite ids and in all
+    annotation; the axis of the genes is the one where at least half of the landmarks are found. The
+    way that finds most of them counts. A landmark that it lacks is taken where another way finds
+    it, if nothing else is there.
 
     Parameters
     ----------
@@ -120,42 +143,75 @@ def match_genes(
         a profile.
     """
     kinds = ID_KINDS if ids is None else (ids,)
+    half = len(model.landmarks) / 2
     sides = (source, Transposed(source))
-    best = [_best(_by_ids(kinds, model.landmarks, side.genes)) for side in sides]
-    enough = [2 * found.count >= len(model.landmarks) for found in best]
-    if not any(enough):
-        by_field = [
-            _best([best[place], *_by_fields(kinds, model.landmarks, side.gene_metadata)])
-            for place, side in enumerate(sides)
-        ]
-        best = by_field
-        enough = [2 * found.count >= len(model.landmarks) for found in best]
+    # The annotation of thousands of profiles is looked at only if no axis has genes without it.
+    ways = [
+        search(kinds, model.landmarks, source.genes, source.gene_metadata),
+        search(kinds, model.landmarks, source.profiles, None),
+    ]
+    if max(side[0].count for side in ways) < half:
+        ways[1] = search(kinds, model.landmarks, source.profiles, source.profile_metadata)
+    enough = [side[0].count >= half for side in ways]
     columns, rows = axis_names(source)
     if all(enough):
         raise FormatError(
             f"{source.path}: both its {rows} and its {columns} have at least half of the "
-            f"{len(model.landmarks)} landmarks ({best[0].count} and {best[1].count}): which of "
-            "them are the genes can't be told"
+            f"{len(model.landmarks)} landmarks ({ways[0][0].count} and {ways[1][0].count}): which "
+            "of them are the genes can't be told"
         )
     if not any(enough):
-        raise FormatError(_nothing_found(model, source, best))
+        raise FormatError(_nothing_found(model, source, [side[0] for side in ways]))
     turned = enough[1]
-    side, found = (sides[1], best[1]) if turned else (sides[0], best[0])
-    names = _names(side, found.field)
+    side = sides[turned]
+    found, *others = ways[turned]
     duplicates = found.duplicates
-    found_targets: Columns | None = None
+    found_targets: Found | None = None
     if targets:
-        found_targets, more = find_genes(found.kind, model.targets, names)
-        duplicates += tuple(pair for pair in more if pair not in duplicates)
+        found_targets = find_genes(found.kind, model.targets, found.names)
+        duplicates += tuple(pair for pair in found_targets.duplicates if pair not in duplicates)
     if duplicates:
-        raise FormatError(_duplicate_text(source, duplicates, names))
+        raise FormatError(_duplicate_text(source, duplicates, found.names.texts))
     check_ids(source.path, "profile", side.profiles)
+    more = found
+    elsewhere: list[Elsewhere] = []
+    if found.count < len(model.landmarks):
+        if ids is not None or turned:
+            others = search(ID_KINDS, model.landmarks, side.genes, side.gene_metadata)
+        known = find_genes(found.kind, model.targets, found.names, rename=False).columns
+        elsewhere = look_elsewhere([found, *others], known)
+        if ids is not None:
+            elsewhere = [replace(one, columns=()) for one in elsewhere]
+        more = replace(found, columns=merged(found, elsewhere))
     n_partial = 0
     if found.kind == "probe":
-        n_partial = _n_partial(model.landmarks, found.landmarks)
-        n_partial += _n_partial(model.targets, found_targets or ())
-    axis = columns if turned else rows
-    return Match(side, found.kind, found.field, axis, found.landmarks, found_targets, n_partial)
+        n_partial = _n_partial(model.landmarks, found.columns)
+        n_partial += _n_partial(model.targets, found_targets.columns if found_targets else ())
+    names = gene_names(model.landmarks, range(len(model.landmarks)))
+    return Match(
+        side,
+        found.kind,
+        found.names,
+        columns if turned else rows,
+        more.columns,
+        found_targets.columns if found_targets else None,
+        n_partial,
+        {**(found_targets.renamed if found_targets else {}), **found.renamed},
+        {names[one.place]: one.text for one in elsewhere if one.columns},
+        {
+            **{name: " or ".join(map(repr, may)) for name, may in found.ambiguous.items()},
+            **{names[one.place]: one.text for one in elsewhere if not one.columns},
+        },
+        _second(found, others, len(model.landmarks)),
+    )
+
+
+def _second(found: Found, others: Sequence[Found], n: int) -> str:
+    """Say what the best way by another kind or field finds."""
+    for other in others:
+        if other.count and (other.kind, other.names.where) != (found.kind, found.names.where):
+            return f"{found.by} {found.count} of {n} landmarks were found; {other.by} {other.count}"
+    return ""
 
 
 def require_landmarks(model: Model, match: Match) -> None:
@@ -164,12 +220,28 @@ def require_landmarks(model: Model, match: Match) -> None:
     if missing:
         names = gene_names(model.landmarks, missing)
         hint = mangled_hint(
-            [model.landmarks.symbols[place] for place in missing],
-            _names(match.source, match.field),
+            [model.landmarks.symbols[place] for place in missing], match.names.texts
         )
+        there = [name for name in names if name in match.no_guess]
+        if there:
+            pairs = [f"{name} may be {match.no_guess[name]}" for name in there]
+            hint += f"; {len(there)} of them are in the file by another name: {listed(pairs)}"
+        if len(there) < len(names):
+            hint += "; --impute goes on with their training means"
         raise FormatError(
             f"{match.source.path}: {len(missing)} of {len(model.landmarks)} landmarks are missing "
-            f"({match.naming}): {listed(names)}{hint}; --impute goes on with their training means"
+            f"({match.naming}): {listed(names)}{hint}"
+        )
+
+
+def require_absent(match: Match, genes: ModelGenes) -> None:
+    """Raise `FormatError` if a landmark that is to be imputed may be in the file after all."""
+    names = [name for name in gene_names(genes, match.missing) if name in match.no_guess]
+    if names:
+        pairs = [f"{name} may be {match.no_guess[name]}" for name in names]
+        raise FormatError(
+            f"{match.source.path}: {len(names)} landmarks can't be imputed, as the file has them "
+            f"by another name: {listed(pairs)}; leave out --ids, or rename them"
         )
 
 
@@ -195,33 +267,6 @@ def _n_partial(genes: ModelGenes, columns: Columns) -> int:
     return sum(0 < len(found) < len(probes) for probes, found in pairs)
 
 
-def _by_ids(
-    kinds: Sequence[IdKind], genes: ModelGenes, ids: Sequence[str], field: str | None = None
-) -> list[_Found]:
-    return [_Found(kind, field, *find_genes(kind, genes, ids)) for kind in kinds]
-
-
-def _by_fields(
-    kinds: Sequence[IdKind], genes: ModelGenes, metadata: pd.DataFrame
-) -> Iterator[_Found]:
-    for field in metadata.columns:
-        if str(field).casefold() in FIELDS:
-            yield from _by_ids(kinds, genes, _texts(metadata, field), str(field))
-
-
-def _best(found: Sequence[_Found]) -> _Found:
-    """Give the way that finds most landmarks; of equals the first."""
-    return max(found, key=lambda one: one.count)
-
-
-def _texts(metadata: pd.DataFrame, field: str) -> list[str]:
-    return [str(value) for value in metadata[field]]
-
-
-def _names(source: AnnotatedSource, field: str | None) -> Sequence[str]:
-    return source.genes if field is None else _texts(source.gene_metadata, field)
-
-
 def _duplicate_text(
     source: AnnotatedSource, duplicates: Sequence[DuplicateGene], names: Sequence[str]
 ) -> str:
@@ -233,7 +278,18 @@ def _duplicate_text(
     return f"{source.path}: genes of the model are there twice: {listed(pairs)}{hint}"
 
 
-def _nothing_found(model: Model, source: AnnotatedSource, best: Sequence[_Found]) -> str:
+TRANSCRIPT = re.compile(r"ENS[A-Z]*T\d{11}|[NX][MR]_\d+")
+
+
+def _no_id_column(source: AnnotatedSource) -> str:
+    """Say so if the ids of the rows are as whole and many as values are."""
+    numbers = [parse_cell(name.encode()) for name in source.genes]
+    if None in numbers or are_row_numbers(source.genes):
+        return ""
+    return "; its first column has whole numbers: is the column of ids missing?"
+
+
+def _nothing_found(model: Model, source: AnnotatedSource, best: Sequence[Found]) -> str:
     n = len(model.landmarks)
     parts = []
     for name, found, ids in zip(
@@ -247,7 +303,12 @@ def _nothing_found(model: Model, source: AnnotatedSource, best: Sequence[_Found]
             hints.append("; row numbers are no ids")
         if sum(name.startswith("ENSMUSG") for name in ids) > len(ids) // 2:
             hints.append("; ENSMUSG ids are genes of the mouse")
+        if sum(TRANSCRIPT.match(name) is not None for name in ids) > len(ids) // 2:
+            hints.append("; its ids are transcripts: sum them by gene first (R: tximport)")
+        if like_the_mouse(ids):
+            hints.append("; symbols written like Tspan6 are genes of the mouse")
         hints.append(mangled_hint(model.landmarks.symbols, ids))
+    hints.append(_no_id_column(source))
     return (
         f"{source.path}: of {n} landmarks {' and '.join(parts)} were found, "
         f"at least {(n + 1) // 2} are needed on one{''.join(dict.fromkeys(hints))}"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from dgex_jax.config import check_choice, check_range
+from dgex_jax.config import IdKind, check_choice, check_range
 from dgex_jax.errors import StudyError
 
 Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 Standardize = Literal["input", "training"]
 Scale = Literal["standardized", "reference"]
-IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
-ID_KINDS: tuple[IdKind, ...] = get_args(IdKind)
-"""In the order in which they count where two kinds match the same number of genes."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,9 @@ class PredictOptions:
         The only kind of ids to look for in the file; ``None`` for the one that fits.
     block_size
         Profiles read at a time; changes memory and speed, never a result.
+    force_platform
+        Go on where the values don't look like those of the platform, or a column's name says that
+        it is annotation, instead of refusing the file; the output says so.
     accept_wrong_dimensions
         Read GCT files whose dimension line is wrong, trusting the table instead.
     """
@@ -47,6 +47,7 @@ class PredictOptions:
     ids: IdKind | None = None
     block_size: int = 512
     accept_wrong_dimensions: bool = False
+    force_platform: bool = False
 
     def __post_init__(self) -> None:
         check_choice("platform", self.platform, Platform)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.data.looks import Look, check_look, without_annotation
 from dgex_jax.data.normalize import OFFSET
 from dgex_jax.errors import FormatError
-from dgex_jax.inference.matching import gene_names, listed, match_genes, require_landmarks
+from dgex_jax.formats.opening import is_table, notes_of
+from dgex_jax.inference.matching import (
+    gene_names,
+    listed,
+    match_genes,
+    require_absent,
+    require_landmarks,
+)
 from dgex_jax.inference.platform import (
     ENOUGH_IN_RANGE,
     as_is,
@@ -31,6 +39,9 @@ if TYPE_CHECKING:
 
 ENOUGH_PROFILES = 30
 """Profiles from which on a file has means and deviations of its own."""
+
+FEW_IN_RANGE = 0.9
+"""Share of L1000 values inside the reference range below which a user should look at them."""
 
 LARGE = 20.0
 """Values beyond this are hardly in standardised units."""
@@ -68,6 +79,8 @@ class Plan:
         How they are standardised; ``None`` for values that are.
     options
         As chosen.
+    notes
+        What was found out about the file: what its values were taken for, and what was left out.
     warnings
         What a user should look at.
     """
@@ -77,6 +90,7 @@ class Plan:
     route: Route
     scaling: Scaling | None
     options: PredictOptions
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -104,6 +118,8 @@ class Plan:
         partial = f" ({match.n_partial} genes lack some probes)" if match.n_partial else ""
         lines = [
             f"{len(match.source.profiles):,} profiles, {found} {match.naming}{partial}",
+            *match.lines(),
+            *self.notes,
             self.route.note,
         ]
         if self.scaling is not None:
@@ -141,55 +157,87 @@ def make_plan(
     """
     ranked = options.platform in {"microarray", "rnaseq"}
     match = match_genes(model, source, targets=ranked, ids=options.ids)
-    if not options.impute:
+    if options.impute:
+        require_absent(match, model.landmarks)
+    else:
         require_landmarks(model, match)
+    profiles, left_out = without_annotation(match.source, force=options.force_platform)
+    match = replace(match, source=profiles)
     n_profiles = len(match.source.profiles)
     if options.standardized_by == "input" and n_profiles < ENOUGH_PROFILES:
         raise FormatError(
             f"{source.path}: has {n_profiles} profiles, too few for means and deviations of their "
             f"own ({ENOUGH_PROFILES} are needed); see --standardize training"
         )
-    look = _Look(model, match, options, progress)
+    passes = _Passes(model, match, options, progress)
+    warnings: list[str] = []
+    scaling: Scaling | None = None
     if ranked:
         route = ranked_route(model, match, options.platform)
-        return Plan(model, match, route, look.scaling(route), options)
-    if options.platform == "l1000":
-        return _plan_l1000(look)
-    route = as_is(match, "values are taken as they are, standardised")
-    found = look.survey(route)
-    high = max(abs(found.lowest), abs(found.highest))
-    warnings = () if high <= LARGE else (f"values up to {high:.4g}: are they standardised?",)
-    return Plan(model, match, route, None, options, warnings)
+        scaling = passes.scaling(route)
+    elif options.platform == "l1000":
+        route, scaling = _of_l1000(passes, warnings)
+    else:
+        route = as_is(match, "values are taken as they are, standardised")
+        found = passes.survey(route)
+        high = max(abs(found.lowest), abs(found.highest))
+        warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
+    look, more = passes.verdict()
+    notes = (*notes_of(match.source), *left_out, *([look] if look else []))
+    return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
 
 
-def _plan_l1000(look: _Look) -> Plan:
-    model, match = look.model, look.match
+def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[Route, Scaling]:
+    model, match = passes.model, passes.match
     low, high = reference_range(model)
     plain = as_is(match, "")
-    found = look.survey(plain)
+    found = passes.survey(plain)
+    passes.verdict()
     inside = f"{found.share_inside:.1%} of the values"
     where = f"{inside} are in the reference range from {low:.4g} to {high:.4g}"
     if found.share_inside >= ENOUGH_IN_RANGE:
         route = as_is(match, f"{where}: values are taken as they are")
-        return Plan(model, match, route, look.scaling(route, found), look.options)
+        return route, passes.scaling(route, found)
+    if found.share_inside < FEW_IN_RANGE:
+        warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
     route = ranked_landmarks(model, match, dense=False, why=where)
-    return Plan(model, match, route, look.scaling(route, checked=True), look.options)
+    return route, passes.scaling(route, checked=True)
 
 
-@dataclass(frozen=True)
-class _Look:
-    """A file and the passes over it."""
+@dataclass
+class _Passes:
+    """A file and the passes over it; the first shows what its values look like."""
 
     model: Model
     match: Match
     options: PredictOptions
     progress: Progress
+    look: Look | None = None
+
+    def _look(self, route: Route) -> Look:
+        genes = self.match.source.genes
+        look = Look(self.match.source.path, [genes[column] for column in route.columns])
+        self.look = self.look or look
+        return look
+
+    def verdict(self) -> tuple[str, list[str]]:
+        """Say what the values were taken for, and what to look at (see `check_look`)."""
+        if self.look is None:
+            raise AssertionError("a look at a file that was not read")
+        options = self.options
+        return check_look(
+            self.look,
+            options.platform,
+            force=options.force_platform,
+            annotates=is_table(self.match.source),
+        )
 
     def survey(self, route: Route) -> Survey:
         """Pass over the file with what `route` makes of it."""
         return survey(
             self.match.source,
             route,
+            self._look(route),
             inside=reference_range(self.model),
             centre=self.model.landmarks.mean[self.match.present],
             block_size=self.options.block_size,
@@ -206,6 +254,7 @@ class _Look:
                 check_profiles(
                     self.match.source,
                     route.columns,
+                    self._look(route),
                     block_size=self.options.block_size,
                     progress=self.progress,
                 )

@@ -17,8 +17,8 @@ from dgex_jax.data.ranking import ROWS_AT_A_TIME, blocks_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dgex_jax.data.names import Columns
     from dgex_jax.formats.expression import FloatArray
-    from dgex_jax.inference.geneids import Columns
     from dgex_jax.inference.matching import Match
     from dgex_jax.inference.model import Model
     from dgex_jax.inference.options import Platform

@@ -15,6 +15,7 @@ import numpy as np
 import dgex_jax
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import one_line
+from dgex_jax.formats.opening import comments_of
 from dgex_jax.inference.modelfolder import DESCRIPTION
 from dgex_jax.inference.outputgenes import expected_part
 from dgex_jax.models.mlp import MLP
@@ -66,14 +67,21 @@ def provenance(
             "name": match.source.path.name,
             "sha256": input_sha256 or _sha256(match.source.path),
             "genes": match.naming,
+            "second": match.second,
+            "renamed": dict(match.renamed),
+            "by_other_names": dict(match.by_other_names),
+            "notes": list(plan.notes),
+            "comments": list(comments_of(match.source)),
         },
         "options": {
             "platform": options.platform,
             "standardize": options.standardized_by,
             "scale": options.scale,
             "impute": options.impute,
+            "force_platform": options.force_platform,
         },
         "mapping": plan.route.note,
+        "warnings": list(plan.warnings),
         "imputed": plan.imputed,
         "constant": [] if plan.scaling is None else list(plan.scaling.constant),
         "expected_error_on": expected_part(model, options.platform),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.data.looks import Look
     from dgex_jax.data.progress import Progress
     from dgex_jax.formats.expression import FloatArray
     from dgex_jax.inference.inputs import AnnotatedSource
@@ -46,7 +47,12 @@ class Survey:
 
 
 def checked_blocks(
-    source: AnnotatedSource, columns: NDArray[np.intp], *, block_size: int, progress: Progress
+    source: AnnotatedSource,
+    columns: NDArray[np.intp],
+    look: Look,
+    *,
+    block_size: int,
+    progress: Progress,
 ) -> Iterator[FloatArray]:
     """Read some columns of all profiles.
 
@@ -54,6 +60,8 @@ def checked_blocks(
     ----------
     source, columns
         The file and what to read of it.
+    look
+        Sees every block.
     block_size, progress
         Profiles read at a time; where to report to.
 
@@ -82,6 +90,7 @@ def checked_blocks(
                 if block.shape[1] > 1:
                     same = (block == block[:, :1]).all(axis=1)
                     flat += [profiles[place] for place in np.flatnonzero(same)]
+                look.add(block, profiles)
                 yield block
             tick(len(block))
     check.raise_if_any()
@@ -105,16 +114,22 @@ def _refuse_huge(
 
 
 def check_profiles(
-    source: AnnotatedSource, columns: NDArray[np.intp], *, block_size: int, progress: Progress
+    source: AnnotatedSource,
+    columns: NDArray[np.intp],
+    look: Look,
+    *,
+    block_size: int,
+    progress: Progress,
 ) -> None:
     """Raise `FormatError` for values that can't be used (see `checked_blocks`)."""
-    for _ in checked_blocks(source, columns, block_size=block_size, progress=progress):
+    for _ in checked_blocks(source, columns, look, block_size=block_size, progress=progress):
         pass
 
 
 def survey(
     source: AnnotatedSource,
     route: Route,
+    look: Look,
     *,
     inside: tuple[float, float],
     centre: NDArray[np.float64],
@@ -127,6 +142,8 @@ def survey(
     ----------
     source, route
         The file and what is made of it.
+    look
+        Sees the values as they are in the file.
     inside
         Range whose share of the values is counted.
     centre
@@ -142,7 +159,9 @@ def survey(
     total, squares = RowSum(len(centre)), RowSum(len(centre))
     lowest, highest = np.full(len(centre), np.inf), np.full(len(centre), -np.inf)
     n_inside = 0
-    for block in checked_blocks(source, route.columns, block_size=block_size, progress=progress):
+    for block in checked_blocks(
+        source, route.columns, look, block_size=block_size, progress=progress
+    ):
         values = route(block)
         np.minimum(lowest, values.min(axis=0), out=lowest)
         np.maximum(highest, values.max(axis=0), out=highest)

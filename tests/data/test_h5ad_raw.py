@@ -190,7 +190,7 @@ def test_landmarks_that_can_not_be_told(as_h5ad, golden_raw, run_prepare, tmp_pa
         f"{tmp_path / 'l.txt'}: landmark 'A' is 2 genes of {geo}: 200196_at, 200378_s_at; list "
         "landmarks by their ids"
     )
-    (tmp_path / "l.txt").write_text("X\nY\n")
+    (tmp_path / "l.txt").write_text("Q1\nQ2\n")
     with pytest.raises(PreparationError, match="none of its 2 landmark probes"):
         run_prepare(GeoOnlyFiles(geo, tmp_path / "l.txt"), tmp_path / "p.h5", QUICK)
 

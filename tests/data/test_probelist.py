@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,13 @@ from dgex_jax.formats.gct import write_gct
 from dgex_jax.formats.gctx import write_gctx
 
 PROBES = ("1007_s_at", "1053_at", "117_at")
-ARRAY = (*PROBES, "121_at")
+
+
+def array(*ids: str, **fields: list[str]) -> Expression:
+    """A training file of these genes."""
+    return _expression(Path("array"), ids or (*PROBES, "121_at"), **fields)
+
+
 KNOWN = Annotation(
     {"1007_s_at": "DDR1", "117_at": "HSPA6"}, {"1007_s_at": "780", "1053_at": "5982"}
 )
@@ -31,7 +39,7 @@ def test_a_list_of_probes(tmp_path, text) -> None:
     """Further columns mean nothing without a header that names them."""
     path = tmp_path / "landmarks.txt"
     path.write_text(text, encoding="utf-8", newline="")
-    found = read_probe_list(path, ARRAY)
+    found = read_probe_list(path, array())
     assert (found.path, found.probes, found.annotation) == (path, PROBES, Annotation())
 
 
@@ -41,7 +49,7 @@ def test_a_list_with_a_header(tmp_path) -> None:
         "Probe_ID\tnote\tpr_gene_symbol\tpr_gene_id\n"
         "1007_s_at\tx\tDDR1\t780\n1053_at\t\t-666\t5982.0\n117_at\t\tHSPA6\n"
     )
-    found = read_probe_list(path, ARRAY)
+    found = read_probe_list(path, array())
     assert (found.probes, found.annotation) == (PROBES, KNOWN)
 
 
@@ -68,7 +76,7 @@ def test_rows_of_an_expression_file(tmp_path, kind) -> None:
         write_gct(path, _expression(path, PROBES, **fields), version="1.3")
     else:
         write_gctx(path, _expression(path, PROBES, **fields))
-    found = read_probe_list(path, ARRAY)
+    found = read_probe_list(path, array())
     assert (found.probes, found.annotation) == (PROBES, KNOWN)
 
 
@@ -77,10 +85,10 @@ def test_rows_by_entrez_id_are_found_by_their_metadata(tmp_path) -> None:
     fields = {"pr_gene_id": ["780", "5982", "-666"], "pr_id": list(PROBES)}
     fields["pr_gene_symbol"] = ["DDR1", "-666", "HSPA6"]
     write_gctx(path, _expression(path, ("780", "5982", "3310"), **fields))
-    found = read_probe_list(path, ARRAY)
+    found = read_probe_list(path, array())
     assert (found.probes, found.annotation) == (PROBES, KNOWN)
     # Of no use for another array; the ids of the rows are then what is missing there.
-    assert read_probe_list(path, ("nothing",)).probes == ("780", "5982", "3310")
+    assert read_probe_list(path, array("nothing")).probes == ("780", "5982", "3310")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +107,7 @@ def test_files_that_are_no_list(tmp_path, content, cause) -> None:
     path = tmp_path / "landmarks.txt"
     path.write_bytes(content)
     with pytest.raises(FormatError) as caught:
-        read_probe_list(path, ARRAY)
+        read_probe_list(path, array())
     assert str(caught.value).startswith(f"{path}: ")
     assert cause in str(caught.value)
     assert "\n" not in str(caught.value)

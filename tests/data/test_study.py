@@ -204,6 +204,7 @@ def test_preparation_settings_hold_what_decides_the_prepared_study() -> None:
             "seed": 2,
             "block_size": 7,
             "accept_wrong_dimensions": True,
+            "force_platform": True,
         },
         "simulate": {"seed": 2, "n_profiles": 5000},
     }

@@ -15,6 +15,7 @@ from dgex_jax.data.study import read_study
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.formats import lines, table
 from dgex_jax.formats.delimited import read_delimited
+from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.gct import read_gct
 from dgex_jax.formats.gctx import Gctx
 from dgex_jax.formats.h5ad import H5ad
@@ -131,7 +132,9 @@ def test_probes_that_come_twice_are_found_at_once(tmp_path: Path, monkeypatch) -
     path = tmp_path / "a.txt"
     path.write_text("a\n" * 10)
     monkeypatch.setattr(lines, "MOST_LINES", 5)
-    assert "duplicate probe id 'a'" in refused(lambda path: read_probe_list(path, ["a"]), path)
+    assert "duplicate probe id 'a'" in refused(
+        lambda path: read_probe_list(path, Expression(path, np.zeros((1, 1)), ("p",), ("a",))), path
+    )
 
 
 STUDY = 'name = "a"\ntitle = "A"\n'

@@ -107,7 +107,7 @@ def test_tables_of_pandas(tmp_path: Path, mark: str, table: Table, dressing, cor
     # One id with the other mark in it, alone in its line: nobody could tell the separator. Nor
     # what a byte order mark at the very beginning is part of.
     assume(corner or len(table.profiles) > 1 or "," not in table.profiles[0])
-    assume(corner or not table.profiles[0].startswith("\ufeff"))
+    assume(corner or not table.profiles[0].startswith(("\ufeff", "#")))
     path = put(tmp_path / "a", tables.delimited_bytes(table, mark, corner=corner), dressing)
     assert_same(read_delimited(path), table)
     if not tables.delimited_bytes(table, mark, corner=corner).startswith(b"#1."):

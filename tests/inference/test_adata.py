@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,18 +173,24 @@ def test_memory_gives_the_bits_of_the_file(kind, adata, folder, tmp_path) -> Non
 @pytest.mark.parametrize(
     "options",
     [
-        {"platform": "standardized"},
+        {"platform": "standardized", "force_platform": True},
         {"platform": "microarray", "standardize": "input"},
         {"platform": "rnaseq", "standardize": "training"},
         {"platform": "l1000", "scale": "reference"},
-        {"platform": "standardized", "ids": "symbol", "impute": True},
+        {"platform": "standardized", "ids": "symbol", "impute": True, "force_platform": True},
     ],
 )
 def test_every_option_is_that_of_the_command(options, adata, model, folder, tmp_path) -> None:
     if options.get("ids") == "symbol":
         adata.var_names = [f"L{n}" for n in range(1, adata.n_vars + 1)]
-    found = dgex_jax.predict_anndata(model, adata, **options)
-    flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items()]
+    # Counts are neither standardised nor in the range of L1000 values.
+    odd = options["platform"] in {"standardized", "l1000"}
+    with pytest.warns(UserWarning, match="has no negative|only ") if odd else nullcontext():
+        found = dgex_jax.predict_anndata(model, adata, **options)
+    flags = [
+        f"--{key.replace('_', '-')}" if value is True else f"--{key}={value}"
+        for key, value in options.items()
+    ]
     other = by_command(folder, write(adata, tmp_path / "input.h5ad"), *flags)
     assert found.X.tobytes() == np.ascontiguousarray(other.X).tobytes()
     told = json.loads(found.uns["dgex"])
@@ -261,7 +268,10 @@ def test_views_backed_objects_and_layers(adata, folder, tmp_path) -> None:
             assert again.X.tobytes() == whole.X.tobytes()
             pd.testing.assert_frame_equal(again.obs, pd.DataFrame(one.obs))
         backed.file.close()
-    log = dgex_jax.predict_anndata(folder, adata, layer="log")
+    with pytest.raises(FormatError, match="has no negative value"):
+        dgex_jax.predict_anndata(folder, adata, layer="log")
+    with pytest.warns(UserWarning, match=r"has no negative value .*forced"):
+        log = dgex_jax.predict_anndata(folder, adata, layer="log", force_platform=True)
     np.testing.assert_array_equal(
         log.X[:, 0], np.asarray(adata[:, log.var_names[0]].layers["log"])[:, 0]
     )
@@ -317,6 +327,10 @@ def test_what_can_not_be_used_is_one_line(adata, model, folder) -> None:
         dgex_jax.predict_anndata(folder, adata.X)
     with pytest.raises(DgexError, match="no such model folder"):
         dgex_jax.predict_anndata(folder / "none", adata)
-    adata.X = adata.X * 100
-    with pytest.warns(UserWarning, match="are they standardised"):
-        dgex_jax.predict_anndata(folder, adata)
+    adata.X = adata.X * 100 - 90
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        dgex_jax.predict_anndata(folder, adata, force_platform=True)
+    texts = [str(one.message) for one in told]
+    assert any("are they standardised" in text for text in texts)
+    assert any("away from 0, so its values are not standardised" in text for text in texts)

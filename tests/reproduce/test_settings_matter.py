@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dgex_jax.config import (
 from dgex_jax.data.prepare import prepare
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.gctx import Gctx, GctxWriter
 from dgex_jax.training.arrays import StudyArrays, load_arrays
 from dgex_jax.training.loop import EpochRecord, train_group
 from dgex_jax.training.start import build_model
@@ -50,6 +52,7 @@ CHANGES: dict[type, dict[str, Any]] = {
         "seed": 2,
         "block_size": 37,
         "accept_wrong_dimensions": True,
+        "force_platform": True,
     },
     NetworkConfig: {"hidden_layers": 2, "units": 7, "dropout": 0.2},
     TrainingConfig: {
@@ -104,7 +107,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("settings")
 
 
-@pytest.mark.parametrize("key", keys(PrepareConfig, "accept_wrong_dimensions"))
+@pytest.mark.parametrize("key", keys(PrepareConfig, "accept_wrong_dimensions", "force_platform"))
 def test_preparation(folder, key) -> None:
     changed = dataclasses.replace(PrepareConfig(), **{key: CHANGES[PrepareConfig][key]})
     ours, theirs = prepared(folder, PrepareConfig()), prepared(folder, changed)
@@ -137,6 +140,22 @@ def test_wrong_dimensions(folder) -> None:
         np.testing.assert_array_equal(
             file["GTEx/Y"][:], prepared(folder, PrepareConfig())["GTEx/Y"]
         )
+
+
+def test_values_of_another_platform(folder) -> None:
+    """Differences in the place of expression are refused, or said to be forced."""
+    with Gctx(RAW.geo) as source:
+        profiles, probes, values = source.profiles, source.genes, source.read()
+    with GctxWriter(folder / "geo.gctx", profiles, probes) as writer:
+        writer.append(values - values.mean(axis=0))
+    raw = dataclasses.replace(RAW, geo=folder / "geo.gctx")
+    names = {"name": "one", "title": "One", "simulated": False}
+    with pytest.raises(FormatError, match="its values are differences"):
+        prepare(raw, folder / "forced.h5", PrepareConfig(), **names)
+    report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **names)
+    assert report.warnings[0].endswith("(forced)")
+    with h5py.File(folder / "forced.h5") as file:
+        assert json.loads(file.attrs["prepare"])["force_platform"]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,9 +56,10 @@ def test_what_was_done_is_said(folder, table, tmp_path, write, capsys) -> None:
     assert told.err == ""
     lines = told.out.splitlines()
     assert lines[0] == f"{path}: 40 profiles, 20 of 20 landmarks by Ensembl id on its rows"
-    assert lines[1].startswith(f"{path}: 2")
-    assert "fewer than 90%: ranks among the 20 landmarks present" in lines[1]
-    assert lines[2:] == [
+    assert re.fullmatch(rf"{path}: values from -\S+ to \S+: taken for logarithms", lines[1])
+    assert lines[2].startswith(f"{path}: 2")
+    assert "fewer than 90%: ranks among the 20 landmarks present" in lines[2]
+    assert lines[3:] == [
         f"{path}: standardised by the means and deviations of these profiles",
         f"{path}: the model was trained on simulated data",
         f"{output}: 40 profiles x 20 landmarks and 45 inferred genes, standardised units",
@@ -199,8 +201,9 @@ def test_progress_has_rate_and_time_left(
     assert run(folder, path, "-o", tmp_path / "o.gctx", "--platform", "l1000") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("checking in.gctx: 40 of 40 profiles, ")
-    assert lines[-1].startswith("inferring: 40 of 40 profiles, ")
-    assert lines[-1].endswith(" s left")
+    assert lines[-2].startswith("inferring: 40 of 40 profiles, ")
+    assert lines[-2].endswith(" s left")
+    assert lines[-1].startswith(f"dgex: warning: {path}: only 0.0% of the values are in the ")
 
 
 def test_help_starts_without_numerical_libraries() -> None:

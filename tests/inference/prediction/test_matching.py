@@ -43,14 +43,15 @@ def ids_of(model, kind: str) -> list[str]:
 def test_every_kind_of_id(model, kind, in_field, turned) -> None:
     order = np.random.default_rng(1).permutation(20)
     names = [ids_of(model, kind)[place] for place in order]
-    say = {"pr_gene_symbol": names, "other": ["x"] * 20} if in_field else None
+    field = "pr_gene_id" if kind == "entrez" else "annotated as"
+    say = {field: names, "other": ["x"] * 20} if in_field else None
     ids = [f"row{n}" for n in range(20)] if in_field else names
     file = source(ids, genes_say=say)
     if turned:
         file = source(["p1", "p2"], profiles=ids, profiles_say=say)
     match = match_genes(model, file, targets=False)
     assert match.kind == kind
-    assert match.field == ("pr_gene_symbol" if in_field else None)
+    assert match.names.field == (field if in_field else None)
     assert match.axis == ("columns" if turned else "rows")
     assert [columns[0] for columns in match.landmarks] == np.argsort(order).tolist()
     assert match.source.profiles == ("p1", "p2")
@@ -126,7 +127,7 @@ def test_only_the_kind_asked_for(model) -> None:
     file = source(ids_of(model, "symbol"), genes_say={"ensembl": ids_of(model, "ensembl")})
     assert match_genes(model, file, targets=False).kind == "symbol"
     found = match_genes(model, file, targets=False, ids="ensembl")
-    assert (found.kind, found.field) == ("ensembl", "ensembl")
+    assert (found.kind, found.names.field) == ("ensembl", "ensembl")
     with pytest.raises(FormatError, match="of 20 landmarks 0 on its rows"):
         match_genes(model, file, targets=False, ids="probe")
 

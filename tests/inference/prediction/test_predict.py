@@ -29,7 +29,7 @@ def many(model, tmp_path_factory):
     n = 2 * BATCH + 37
     rng = np.random.default_rng(11)
     genes = tuple(dict.fromkeys([*model.landmarks.ensembl, *model.targets.ensembl]))
-    values = rng.gamma(2, 3, (n, len(genes))).astype(np.float32)
+    values = (rng.gamma(2, 3, (n, len(genes))) - 3.5).astype(np.float32)
     profiles = tuple(f"s{k}" for k in range(n))
     path = tmp_path_factory.mktemp("many") / "many.gctx"
     write_gctx(path, Expression(path, values, profiles, genes))
@@ -109,12 +109,19 @@ def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) 
         "name": "in.tsv",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "genes": "by Ensembl id on its rows",
+        "second": "",
+        "renamed": {},
+        "by_other_names": {},
+        "notes": [next(note for note in done.notes if note.endswith("taken for logarithms"))],
+        "comments": [],
     }
+    assert told["warnings"] == []
     assert told["options"] == {
         "platform": "rnaseq",
         "standardize": "input",
         "scale": "reference",
         "impute": True,
+        "force_platform": False,
     }
     assert told["imputed"] == list(model.landmarks.symbols[2:5])
     assert told["expected_error_on"] == "GTEx"

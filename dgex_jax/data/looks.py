@@ -1,0 +1,484 @@
+"""What the values of a file look like: is it what the user says, and are its profiles profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dgex_jax.data.symbols import hgnc
+from dgex_jax.errors import FormatError
+from dgex_jax.formats.annotation_names import (
+    SAMPLES,
+    SHARES,
+    STATISTICS,
+    is_annotation_name,
+    plain_name,
+)
+from dgex_jax.formats.opening import Subset, is_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.formats.expression import FloatArray, Selection
+    from dgex_jax.formats.opening import AnnotatedSource
+
+Kind = Literal["standardized", "microarray", "rnaseq", "l1000"]
+
+FORCE = "--force-platform goes on all the same"
+
+ENOUGH_VALUES = 100
+"""A file of fewer values says nothing about what they are."""
+ENOUGH_GENES = 200
+"""From so many genes on profiles of one platform resemble each other."""
+MOST_GENES = 1000
+"""Genes that a profile is compared by."""
+HIGHEST_LOG = 50.0
+"""No logarithm of an expression value is larger."""
+SAMPLE = 512
+"""Profiles whose values show how they are distributed."""
+MOST_NEGATIVE = 0.05
+"""Share of values below 0 that RNA-seq values other than counts and logarithms have at most."""
+LEAST_NEGATIVE = 0.2
+"""Share of values below 0 that values around 0 have at least."""
+MOST_WHOLE = 0.2
+"""Share of the profiles that are whole numbers, up to which the others tell what values are."""
+ALIKE, UNLIKE = 0.7, 0.25
+"""Correlation of log-like values with the mean profile: of most profiles, and of no profile."""
+SAME = 0.6
+"""A column called as annotation that resembles the profiles so much is a profile."""
+REFERENCES = 20
+"""Profiles that a column called as annotation is compared with."""
+
+
+@dataclass
+class Look:
+    """What has been seen of a file's values, block by block.
+
+    Parameters
+    ----------
+    path
+        The file.
+    genes
+        Ids of the columns of every block.
+    """
+
+    path: Path
+    genes: Sequence[str]
+    n: int = 0
+    n_negative: int = 0
+    n_fractions: int = 0
+    n_values: int = 0
+    lowest: float = np.inf
+    highest: float = -np.inf
+    first_negative: str = ""
+    large: list[tuple[str, float]] = field(default_factory=list)
+    _mean: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _centre: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _total: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _alike: list[tuple[str, float, bool]] = field(default_factory=list)
+
+    def add(self, block: FloatArray, profiles: Sequence[str]) -> None:
+        """Look at finite values ``(n, n_genes)`` of some profiles."""
+        if block.size:
+            # Values that overflow are refused elsewhere.
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._add(np.asarray(block, np.float64), profiles)
+
+    def _add(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
+        if not self.n:
+            self._centre = values.mean(axis=0)
+            self._total, self._squares = np.zeros((2, len(self._centre)))
+            self._sample = values[:SAMPLE, :: 1 + values.shape[1] // MOST_GENES].copy()
+            self._mean = _logarithmic(self._sample).mean(axis=0)
+            self._mean = self._mean - self._mean.mean()
+        self.n += len(values)
+        self.n_values += values.size
+        negative = values < 0
+        if negative.any():
+            if not self.first_negative:
+                row, column = divmod(int(negative.argmax()), values.shape[1])
+                self.first_negative = (
+                    f"{values[row, column]:g} in profile {profiles[row]!r}, gene "
+                    f"{self.genes[column]!r}"
+                )
+            self.n_negative += int(negative.sum())
+        self.n_fractions += int(np.count_nonzero(values % 1))
+        self.lowest = min(self.lowest, float(values.min()))
+        self.highest = max(self.highest, float(values.max()))
+        apart = values - self._centre
+        self._total += apart.sum(axis=0)
+        self._squares += (apart**2).sum(axis=0)
+        means = values.mean(axis=1)
+        self.large += [
+            (profiles[row], float(means[row]))
+            for row in np.flatnonzero(means > HIGHEST_LOG).tolist()
+        ]
+        self._compare(values, profiles)
+
+    def _compare(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
+        if len(self._mean) < ENOUGH_GENES:
+            return
+        some = values[:, :: 1 + values.shape[1] // MOST_GENES]
+        whole = (some % 1 == 0).all(axis=1)
+        logs = _logarithmic(some)
+        logs -= logs.mean(axis=1, keepdims=True)
+        norms = np.sqrt((logs**2).sum(axis=1) * (self._mean**2).sum())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = np.where(norms > 0, logs @ self._mean / norms, 0.0)
+        self._alike += zip(profiles, r.tolist(), whole.tolist(), strict=True)
+
+    @property
+    def kind(self) -> str:
+        """What the values seem to be, in words."""
+        span = f"from {self.lowest:.4g} to {self.highest:.4g}"
+        if self.highest <= HIGHEST_LOG:
+            return f"values {span}: taken for logarithms"
+        if not self.n_fractions:
+            return f"whole numbers {span}: taken for counts"
+        return f"values {span}: taken for counts, TPM or intensities, not logarithms"
+
+    def fault(self, platform: Kind) -> str:
+        """Say why the values are not those of a platform, with the remedy; empty if they may be."""
+        if self.n_values < ENOUGH_VALUES:
+            return ""
+        if platform == "standardized":
+            return self._not_standardized()
+        # Published RPKM have a few values below 0, left by the correction of batches.
+        few = self.n_negative <= MOST_NEGATIVE * self.n_values if self.n_fractions else False
+        if platform == "rnaseq" and self.highest > HIGHEST_LOG and self.n_negative and not few:
+            return (
+                f"has {self.n_negative} negative values (the first is {self.first_negative}) among "
+                f"values up to {self.highest:.4g}: counts, TPM and the like have none"
+            )
+        centred = self._centred()
+        if not centred:
+            return ""
+        return (
+            f"its values are {centred}, not expression of {platform}: give the values before "
+            "standardising, or --platform standardized if they are z-scores of these genes over "
+            "comparable profiles"
+        )
+
+    def _not_standardized(self) -> str:
+        if self.n_negative == 0:
+            return (
+                f"has no negative value ({self.lowest:.4g} to {self.highest:.4g}), so its values "
+                "are not standardised: say what they are (--platform rnaseq, microarray or l1000)"
+            )
+        typical = float(np.median(np.abs(self._centre + self._total / self.n)))
+        if typical > MOST_STANDARDIZED:
+            return (
+                f"the mean of a gene is typically {typical:.3g} away from 0, so its values are not "
+                "standardised: say what they are (--platform rnaseq, microarray or l1000)"
+            )
+        return ""
+
+    def _centred(self) -> str:
+        """Say how the values are centred at 0; empty if they are not."""
+        if self.n_negative < LEAST_NEGATIVE * self.n_values:
+            return ""
+        if self.n >= 3:
+            shift = self._total / self.n
+            inside = float(np.mean(self._squares - self.n * shift**2)) / (self.n - 1)
+            means = self._centre + shift
+            between = float(np.mean(means**2)) - inside / self.n
+            if inside > 0 and between <= 0.25 * inside:
+                around = "a mean of about 0 for each gene"
+                if 0.8 <= inside <= 1.25:
+                    return f"z-scores ({around}, and a standard deviation of about 1)"
+                return f"differences ({around}: z-scores or log-ratios)"
+        low, first, third, high = np.quantile(self._sample, [0.05, 0.25, 0.75, 0.95])
+        symmetric = abs(low + high) <= 0.2 * (high - low) and abs(first + third) <= 0.2 * (
+            third - first
+        )
+        many = np.mean(self._sample == self._sample.min()) >= 0.01
+        if low < 0 < high and symmetric and not many:
+            return "symmetric about 0 (z-scores or log-ratios)"
+        return ""
+
+    def unlike(self) -> list[tuple[str, float]]:
+        """Give the profiles that are unlike all others, with their correlation."""
+        if len(self._alike) < 3:
+            return []
+        _, r, whole = zip(*self._alike, strict=True)
+        if float(np.median(r)) < ALIKE:
+            return []
+        # Among fractions whole numbers are ids or lengths.
+        odd = np.mean(whole) <= MOST_WHOLE
+        return [
+            (name, alike)
+            for name, alike, is_whole in self._alike
+            if alike <= (SAME if odd and is_whole else UNLIKE)
+        ]
+
+
+MOST_STANDARDIZED = 3.0
+"""Standardised by the training data, a gene's mean over other profiles is hardly further from 0."""
+
+
+def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of large values, small ones nearly as they are."""
+    return np.arcsinh(values)
+
+
+def check_look(
+    look: Look, platform: Kind, *, force: bool, annotates: bool
+) -> tuple[str, list[str]]:
+    """Judge what has been seen of a file.
+
+    Parameters
+    ----------
+    look
+        Of all its profiles.
+    platform
+        What its values are said to be.
+    force
+        Whether to warn instead of refusing.
+    annotates
+        Whether the file is of a kind in which columns of annotation stand beside the profiles; else
+        a profile unlike the others is warned of.
+
+    Returns
+    -------
+    note
+        What the values were taken for; empty for standardised ones.
+    warnings
+        What a user should look at.
+
+    Raises
+    ------
+    FormatError
+        Values that can't be of that platform; columns of numbers that are no profiles.
+    """
+    warnings = []
+    if fault := look.fault(platform):
+        if not force:
+            raise FormatError(f"{look.path}: {fault}; {FORCE}")
+        warnings.append(f"{fault} (forced)")
+    unlike = [] if platform == "standardized" else look.unlike()
+    if unlike:
+        names = ", ".join(repr(name) for name, _ in unlike[:5])
+        more = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
+        text = (
+            f"{len(unlike)} of {look.n} profiles are unlike all others (correlation "
+            f"{unlike[0][1]:.2f} with their mean): {names}{more}"
+        )
+        if annotates and not force:
+            raise FormatError(
+                f"{look.path}: {text}: if they are annotation, take them out of the table; {FORCE}"
+            )
+        warnings.append(text)
+    return ("" if platform == "standardized" else look.kind), warnings
+
+
+def without_annotation(
+    source: AnnotatedSource, *, force: bool, training: bool = False
+) -> tuple[AnnotatedSource, list[str]]:
+    """Leave out the columns of a file that are annotation of its genes, not profiles.
+
+    They are called so (Entrez ids, lengths, positions, GC content, totals, …), and hold what such
+    columns hold: whole numbers, shares, or statistics of the others.
+
+    Parameters
+    ----------
+    source
+        Profiles by genes.
+    force
+        Whether to take those for profiles of which that can't be told.
+    training
+        Whether a network is to be trained on the file: then they must be taken out of it, unless
+        `force`, which leaves them out.
+
+    Returns
+    -------
+    source
+        Without them.
+    notes
+        Which were left out.
+
+    Raises
+    ------
+    FormatError
+        A column called as annotation is, of which it can't be told; or, in `training`, any.
+    """
+    called = [
+        place
+        for place, name in enumerate(source.profiles)
+        if is_annotation_name(name) and not name.strip().isdigit()
+    ]
+    if not called:
+        return source, []
+    others = sorted(set(range(len(source.profiles))) - set(called))
+    if not others:
+        raise FormatError(
+            f"{source.path}: all its profiles ({', '.join(source.profiles[:5])}) are called as "
+            "annotation of genes is: rename them"
+        )
+    some = others[:: 1 + len(others) // REFERENCES]
+    values = np.asarray(source.read(np.array([*called, *some], np.intp)), np.float64)
+    every = source.read(np.array(others, np.intp)) if len(others) <= 10_000 else None
+    left_out, unsure = [], []
+    for place, column in zip(called, values, strict=False):
+        name = source.profiles[place]
+        verdict = _is_annotation(plain_name(name), column, values[len(called) :], every)
+        if verdict is None:
+            unsure.append(name)
+        elif verdict:
+            left_out.append(place)
+    if unsure and not force:
+        raise FormatError(
+            f"{source.path}: whether {', '.join(map(repr, unsure))} is a profile or annotation of "
+            "the genes, as its name says, can't be told: rename it or take it out of the table; "
+            f"{FORCE}"
+        )
+    notes = [f"{name!r} is called as annotation and taken for a profile" for name in unsure]
+    if not left_out:
+        return source, notes
+    names = ", ".join(repr(source.profiles[place]) for place in left_out)
+    if training and not force:
+        raise FormatError(
+            f"{source.path}: {names}: annotation of the genes among the profiles; take it out of "
+            "the table (--force-platform leaves it out)"
+        )
+    notes.append(f"columns of annotation, no profiles: {names}")
+    keep = sorted(set(range(len(source.profiles))) - set(left_out))
+    return Subset(source, profile_places=np.array(keep, np.intp)), notes
+
+
+def _is_annotation(
+    name: str,
+    column: NDArray[np.float64],
+    others: NDArray[np.float64],
+    every: FloatArray | None,
+) -> bool | None:
+    """Whether a column called as annotation is annotation; ``None`` where it can't be told."""
+    known = np.isfinite(column)
+    if not known.any():
+        return True
+    whole, others_whole = (bool(np.all(one[np.isfinite(one)] % 1 == 0)) for one in (column, others))
+    r = _resemblance(column, others)
+    if name in STATISTICS:
+        return True if r < UNLIKE or _is_statistic(column, every) else None
+    if name in SHARES:
+        return bool(column[known].min() >= 0 and column[known].max() <= 100 and r < SAME)
+    if r < SAME or (whole and not others_whole):
+        return True
+    return None if whole else False
+
+
+def _is_statistic(column: NDArray[np.float64], every: FloatArray | None) -> bool:
+    """Whether a column is the sum, the mean or the like of all others."""
+    if every is None:
+        return False
+    known = np.isfinite(column)
+    values = np.asarray(every, np.float64)[:, known]
+    return any(
+        np.allclose(column[known], statistic(values, axis=0), rtol=1e-3, atol=1e-6)
+        for statistic in (np.sum, np.mean, np.median, np.std, np.var, np.max, np.min)
+    )
+
+
+def _resemblance(column: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Correlation of log-like values with the mean of the others."""
+    mean = _logarithmic(others).mean(axis=0)
+    values = _logarithmic(column)
+    known = np.isfinite(mean) & np.isfinite(values)
+    if known.sum() < 3 or np.ptp(mean[known]) == 0 or np.ptp(values[known]) == 0:
+        return 0.0
+    return float(np.corrcoef(mean[known], values[known])[0, 1])
+
+
+def without_sample_annotation(source: AnnotatedSource) -> tuple[AnnotatedSource, list[str]]:
+    """Leave out what is annotation of the profiles and no gene, where genes are columns.
+
+    Parameters
+    ----------
+    source
+        Profiles by genes. What is written as a gene's approved symbol is (``GC``) is a gene.
+
+    Returns
+    -------
+    source, notes
+        Without it, and what was left out.
+    """
+    called = [
+        place
+        for place, name in enumerate(source.genes)
+        if is_annotation_name(name) or plain_name(name) in SAMPLES
+    ]
+    called = [place for place in called if source.genes[place] not in hgnc().previous]
+    if not called:
+        return source, []
+    names = ", ".join(repr(source.genes[place]) for place in called)
+    keep = sorted(set(range(len(source.genes))) - set(called))
+    left = Subset(source, gene_places=np.array(keep, np.intp))
+    return left, [f"columns of annotation, no genes: {names}"]
+
+
+class Watched:
+    """A raw file that is looked at while it is read once, profile by profile.
+
+    Parameters
+    ----------
+    base
+        The file.
+
+    Attributes
+    ----------
+    base
+        As given.
+    path, profiles, genes, gene_metadata
+        Those of the file.
+    """
+
+    def __init__(self, base: AnnotatedSource) -> None:
+        self.base = base
+        self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
+        self.gene_metadata = base.gene_metadata
+        self._look: Look | None = None
+
+    def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
+        """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
+        return self.base.read(profiles, genes)
+
+    def see(self, block: FloatArray, profiles: Sequence[str], columns: NDArray[np.intp]) -> None:
+        """Look at the values ``(n, n_columns)`` of the next profiles, some columns of them."""
+        some = columns[:: 1 + len(columns) // SEEN_GENES]
+        if self._look is None:
+            self._look = Look(self.path, [self.genes[column] for column in some])
+        part = block[:, :: 1 + len(columns) // SEEN_GENES]
+        if np.isfinite(part).all():
+            self._look.add(part, profiles)
+
+    def verdict(self, platform: Kind, *, force: bool) -> tuple[str, list[str]]:
+        """Judge what was seen (see `check_look`); profiles of arrays should be logarithms.
+
+        Raises
+        ------
+        FormatError
+            Values that can't be of that platform, and what is no profile.
+        """
+        if self._look is None:
+            return "", []
+        note, warnings = check_look(
+            self._look, platform, force=force, annotates=is_table(self.base)
+        )
+        large = self._look.large
+        if platform == "microarray" and large:
+            warnings.append(
+                f"{len(large)} of {self._look.n} profiles have values that are no logarithms (the "
+                f"mean of {large[0][0]!r} is {large[0][1]:.4g}): genes are scaled as they are; "
+                "networks are meant for log2 values"
+            )
+        return note, warnings
+
+
+SEEN_GENES = 2000
+"""Genes of a raw file that are looked at."""
