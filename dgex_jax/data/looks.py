@@ -144,7 +144,7 @@ class Look:
             return f"whole numbers {span}: taken for counts"
         return f"values {span}: taken for counts, TPM or intensities, not logarithms"
 
-    def fault(self, platform: Kind) -> str:
+    def fault(self, platform: Kind, *, training: bool = False) -> str:
         """Say why the values are not those of a platform, with the remedy; empty if they may be."""
         if self.n_values < ENOUGH_VALUES:
             return ""
@@ -160,10 +160,13 @@ class Look:
         centred = self._centred()
         if not centred:
             return ""
+        other = (
+            ", or --platform standardized if they are z-scores of these genes over comparable "
+            "profiles"
+        )
         return (
             f"its values are {centred}, not expression of {platform}: give the values before "
-            "standardising, or --platform standardized if they are z-scores of these genes over "
-            "comparable profiles"
+            f"standardising{'' if training else other}"
         )
 
     def _not_standardized(self) -> str:
@@ -229,7 +232,7 @@ def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_look(
-    look: Look, platform: Kind, *, force: bool, annotates: bool
+    look: Look, platform: Kind, *, force: bool, annotates: bool, training: bool = False
 ) -> tuple[str, list[str]]:
     """Judge what has been seen of a file.
 
@@ -244,6 +247,8 @@ def check_look(
     annotates
         Whether the file is of a kind in which columns of annotation stand beside the profiles; else
         a profile unlike the others is warned of.
+    training
+        Whether the file is a raw file of a study.
 
     Returns
     -------
@@ -258,7 +263,7 @@ def check_look(
         Values that can't be of that platform; columns of numbers that are no profiles.
     """
     warnings = []
-    if fault := look.fault(platform):
+    if fault := look.fault(platform, training=training):
         if not force:
             raise FormatError(f"{look.path}: {fault}; {FORCE}")
         warnings.append(f"{fault} (forced)")
@@ -468,7 +473,7 @@ class Watched:
         if self._look is None:
             return "", []
         note, warnings = check_look(
-            self._look, platform, force=force, annotates=is_table(self.base)
+            self._look, platform, force=force, annotates=is_table(self.base), training=True
         )
         large = self._look.large
         if platform == "microarray" and large:

@@ -150,7 +150,7 @@ def test_values_of_another_platform(folder) -> None:
         writer.append(values - values.mean(axis=0))
     raw = dataclasses.replace(RAW, geo=folder / "geo.gctx")
     names = {"name": "one", "title": "One", "simulated": False}
-    with pytest.raises(FormatError, match="its values are differences"):
+    with pytest.raises(FormatError, match="its values are z-scores"):
         prepare(raw, folder / "forced.h5", PrepareConfig(), **names)
     report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **names)
     assert report.warnings[0].endswith("(forced)")
