@@ -51,6 +51,11 @@ ALIKE, UNLIKE = 0.7, 0.25
 """Correlation of log-like values with the mean profile: of most profiles, and of no profile."""
 SAME = 0.6
 """A column called as annotation that resembles the profiles so much is a profile."""
+SAME_SUM, MOST_SUMS = 1e-2, 0.9
+"""Relative difference of a sum from what a table has, rounded, as the sum, and for how many genes:
+two profiles are never so much alike."""
+FEW = 20
+"""Up to so many profiles each is compared with every other."""
 REFERENCES = 20
 """Profiles that a column called as annotation is compared with."""
 
@@ -208,22 +213,41 @@ class Look:
 
     def unlike(self) -> list[tuple[str, float]]:
         """Give the profiles that are unlike all others, with their correlation."""
-        if len(self._alike) < 3:
+        if len(self._alike) < 2:
             return []
-        _, r, whole = zip(*self._alike, strict=True)
-        if float(np.median(r)) < ALIKE:
+        names, r, whole = zip(*self._alike, strict=True)
+        typical = float(np.median(r))
+        if len(names) <= FEW:
+            r = tuple(_with_nearest(self._sample))
+            typical = max(r)
+        if len(names) > 2 and typical < ALIKE:
             return []
         # Among fractions whole numbers are ids or lengths.
         odd = np.mean(whole) <= MOST_WHOLE
         return [
             (name, alike)
-            for name, alike, is_whole in self._alike
+            for name, alike, is_whole in zip(names, r, whole, strict=True)
             if alike <= (SAME if odd and is_whole else UNLIKE)
         ]
 
 
 MOST_STANDARDIZED = 3.0
 """Standardised by the training data, a gene's mean over other profiles is hardly further from 0."""
+
+
+def _with_nearest(values: NDArray[np.float64]) -> list[float]:
+    """Correlation of each profile with the one that is most like it."""
+    logs = _logarithmic(values)
+    r = np.array([[_correlation(one, other) for other in logs] for one in logs])
+    np.fill_diagonal(r, -1)
+    largest: list[float] = r.max(axis=1).tolist()
+    return largest
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -273,11 +297,13 @@ def check_look(
         more = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
         text = (
             f"{len(unlike)} of {look.n} profiles are unlike all others (correlation "
-            f"{unlike[0][1]:.2f} with their mean): {names}{more}"
+            f"{unlike[0][1]:.2f}): {names}{more}"
         )
+        if look.n == 2:
+            text = f"its profiles {names} are not alike at all (correlation {unlike[0][1]:.2f})"
         if annotates and not force:
             raise FormatError(
-                f"{look.path}: {text}: if they are annotation, take them out of the table; {FORCE}"
+                f"{look.path}: {text}: take out of the table what is annotation; {FORCE}"
             )
         warnings.append(text)
     return ("" if platform == "standardized" else look.kind), warnings
@@ -318,9 +344,10 @@ def without_annotation(
         for place, name in enumerate(source.profiles)
         if is_annotation_name(name) and not name.strip().isdigit()
     ]
-    if not called:
+    sums = _sums(source)
+    if not called and not sums:
         return source, []
-    others = sorted(set(range(len(source.profiles))) - set(called))
+    others = sorted(set(range(len(source.profiles))) - {*called, *sums})
     if not others:
         raise FormatError(
             f"{source.path}: all its profiles ({', '.join(source.profiles[:5])}) are called as "
@@ -329,8 +356,10 @@ def without_annotation(
     some = others[:: 1 + len(others) // REFERENCES]
     values = np.asarray(source.read(np.array([*called, *some], np.intp)), np.float64)
     every = source.read(np.array(others, np.intp)) if len(others) <= 10_000 else None
-    left_out, unsure = [], []
+    left_out, unsure = sums, []
     for place, column in zip(called, values, strict=False):
+        if place in sums:
+            continue
         name = source.profiles[place]
         verdict = _is_annotation(plain_name(name), column, values[len(called) :], every)
         if verdict is None:
@@ -357,6 +386,23 @@ def without_annotation(
     return Subset(source, profile_places=np.array(keep, np.intp)), notes
 
 
+def _sums(source: AnnotatedSource) -> list[int]:
+    """Places of the columns of a table that are the sum or the mean of all others."""
+    if not is_table(source) or len(source.profiles) < 3:
+        return []
+    values = np.asarray(source.read(), np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum(axis=0)
+        return [
+            place
+            for place, column in enumerate(values)
+            if any(
+                np.mean(np.isclose(times * column, total, rtol=SAME_SUM, atol=0)) >= MOST_SUMS
+                for times in (2, len(values))
+            )
+        ]
+
+
 def _is_annotation(
     name: str,
     column: NDArray[np.float64],
@@ -373,9 +419,7 @@ def _is_annotation(
         return True if r < UNLIKE or _is_statistic(column, every) else None
     if name in SHARES:
         return bool(column[known].min() >= 0 and column[known].max() <= 100 and r < SAME)
-    if r < SAME or (whole and not others_whole):
-        return True
-    return None if whole else False
+    return r < SAME or (whole and not others_whole)
 
 
 def _is_statistic(column: NDArray[np.float64], every: FloatArray | None) -> bool:
@@ -395,9 +439,7 @@ def _resemblance(column: NDArray[np.float64], others: NDArray[np.float64]) -> fl
     mean = _logarithmic(others).mean(axis=0)
     values = _logarithmic(column)
     known = np.isfinite(mean) & np.isfinite(values)
-    if known.sum() < 3 or np.ptp(mean[known]) == 0 or np.ptp(values[known]) == 0:
-        return 0.0
-    return float(np.corrcoef(mean[known], values[known])[0, 1])
+    return _correlation(mean[known], values[known]) if known.sum() >= 3 else 0.0
 
 
 def without_sample_annotation(source: AnnotatedSource) -> tuple[AnnotatedSource, list[str]]:

@@ -65,6 +65,9 @@ CORNERS = {
 }
 """What stands above the ids of a table, in letters and digits; names of annotation do as well."""
 
+ENDINGS = {"length", "len", "start", "end", "version", "strand", "biotype"}
+"""Last words of such names (``cds_length``, ``gene_version``)."""
+
 NUMBERS = IDS | POSITIONS | SHARES | STATISTICS
 """Columns of numbers that are no expression values."""
 
@@ -81,7 +84,9 @@ def is_text_name(name: str) -> bool:
 
 def is_annotation_name(name: str) -> bool:
     """Whether a column is called as columns of annotation are, of text or of numbers."""
-    return plain_name(name) in TEXT or plain_name(name) in NUMBERS
+    if plain_name(name) in TEXT or plain_name(name) in NUMBERS:
+        return True
+    return re.sub(r".*[^a-z0-9]", "", name.casefold().strip()) in ENDINGS
 
 
 GENE_ID = re.compile(r"ENS[A-Z]*\d{6,}(\.\d+)?|.*\d_at|LOC\d+|[NX][MR]_\d+(\.\d+)?")
