@@ -66,7 +66,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 OWN_TEST = {
     # --seeds: tests/training/test_seeds.py
     "train": {"--output", "--overwrite", "--no-wait", "--pretrain-epochs", "--seeds"},
-    "prepare": {"--output", "--accept-wrong-dimensions", "--quiet", *PREPARE},
+    "prepare": {"--output", "--accept-wrong-dimensions", "--force-platform", "--quiet", *PREPARE},
     "simulate": {"--output", "--study"},
     "export": {"--output", "--best", "--overwrite"},
     "info": {"--json"},
@@ -86,6 +86,7 @@ OWN_TEST = {
         "--ids",
         "--block-size",
         "--accept-wrong-dimensions",
+        "--force-platform",
         "--quiet",
         # tests/inference/prediction/test_resume.py, test_zarr_output.py
         "--no-wait",

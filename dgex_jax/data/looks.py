@@ -45,6 +45,8 @@ MOST_NEGATIVE = 0.05
 """Share of values below 0 that RNA-seq values other than counts and logarithms have at most."""
 LEAST_NEGATIVE = 0.2
 """Share of values below 0 that values around 0 have at least."""
+MANY_LOWEST = 0.01
+"""Share of the values that are the lowest where this is the logarithm of no expression."""
 MOST_WHOLE = 0.2
 """Share of the profiles that are whole numbers, up to which the others tell what values are."""
 ALIKE, UNLIKE = 0.7, 0.25
@@ -140,6 +142,12 @@ class Look:
         self._alike += zip(profiles, r.tolist(), whole.tolist(), strict=True)
 
     @property
+    def share_negative(self) -> float:
+        """Share of the values below 0; none where the lowest stands for an expression of 0."""
+        many = self._sample.size and np.mean(self._sample == self._sample.min()) >= MANY_LOWEST
+        return 0.0 if many or not self.n_values else self.n_negative / self.n_values
+
+    @property
     def kind(self) -> str:
         """What the values seem to be, in words."""
         span = f"from {self.lowest:.4g} to {self.highest:.4g}"
@@ -206,13 +214,16 @@ class Look:
         symmetric = abs(low + high) <= 0.2 * (high - low) and abs(first + third) <= 0.2 * (
             third - first
         )
-        many = np.mean(self._sample == self._sample.min()) >= 0.01
+        many = np.mean(self._sample == self._sample.min()) >= MANY_LOWEST
         if low < 0 < high and symmetric and not many:
             return "symmetric about 0 (z-scores or log-ratios)"
         return ""
 
-    def unlike(self) -> list[tuple[str, float]]:
-        """Give the profiles that are unlike all others, with their correlation."""
+    def unlike(self) -> list[tuple[str, float, bool]]:
+        """Give the profiles that are unlike all others.
+
+        Each with its correlation, and whether it has whole numbers where the others have fractions.
+        """
         if len(self._alike) < 2:
             return []
         names, r, whole = zip(*self._alike, strict=True)
@@ -225,7 +236,7 @@ class Look:
         # Among fractions whole numbers are ids or lengths.
         odd = np.mean(whole) <= MOST_WHOLE
         return [
-            (name, alike)
+            (name, alike, bool(odd and is_whole))
             for name, alike, is_whole in zip(names, r, whole, strict=True)
             if alike <= (SAME if odd and is_whole else UNLIKE)
         ]
@@ -270,7 +281,7 @@ def check_look(
         Whether to warn instead of refusing.
     annotates
         Whether the file is of a kind in which columns of annotation stand beside the profiles; else
-        a profile unlike the others is warned of.
+        a profile unlike the others is warned of, unless it has whole numbers among fractions.
     training
         Whether the file is a raw file of a study.
 
@@ -291,9 +302,11 @@ def check_look(
         if not force:
             raise FormatError(f"{look.path}: {fault}; {FORCE}")
         warnings.append(f"{fault} (forced)")
+    elif platform != "standardized" and (share := look.share_negative) >= LEAST_NEGATIVE:
+        warnings.append(f"{share:.0%} of its values are below 0: are they z-scores or log-ratios?")
     unlike = [] if platform == "standardized" else look.unlike()
     if unlike:
-        names = ", ".join(repr(name) for name, _ in unlike[:5])
+        names = ", ".join(repr(name) for name, *_ in unlike[:5])
         more = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
         text = (
             f"{len(unlike)} of {look.n} profiles are unlike all others (correlation "
@@ -301,7 +314,7 @@ def check_look(
         )
         if look.n == 2:
             text = f"its profiles {names} are not alike at all (correlation {unlike[0][1]:.2f})"
-        if annotates and not force:
+        if not force and (annotates or any(whole for *_, whole in unlike)):
             raise FormatError(
                 f"{look.path}: {text}: take out of the table what is annotation; {FORCE}"
             )

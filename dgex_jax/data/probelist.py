@@ -182,9 +182,10 @@ def _of_text(path: Path) -> _Table:
             raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
         if text.startswith("#"):
             continue
-        mark = mark or ("\t" if "\t" in text else "," if "," in text else "\t")
+        # Spaces separate cells only as R's write.table has them, behind quotes.
+        mark = mark or next((one for one in ("\t", ",", '" ') if one in text), "")
         try:
-            (row,) = csv.reader([text], delimiter=mark, strict=True)
+            (row,) = csv.reader([text], delimiter=mark[-1:] or "\t", strict=True)
         except csv.Error as error:
             raise FormatError(f"{path}: line {number}: a quote that is not closed") from error
         row = [cell.strip() for cell in row]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
+from dgex_jax.formats.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +46,8 @@ def ordinary_file(path: Path) -> Iterator[Path]:
     if not is_input and not path.is_fifo():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="dgex-") as folder:
-        copy = Path(folder) / ("standard input" if is_input else f"pipe {path.name}")
+    with temporary_folder(Path(tempfile.gettempdir()) / "dgex-input") as folder:
+        copy = folder / ("standard input" if is_input else f"pipe {path.name}")
         try:
             with ExitStack() as files, copy.open("wb") as file:
                 pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))

@@ -165,8 +165,6 @@ def _check_layout(path: Path, header: Header, declared: _Dimensions, first: Sequ
     first = [row for row in first if row[1].count(b"\t") + 1 == header.width]
     above, rows = first[: declared.column_fields], first[declared.column_fields :]
     profiles = header.columns[n_fields:]
-    if not profiles:
-        return
     if all(map(_is_number, header.columns)) and any("." in name for name in header.columns):
         raise FormatError(
             f"{path}: line {header.number} has numbers, not ids: the header that names the columns "
@@ -186,6 +184,7 @@ def _check_layout(path: Path, header: Header, declared: _Dimensions, first: Sequ
         called = numbers and not above and alike(name, profiles)
         # GCT 1.3 has a place for scores of genes, 1.2 for a text alone.
         fractions = numbers and n_fields == 1 and any(value % 1 for value in known)
+        called = called or (numbers and not profiles)
         if fractions or called or (above and empty[0] and not empty[place]):
             what = "the column Description" if n_fields == 1 else "annotation of the genes"
             raise FormatError(
