@@ -35,6 +35,9 @@ PARTS = (
 R_NAME = re.compile(r"X(\d.*)")
 """What R's ``make.names`` makes of a name that begins with a digit."""
 
+SHOWN = 50
+"""Names that show whether a form is worth looking for in all of them."""
+
 SURELY_ENTREZ = 20_000
 """A column of whole numbers, called otherwise than Entrez ids are, has some beyond this."""
 
@@ -165,6 +168,8 @@ def ways_to_name(ids: Sequence[str], metadata: pd.DataFrame | None) -> Iterator[
 def _forms(ids: Sequence[str]) -> Iterator[Names]:
     """Parts of composite names, and names without the X that R puts before digits."""
     for between, pattern in PARTS:
+        if not _in_most(pattern, ids[:SHOWN]):
+            continue
         parts = [pattern.fullmatch(name.strip()) for name in ids]
         if 2 * sum(part is not None for part in parts) >= len(ids):
             for number in (1, 2):
@@ -174,10 +179,16 @@ def _forms(ids: Sequence[str]) -> Iterator[Names]:
                     for part, name in zip(parts, whole, strict=True)
                 ]
                 yield Names(texts, form=f"part {number} of names with {between}")
+    if not _in_most(R_NAME, ids[:SHOWN]):
+        return
     stripped = [R_NAME.fullmatch(name.strip()) for name in ids]
     if 2 * sum(one is not None for one in stripped) >= len(ids):
         texts = [one[1] if one else name for one, name in zip(stripped, ids, strict=True)]
         yield Names(texts, form="without the X that R puts before them")
+
+
+def _in_most(pattern: re.Pattern[str], ids: Sequence[str]) -> bool:
+    return 4 * sum(pattern.fullmatch(name.strip()) is not None for name in ids) >= len(ids)
 
 
 def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True) -> Found:
