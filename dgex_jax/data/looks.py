@@ -90,55 +90,70 @@ class Look:
     _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _alike: list[tuple[str, float, bool]] = field(default_factory=list)
+    _waiting: list[tuple[NDArray[np.float64], Sequence[str]]] = field(default_factory=list)
+    _n_waiting: int = 0
 
     def add(self, block: FloatArray, profiles: Sequence[str]) -> None:
-        """Look at finite values ``(n, n_genes)`` of some profiles."""
-        if block.size:
-            # Values that overflow are refused elsewhere.
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._add(np.asarray(block, np.float64), profiles)
-
-    def _add(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
-        if not self.n:
-            self._centre = values.mean(axis=0)
-            self._total, self._squares = np.zeros((2, len(self._centre)))
-            self._sample = values[:SAMPLE, :: 1 + values.shape[1] // MOST_GENES].copy()
-            self._mean = _logarithmic(self._sample).mean(axis=0)
-            self._mean = self._mean - self._mean.mean()
-        self.n += len(values)
-        self.n_values += values.size
-        negative = values < 0
+        """Look at finite values ``(n, n_genes)`` of the next profiles; any cut says the same."""
+        if not block.size:
+            return
+        self.n += len(block)
+        self.n_values += block.size
+        negative = block < 0
         if negative.any():
             if not self.first_negative:
-                row, column = divmod(int(negative.argmax()), values.shape[1])
+                row, column = divmod(int(negative.argmax()), block.shape[1])
                 self.first_negative = (
-                    f"{values[row, column]:g} in profile {profiles[row]!r}, gene "
+                    f"{block[row, column]:g} in profile {profiles[row]!r}, gene "
                     f"{self.genes[column]!r}"
                 )
-            self.n_negative += int(negative.sum())
-        self.n_fractions += int(np.count_nonzero(values % 1))
-        self.lowest = min(self.lowest, float(values.min()))
-        self.highest = max(self.highest, float(values.max()))
+            self.n_negative += int(np.count_nonzero(negative))
+        self.n_fractions += int(np.count_nonzero(block % 1))
+        self.lowest = min(self.lowest, float(block.min()))
+        self.highest = max(self.highest, float(block.max()))
+        some = block[:, :: 1 + block.shape[1] // MOST_GENES].astype(np.float64)
+        self._waiting.append((some, profiles))
+        self._n_waiting += len(some)
+        while self._n_waiting >= SAMPLE:
+            self._take(SAMPLE)
+
+    def finish(self) -> None:
+        """Look at the last profiles too."""
+        if self._n_waiting:
+            self._take(self._n_waiting)
+
+    def _take(self, n: int) -> None:
+        """Take so many profiles at once, however they came: sums depend on that."""
+        values = np.concatenate([block for block, _ in self._waiting])
+        profiles = [name for _, names in self._waiting for name in names]
+        self._waiting = [(values[n:], profiles[n:])] if len(values) > n else []
+        self._n_waiting -= n
+        # Values that overflow are refused elsewhere.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self._see(values[:n], profiles[:n])
+
+    def _see(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
+        if not len(self._sample):
+            self._sample = values
+            self._centre = values.mean(axis=0)
+            self._total, self._squares = np.zeros((2, len(self._centre)))
+            self._mean = _logarithmic(self._sample).mean(axis=0)
+            self._mean = self._mean - self._mean.mean()
         apart = values - self._centre
         self._total += apart.sum(axis=0)
         self._squares += (apart**2).sum(axis=0)
-        means = values.mean(axis=1)
-        self.large += [
-            (profiles[row], float(means[row]))
-            for row in np.flatnonzero(means > HIGHEST_LOG).tolist()
-        ]
+        means = values.mean(axis=1).tolist()
+        self.large += [one for one in zip(profiles, means, strict=True) if one[1] > HIGHEST_LOG]
         self._compare(values, profiles)
 
     def _compare(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
         if len(self._mean) < ENOUGH_GENES:
             return
-        some = values[:, :: 1 + values.shape[1] // MOST_GENES]
-        whole = (some % 1 == 0).all(axis=1)
-        logs = _logarithmic(some)
+        whole = (values % 1 == 0).all(axis=1)
+        logs = _logarithmic(values)
         logs -= logs.mean(axis=1, keepdims=True)
         norms = np.sqrt((logs**2).sum(axis=1) * (self._mean**2).sum())
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r = np.where(norms > 0, logs @ self._mean / norms, 0.0)
+        r = np.where(norms > 0, logs @ self._mean / norms, 0.0)
         self._alike += zip(profiles, r.tolist(), whole.tolist(), strict=True)
 
     @property
@@ -297,6 +312,7 @@ def check_look(
     FormatError
         Values that can't be of that platform; columns of numbers that are no profiles.
     """
+    look.finish()
     warnings = []
     if fault := look.fault(platform, training=training):
         if not force:
@@ -415,11 +431,13 @@ def _sums(source: AnnotatedSource) -> list[int]:
 
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum(axis=0)
-        return [
+        found = [
             place
             for place in range(len(values))
             if is_sum(place, some) and is_sum(place, slice(None))
         ]
+    # Profiles that are all the same are each other's mean.
+    return found if len(found) <= 2 else []
 
 
 def _is_annotation(

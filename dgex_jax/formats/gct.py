@@ -165,6 +165,8 @@ def _check_layout(path: Path, header: Header, declared: _Dimensions, first: Sequ
     first = [row for row in first if row[1].count(b"\t") + 1 == header.width]
     above, rows = first[: declared.column_fields], first[declared.column_fields :]
     profiles = header.columns[n_fields:]
+    if n_fields > len(header.columns):
+        return
     if all(map(_is_number, header.columns)) and any("." in name for name in header.columns):
         raise FormatError(
             f"{path}: line {header.number} has numbers, not ids: the header that names the columns "
