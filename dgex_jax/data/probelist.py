@@ -135,6 +135,8 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
         table.notes.append(f"its first line ({named[0]!r}) was taken for a header")
         table.columns = [(texts[0], texts[1:]) for _, texts in table.columns]
         best = _best(table, ways)
+    if best is None:
+        best = _by_other_symbols(table, ways)
     places = _places(table, best, array)
     probes = tuple(
         array.genes[places[row]] if row in places else name for row, name in enumerate(table.ids)
@@ -248,6 +250,23 @@ def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
     return best
 
 
+def _by_other_symbols(table: _Table, ways: Sequence[Names]) -> _Way | None:
+    """Give the names of the file that have most symbols of the list in another spelling."""
+    texts = [text for text in table.ids if text]
+    counts = [len(find_renamed(texts, _first_places(names), ()).places) for names in ways]
+    if not max(counts):
+        return None
+    return _Way(0, "symbol", ways[counts.index(max(counts))], {})
+
+
+def _first_places(names: Names) -> dict[str, int]:
+    places: dict[str, int] = {}
+    for place, name in enumerate(map(symbol_text, names.texts)):
+        if name:
+            places.setdefault(name, place)
+    return places
+
+
 def _may_be_entrez(name: str, column: int, texts: Sequence[str], names: Names) -> bool:
     of_list = Names(texts, None if column == 0 or plain_name(name) in IDS else name or "?")
     return may_be_entrez(of_list) and may_be_entrez(names)
@@ -312,10 +331,7 @@ def _places(table: _Table, best: _Way | None, array: AnnotatedSource) -> dict[in
     found = {row: place for row, (place,) in best.found.items()}
     if best.kind == "symbol" or _are_symbols(texts):
         missing = {texts[row]: row for row in range(len(texts)) if row not in found and texts[row]}
-        available: dict[str, int] = {}
-        for place, name in enumerate(map(symbol_text, best.names.texts)):
-            if name:
-                available.setdefault(name, place)
+        available = _first_places(best.names)
         other = find_renamed(list(missing), available, set(found.values())).places
         found |= {missing[symbol]: place for symbol, place in other.items()}
         if other:

@@ -103,7 +103,8 @@ def find_renamed(
             for written in spellings.get(_spelling(name), ()):
                 place = available[written]
                 means = table.gene_of(written) or (name,)
-                if place in used or not ({*genes, symbol} & set(means)):
+                # What HGNC doesn't know must be spelled alike, all else mean the same gene.
+                if place in used or (genes and not {*genes, symbol} & set(means)):
                     continue
                 found.setdefault(place, written)
                 if len(genes) == 1 and written == genes[0]:

@@ -111,3 +111,64 @@ def test_files_that_are_no_list(tmp_path, content, cause) -> None:
     assert str(caught.value).startswith(f"{path}: ")
     assert cause in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SYMBOLS = ["DDR1", "RFC2", "HSPA6", "PAX8", "GUCA1A", "UBA7"]
+ENSEMBL = [f"ENSG{n:011d}.7" for n in range(6)]
+ENTREZ = ["780", "5982", "3310", "7849", "2978", "731800"]
+GTEX = {"Description": SYMBOLS, "entrez_id": ENTREZ}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("".join(f"{one}\n" for one in SYMBOLS[:4]), 4),
+        ("Gene Symbol\n" + "".join(f"{one}\n" for one in SYMBOLS[:4]), 4),
+        ("the genes I like\n" + "".join(f"{one}\n" for one in SYMBOLS[:4]), 4),
+        ('"x"\n' + "".join(f'"{n}" "{one}"\n' for n, one in enumerate(SYMBOLS[:4])), 4),
+        ('"","x"\n' + "".join(f'"{n}","{one}"\n' for n, one in enumerate(SYMBOLS[:4])), 4),
+        ("".join(f"{one.partition('.')[0]}\n" for one in ENSEMBL[:4]), 4),
+        ("".join(f"{one.replace('.7', '.12')}\n" for one in ENSEMBL[:4]), 4),
+        ("entrez\n" + "".join(f"{one}\n" for one in ENTREZ[:4]), 4),
+        ("".join(f"{one}\n" for one in ENTREZ[:4]), 4),
+        ("# LINCS\nid\tsymbol\n" + "".join(f"x{n}\t{one}\n" for n, one in enumerate(SYMBOLS)), 6),
+        (
+            "pr_gene_id\tpr_gene_symbol\tpr_is_lm\n"
+            + "".join(f"{9000 + n}\t{one}\t{int(n < 4)}\n" for n, one in enumerate(SYMBOLS)),
+            4,
+        ),
+        (
+            "gene_id,gene_symbol,feature_space\n"
+            + "".join(
+                f"{9000 + n},{one},{'landmark' if n < 4 else 'best inferred'}\n"
+                for n, one in enumerate(SYMBOLS)
+            ),
+            4,
+        ),
+        ("uba7\nMARCH1\n", 1),
+    ],
+)
+def test_landmarks_by_any_name(tmp_path, text, found) -> None:
+    """By symbol, Ensembl id or Entrez id in the ids or annotation of a GTEx-like file."""
+    path = tmp_path / "landmarks.txt"
+    path.write_text(text)
+    listed = read_probe_list(path, array(*ENSEMBL, **GTEX))
+    assert listed.n_found == found
+    wanted = ENSEMBL[5:] if found == 1 else ENSEMBL[:found]
+    assert [one for one in listed.probes if one in ENSEMBL] == wanted
+    assert len(listed.probes) == found + (found == 1)
+
+
+def test_previous_symbols_of_landmarks(tmp_path) -> None:
+    path = tmp_path / "landmarks.txt"
+    path.write_text("H2AFV\nAARS\nTP53\n")
+    listed = read_probe_list(path, array("a", "b", "c", symbol=["H2AZ2", "AARS1", "TP53"]))
+    assert listed.probes == ("a", "b", "c")
+    assert any("2 found by another symbol (HGNC): H2AFV as H2AZ2" in x for x in listed.notes)
+
+
+def test_no_row_is_a_landmark(tmp_path) -> None:
+    path = tmp_path / "landmarks.txt"
+    path.write_text("pr_gene_symbol\tpr_is_lm\nDDR1\t0\nRFC2\t0\n")
+    with pytest.raises(FormatError, match="no gene is a landmark by its column 'pr_is_lm'"):
+        read_probe_list(path, array(*ENSEMBL, **GTEX))
