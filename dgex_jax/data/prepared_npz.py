@@ -12,7 +12,6 @@ import numpy as np
 from dgex_jax.data.prepared_base import PARTS, Prepared
 from dgex_jax.data.split import half_slices
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.access import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +154,8 @@ def _npz_errors(path: Path) -> Iterator[None]:
     except FormatError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise FormatError(f"{path}: damaged .npz file: {one_line(error)}") from error
+        absent = f": it has no array {error}" if isinstance(error, KeyError) else ""
+        raise FormatError(f"{path}: damaged .npz file{absent}") from error
 
 
 def _numbered(letter: str, n: int) -> tuple[str, ...]:

@@ -240,8 +240,12 @@ def _named(
         raise FormatError(
             f"{source.path}: rows {first.first!r} and {first.second!r} are the same gene"
         )
-    renamed = f", {len(found.renamed)} by another symbol (HGNC)" if found.renamed else ""
-    notes.append(f"{source.path.name}: {found.count} genes found {found.by}{renamed}")
+    notes.append(f"{source.path.name}: {found.count} genes found {found.by}")
+    if found.renamed:
+        pairs = ", ".join(f"{symbol} as {name}" for symbol, name in found.renamed.items())
+        notes.append(
+            f"{source.path.name}: {len(found.renamed)} of them by another symbol (HGNC): {pairs}"
+        )
     return Subset(source, names=tuple(names))
 
 

@@ -70,7 +70,8 @@ def read_head(path: Path, size: int = 8) -> bytes:
             raise FormatError(f"{path}: no such file")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not an ordinary file"
-            raise FormatError(f"{path}: is {kind}")
+            more = " but a pipe; write it to a file first" if path.is_fifo() else ""
+            raise FormatError(f"{path}: is {kind}{more}")
         with path.open("rb") as file:
             head = file.read(size)
     except OSError as error:

@@ -106,7 +106,9 @@ def _check_shard(file: Path, X: Any, layout: Layout, rows: slice) -> None:
         # It compares the checksums of the index and of every chunk.
         X[rows]
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError) as error:
-        raise FormatError(f"{file}: damaged: {one_line(error)}") from error
+        raise FormatError(
+            f"{file}: damaged: a chunk or the index has not the bytes of its checksum"
+        ) from error
     needed = -(-(rows.stop - rows.start) // layout.chunks[0])
     if not chunks[:needed].all():
         raise FormatError(f"{file}: damaged: chunks are missing")

@@ -110,7 +110,7 @@ def read_description(path: Path) -> Description:
     except OSError as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: damaged: {one_line(error)}") from error
+        raise FormatError(f"{path}: damaged: {_json_fault(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FormatError(f"{path}: describes no D-GEX model (format is not {FORMAT!r})")
     version = _take(path, content, "format_version", int)
@@ -179,6 +179,22 @@ def content_sum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _json_fault(error: ValueError | RecursionError) -> str:
+    """Say why a file is no JSON of a model."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"is no JSON (line {error.lineno}, column {error.colno})"
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text (byte {error.start})"
+    if isinstance(error, _NotOurs):
+        return str(error)
+    deep = isinstance(error, RecursionError)
+    return "nested too deeply" if deep else "a number of thousands of digits"
+
+
+class _NotOurs(ValueError):  # noqa: N818
+    """JSON that no model has."""
+
+
 def check_depth(content: Any) -> None:
     """Raise `ValueError` for JSON values nested deeper than `MAX_DEPTH`."""
     level = [content]
@@ -190,7 +206,7 @@ def check_depth(content: Any) -> None:
             for child in (value.values() if isinstance(value, dict) else value)
         ]
     if level:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        raise _NotOurs(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _take(path: Path, content: Mapping[str, Any], key: str, kind: type, above: str = "") -> Any:
@@ -208,4 +224,4 @@ def _check(path: Path, name: str, value: Any, kind: type) -> Any:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise _NotOurs(f"{text} is no number")
