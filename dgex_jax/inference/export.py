@@ -20,7 +20,7 @@ from dgex_jax.inference.parterrors import part_errors
 from dgex_jax.inference.provenance import told_device
 from dgex_jax.provenance import file_sha256, record
 from dgex_jax.training.geneerrors import ERROR_PARTS, read_gene_errors
-from dgex_jax.training.record import DONE, digest, read_done, read_json
+from dgex_jax.training.record import CONFIG, DONE, is_hash_of, read_done, read_json
 from dgex_jax.training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from dgex_jax.data.prepared import Prepared
 
-CONFIG = "config.json"
 PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
 
 
@@ -93,7 +92,7 @@ def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FormatError(f"{run}: is no run folder: it has no {CONFIG} that can be read")
     if done is None:
         raise FormatError(f"{run}: its training is not finished: it has no {DONE}")
-    if done.get("config_hash") != digest(config):
+    if not is_hash_of(done.get("config_hash"), config):
         raise FormatError(f"{run}: {DONE} is not of the run that {CONFIG} describes")
     return config, done
 

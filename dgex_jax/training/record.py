@@ -16,11 +16,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DONE = "done.json"
+CONFIG = "config.json"
+
+
+RECORDED = ("versions", "dgex_jax", "numpy")
+"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
+Another NumPy must not make finished networks train again."""
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what of a configuration decides whether the work is done again."""
+    return {key: value for key, value in config.items() if key not in RECORDED}
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Hash a configuration (of JSON values, in any order)."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    """Hash the `identity` of a configuration (of JSON values, in any order)."""
+    return job_hash(identity(config))
+
+
+def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
+    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
+    return stored in {digest(config), job_hash(config)}
+
+
+def job_hash(content: Mapping[str, Any]) -> str:
+    """Hash all of a configuration, `RECORDED` included."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -39,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether `folder` holds the finished work of just this configuration.
+    """Whether `folder` holds the finished work of this configuration, by whatever versions.
 
     Raises
     ------
@@ -47,7 +68,13 @@ def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
         See `read_done`.
     """
     done = read_done(folder)
-    return done is not None and done.get("config_hash") == digest(config)
+    if done is None:
+        return False
+    stored, old = done.get("config_hash"), read_json(folder / CONFIG)
+    if is_hash_of(stored, config):
+        return True
+    # Of the first versions the hash alone does not tell: what was run lies beside it.
+    return old is not None and identity(old) == identity(config) and is_hash_of(stored, old)
 
 
 def read_done(folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from dgex_jax.formats.atomic import make_folder
 from dgex_jax.formats.temporary import is_temporary
 from dgex_jax.locks import locked
 from dgex_jax.training.checkpoint import Checkpoints
-from dgex_jax.training.record import DONE, digest, read_json
+from dgex_jax.training.record import CONFIG, DONE, identity, job_hash, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = "checkpoint"
 RUN_FILES = (
     DONE,
-    "config.json",
+    CONFIG,
     "log.tsv",
     "log_half1.tsv",
     "log_half2.tsv",
@@ -38,9 +38,10 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
     """
     if folder.is_file():
         raise DgexError(f"{folder}: is a file, not a run folder")
-    old = read_json(folder / "config.json")
-    if old is not None and old != config and not overwrite:
-        changed = ", ".join(sorted(k for k in {*config, *old} if old.get(k) != config.get(k)))
+    old = read_json(folder / CONFIG)
+    if old is not None and identity(old) != identity(config) and not overwrite:
+        keys = {*identity(config), *identity(old)}
+        changed = ", ".join(sorted(k for k in keys if old.get(k) != config.get(k)))
         raise DgexError(
             f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
             "--overwrite to replace it (its config.json says which it is)"
@@ -83,5 +84,8 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def group_hash(configs: list[dict[str, Any]]) -> str:
-    """Hash the configurations of the runs of a group."""
-    return digest({"runs": configs})
+    """Hash the configurations of the runs of a group, with the versions that trained.
+
+    Those alone continue a checkpoint: only then is a resumed run the straight one to the bit.
+    """
+    return job_hash({"runs": configs})

@@ -117,5 +117,7 @@ def test_tables_of_pandas(tmp_path: Path, mark: str, table: Table, dressing, cor
 @given(genes=gene_map(), dressing=dress())
 @QUICK
 def test_gene_maps(tmp_path: Path, genes, dressing) -> None:
+    # What a byte order mark at the very beginning is part of, nobody could tell.
+    assume(not genes[0][0].startswith("\ufeff"))
     found = read_gene_map(put(tmp_path / "a", tables.gene_map_bytes(genes), dressing))
     assert list(zip(found.symbols, found.ensembl, map(list, found.probes), strict=True)) == genes

@@ -134,9 +134,9 @@ def grid(made, method) -> tuple[str, list]:
 @pytest.mark.parametrize("method", TOLERANCES)
 def test_tuning_curves_choose_what_the_tables_have(made, values, method) -> None:
     name, tried = grid(made, method)
-    curve = pd.read_csv(
-        made.space.baselines / f"{method}_tuning.tsv", sep="\t", float_precision="round_trip"
-    )
+    path = made.space.baselines / f"{method}_tuning.tsv"
+    # By way of text: how exactly pandas itself reads floats depends on its version.
+    curve = pd.read_csv(path, sep="\t", dtype=str).astype(np.float64)
     assert list(curve[name]) == tried
     for part, column in (("va", "GEO-va"), ("1000G", "1000G-va")):
         wanted = [at(method, value, values, part).mean() for value in tried]

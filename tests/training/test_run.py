@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +17,13 @@ from safetensors.numpy import load_file
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.data.prepared import Prepared, open_prepared
 from dgex_jax.errors import DgexError, DivergedError
+from dgex_jax.provenance import SEAL, sealed
 from dgex_jax.training import run
 from dgex_jax.training.devices import choose_devices
 from dgex_jax.training.geneerrors import read_gene_errors
 from dgex_jax.training.loop import EpochRecord
 from dgex_jax.training.progressline import ProgressLine, clock
-from dgex_jax.training.record import digest
+from dgex_jax.training.record import digest, is_done, job_hash, read_done, write_json
 from dgex_jax.training.run import Conduct, run_config, train_runs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -152,6 +155,30 @@ def test_every_setting_makes_another_run(study) -> None:
     hashes |= {digest(run_config(study, one, TRAINING)) for one in networks}
     hashes |= {digest(run_config(study, NETWORK, one)) for one in trainings}
     assert len(hashes) == 1 + 3 + 10
+
+
+@pytest.mark.parametrize("first_versions", [False, True])
+def test_other_versions_train_nothing(
+    study, trained, tmp_path, monkeypatch, first_versions
+) -> None:
+    """Versions are recorded, never hashed; runs hashed with theirs stay finished as well."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder)
+    if first_versions:
+        config = json.loads((folder / "config.json").read_text())
+        done = {key: value for key, value in read_done(folder).items() if key != SEAL}
+        write_json(folder / "done.json", sealed(done | {"config_hash": job_hash(config)}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    monkeypatch.setattr(np, "__version__", "99.1")
+    monkeypatch.setattr(jax, "__version__", "99.2")
+    monkeypatch.setattr("dgex_jax.training.run.__version__", "99.3")
+    assert run_config(study, NETWORK, TRAINING)["versions"]["numpy"] == "99.1"
+    (devices, *_), _ = choose_devices(None, 2)
+    conduct = Conduct(overwrite=True)
+    assert not train_runs(study, [NETWORK], TRAINING, [folder], devices, conduct=conduct)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    other = dataclasses.replace(TRAINING, seed=TRAINING.seed + 1)
+    assert not is_done(folder, run_config(study, NETWORK, other))
 
 
 def test_divergence_leaves_the_log_and_nothing_else(study, tmp_path) -> None:
