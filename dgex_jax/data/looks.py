@@ -215,7 +215,7 @@ class Look:
         """Say how the values are centred at 0; empty if they are not."""
         if self.n_negative < LEAST_NEGATIVE * self.n_values:
             return ""
-        if self.n >= 3:
+        if self.n >= 2:
             shift = self._total / self.n
             inside = float(np.mean(self._squares - self.n * shift**2)) / (self.n - 1)
             means = self._centre + shift

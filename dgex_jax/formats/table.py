@@ -32,6 +32,8 @@ PARSE_BYTES = 1 << 17
 
 ROWS_AHEAD = 50
 """Rows that are looked at before it is decided what the columns are."""
+BYTES_AHEAD = 1 << 26
+"""Fewer of them where they are longer than those of any table."""
 
 NO_TEXT = {
     *("#n/a", "n/a", "n.a.", "n.a", "nd", "n.d.", "null", "none", "nil", "missing"),
@@ -103,7 +105,11 @@ def split_text(line: bytes) -> list[str]:
 
 def look_ahead(lines: Iterator[Line]) -> tuple[list[Line], Iterator[Line]]:
     """Give the first rows, and all of them."""
-    first = list(itertools.islice(lines, ROWS_AHEAD))
+    first: list[Line] = []
+    n_bytes = 0
+    while len(first) < ROWS_AHEAD and n_bytes < BYTES_AHEAD and (row := next(lines, None)):
+        first.append(row)
+        n_bytes += len(row[1])
     return first, itertools.chain(first, lines)
 
 
