@@ -98,10 +98,7 @@ def read_gene_map(path: Path | str) -> GeneMap:
     probes: list[tuple[str, ...]] = []
     lines: dict[str, int] = {}
     for number, raw in _map_lines(path):
-        try:
-            cells = [cell.strip() for cell in raw.decode().split("\t")]
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        cells = [cell.strip() for cell in raw.decode().split("\t")]
         if not symbols and [plain_name(cell) for cell in cells[:2]] in MAP_HEADERS:
             continue
         while len(cells) > 3 and not cells[-1]:
@@ -143,9 +140,13 @@ def _map_lines(path: Path) -> Iterator[Line]:
     head = read_head(path)
     if head == HDF5_MAGIC:
         raise FormatError(f"{path}: is an HDF5 file, not a gene map (symbol, Ensembl id, probes)")
-    for line in tabbed(path, read_lines(path)):
-        if b"\t" in line[1] or not line[1].startswith(b"#"):
-            yield line
+    for number, text in read_lines(path):
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        if b"\t" in text or not text.startswith(b"#"):
+            yield from tabbed(path, [(number, text)])
 
 
 def is_ensembl(gene: str) -> bool:

@@ -26,6 +26,7 @@ from dgex_jax.formats.table import (
     fit_header,
     look_ahead,
     read_body,
+    split_text,
     text_frame,
 )
 
@@ -188,9 +189,10 @@ def _keep_comment(start: _Start, comment: Line | None) -> None:
 
 def _is_header_of(comment: bytes, row: bytes) -> bool:
     """Whether the last comment has the cells of a header, and the line below it has numbers."""
+    bare, below = (re.sub(rb'"[^"]*"', b"", line) for line in (comment, row))
     for mark in MARKS:
-        n = row.count(mark)
-        if n and comment.count(mark) == n:
+        n = below.count(mark)
+        if n and bare.count(mark) == n:
             return all(_is_number(cell) for cell in row.split(mark)[1:])
     return False
 
@@ -230,7 +232,7 @@ def _series_field(path: Path, line: Line, start: _Start) -> None:
     if not line[1].startswith(b"!Sample_"):
         _keep_comment(start, line)
         return
-    name, *cells = unquoted(path, line, "\t").decode().split("\t")
+    name, *cells = split_text(unquoted(path, line, "\t"))
     key = name.removeprefix("!Sample_").strip()
     n_same = sum(other.partition(".")[0] == key for other in start.samples)
     start.samples[f"{key}.{n_same + 1}" if n_same else key] = cells
@@ -289,7 +291,12 @@ def _check_ids(path: Path, header: Header, rows: Sequence[Line]) -> None:
         raise FormatError(f"{path}: line {number}: the id of column {place} is empty")
     parsed = [_number(name) for name in columns]
     ids = [decode_text(row.partition(b"\t")[0]).strip() for _, row in rows]
-    if all(value is not None for value in parsed) and _are_values(header, parsed):
+    fractions = sum(map(_is_fraction, parsed))
+    if (
+        _is_fraction(_number(header.corner or ""))
+        or 2 * fractions > len(columns)
+        or (all(value is not None for value in parsed) and _are_values(header, parsed))
+    ):
         raise FormatError(
             f"{path}: line {number} has numbers, not ids: the first row must be a header that "
             "names the columns (over numeric ids its first cell must say gene or sample)"

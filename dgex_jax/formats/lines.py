@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.formats.access import one_line, read_head
 from dgex_jax.formats.atomic import atomic_path
-from dgex_jax.formats.hdf5_text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -130,7 +129,7 @@ def unquoted(path: Path, line: Line, separator: str) -> bytes:
         Quotes that don't end on the line, text behind a closing quote, a tab inside a cell.
     """
     number, raw = line
-    text = decode_text(raw)
+    text = raw.decode("latin-1")  # every byte as it is: cells are decoded one by one
     try:
         (cells,) = csv.reader([text], delimiter=separator, strict=True)
     except csv.Error as error:
@@ -140,7 +139,7 @@ def unquoted(path: Path, line: Line, separator: str) -> bytes:
         ) from error
     if any("\t" in cell for cell in cells):
         raise FormatError(f"{path}: line {number}: a tab inside a quoted cell")
-    return "\t".join(cells).encode()
+    return "\t".join(cells).encode("latin-1")
 
 
 def tabbed(path: Path, lines: Iterable[Line]) -> Iterator[Line]:

@@ -210,11 +210,8 @@ POSITIONS = {"start", "end", "stop", "chromstart", "chromend", "length", "coord"
 def is_text(cell: str) -> bool:
     """Whether a cell that is no number is a text, and not a number gone wrong."""
     plain = cell.strip()
-    return (
-        plain.casefold() not in NO_TEXT
-        and not re.match(r"[-+.]?\d", plain)
-        and re.search(r"[^\W\d_]", plain) is not None
-    )
+    # A letter comes before all that a number begins with.
+    return plain.casefold() not in NO_TEXT and re.match(r"[^-+.\d]*[^\W\d_]", plain) is not None
 
 
 def text_frame(texts: list[list[str]], ids: tuple[str, ...], fields: list[str]) -> pd.DataFrame:

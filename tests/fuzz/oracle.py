@@ -50,7 +50,10 @@ def text_of(path: Path) -> bytes:
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
-    content = re.sub(rb"\r+\n", b"\n", content.removeprefix(b"\xef\xbb\xbf"))
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = (
+        re.sub(rb"\r+\n", b"\n", content) if b"\n" in content else content.replace(b"\r", b"\n")
+    )
     content = re.sub(rb"\n{2,}", b"\n", content.lstrip(b"\r\n")).rstrip(b"\r\n")
     return content + b"\n"
 
@@ -103,6 +106,7 @@ def matrix(rows: list[list[str]]) -> np.ndarray:
 def gct(path: Path) -> Content:
     """GCT: two lines, then a table."""
     version, sizes, table = text_of(path).split(b"\n", 2)
+    version, sizes = version.replace(b'"', b""), sizes.replace(b'"', b"")
     declared = [int(cell) for cell in sizes.rstrip(b"\t ").split(b"\t")]
     n_fields, n_notes = declared[2:] if version.rstrip(b"\t ") == b"#1.3" else (1, 0)
     rows = by_pandas(table, **quotes(table))
@@ -144,17 +148,27 @@ def delimited(path: Path) -> Content:
     body = by_pandas(below, mark, **quoted)
     columns = header if len(header) == len(body[0]) - 1 else header[1:]
     assert len(columns) == len(body[0]) - 1
+    rows = [row[1:] for row in body]
+    of_text = [only_text([row[k] for row in rows[:50]]) for k in range(len(columns))]
+    kept = [k for k in range(len(columns)) if not of_text[k]]
+    rows = [[row[k] for k in kept] for row in rows]
+    numbers = [not (only_text(row) and len(row) > 1) for row in rows]
     return Content(
-        tuple(map(str.strip, columns)),
-        tuple(row[0].strip() for row in body),
-        matrix([row[1:] for row in body]),
+        tuple(columns[k].strip() for k in kept),
+        tuple(row[0].strip() for row, is_number in zip(body, numbers, strict=True) if is_number),
+        matrix([row for row, is_number in zip(rows, numbers, strict=True) if is_number]),
     )
+
+
+def only_text(cells: list[str]) -> bool:
+    """Whether cells are annotation: texts with letters that begin with no digit, and no number."""
+    texts = [cell for cell in cells if cell.strip().lower() not in {"", "na", "nan"}]
+    return bool(texts) and all(re.match(r"[^-+.\d]*[^\W\d_]", cell.strip()) for cell in texts)
 
 
 def gene_map(path: Path) -> Content:
     """A gene map."""
     content = text_of(path)
-    content.decode()
     rows = []
     for line in content.split(b"\n"):
         if line and (b"\t" in line or not line.startswith(b"#")):
