@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from dgex_jax.config import IdKind
+from dgex_jax.config import IdKind, Platform
 from dgex_jax.errors import Stopped
-from dgex_jax.inference.options import Platform, PredictOptions, Scale, Standardize
+from dgex_jax.inference.options import PredictOptions, Scale, Standardize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,6 +16,7 @@ ScaleOn = Literal["all", "train"]
 Partition = Literal["random", "clustered"]
 Precision = Literal["highest", "tf32"]
 Pretrain = Literal["none", "autoencoder"]
+Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
 
 

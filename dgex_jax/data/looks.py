@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import Platform
     from dgex_jax.formats.expression import FloatArray, Selection
     from dgex_jax.formats.opening import AnnotatedSource
 
-Kind = Literal["standardized", "microarray", "rnaseq", "l1000"]
-
-FORCE = "--force-platform goes on all the same"
+FORCE = "--force-platform overrides this check"
 
 ENOUGH_VALUES = 100
 """A file of fewer values says nothing about what they are."""
@@ -56,6 +55,8 @@ SAME = 0.6
 SAME_SUM, MOST_SUMS = 1e-2, 0.9
 """Relative difference of a sum from what a table has, rounded, as the sum, and for how many genes:
 two profiles are never so much alike."""
+MOST_STANDARDIZED = 3.0
+"""Standardised by the training data, a gene's mean over other profiles is hardly further from 0."""
 FEW = 20
 """Up to so many profiles each is compared with every other."""
 REFERENCES = 20
@@ -78,7 +79,7 @@ class Look:
     genes: Sequence[str]
     n: int = 0
     n_negative: int = 0
-    n_fractions: int = 0
+    whole: bool = True
     n_values: int = 0
     lowest: float = np.inf
     highest: float = -np.inf
@@ -99,18 +100,18 @@ class Look:
             return
         self.n += len(block)
         self.n_values += block.size
-        negative = block < 0
-        if negative.any():
-            if not self.first_negative:
+        self.lowest = min(self.lowest, float(block.min()))
+        self.highest = max(self.highest, float(block.max()))
+        if self.lowest < 0:
+            negative = block < 0
+            if negative.any() and not self.first_negative:
                 row, column = divmod(int(negative.argmax()), block.shape[1])
                 self.first_negative = (
                     f"{block[row, column]:g} in profile {profiles[row]!r}, gene "
                     f"{self.genes[column]!r}"
                 )
             self.n_negative += int(np.count_nonzero(negative))
-        self.n_fractions += int(np.count_nonzero(block % 1))
-        self.lowest = min(self.lowest, float(block.min()))
-        self.highest = max(self.highest, float(block.max()))
+        self.whole = self.whole and not (block % 1).any()
         some = block[:, :: 1 + block.shape[1] // MOST_GENES].astype(np.float64)
         self._waiting.append((some, profiles))
         self._n_waiting += len(some)
@@ -168,18 +169,18 @@ class Look:
         span = f"from {self.lowest:.4g} to {self.highest:.4g}"
         if self.highest <= HIGHEST_LOG:
             return f"values {span}: taken for logarithms"
-        if not self.n_fractions:
+        if self.whole:
             return f"whole numbers {span}: taken for counts"
         return f"values {span}: taken for counts, TPM or intensities, not logarithms"
 
-    def fault(self, platform: Kind, *, training: bool = False) -> str:
+    def fault(self, platform: Platform, *, training: bool = False) -> str:
         """Say why the values are not those of a platform, with the remedy; empty if they may be."""
         if self.n_values < ENOUGH_VALUES:
             return ""
         if platform == "standardized":
             return self._not_standardized()
         # Published RPKM have a few values below 0, left by the correction of batches.
-        few = self.n_negative <= MOST_NEGATIVE * self.n_values if self.n_fractions else False
+        few = not self.whole and self.n_negative <= MOST_NEGATIVE * self.n_values
         if platform == "rnaseq" and self.highest > HIGHEST_LOG and self.n_negative and not few:
             return (
                 f"has {self.n_negative} negative values (the first is {self.first_negative}) among "
@@ -257,10 +258,6 @@ class Look:
         ]
 
 
-MOST_STANDARDIZED = 3.0
-"""Standardised by the training data, a gene's mean over other profiles is hardly further from 0."""
-
-
 def _with_nearest(values: NDArray[np.float64]) -> list[float]:
     """Correlation of each profile with the one that is most like it."""
     logs = _logarithmic(values)
@@ -282,7 +279,7 @@ def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_look(
-    look: Look, platform: Kind, *, force: bool, annotates: bool, training: bool = False
+    look: Look, platform: Platform, *, force: bool, annotates: bool, training: bool = False
 ) -> tuple[str, list[str]]:
     """Judge what has been seen of a file.
 
@@ -384,7 +381,7 @@ def without_annotation(
         )
     some = others[:: 1 + len(others) // REFERENCES]
     values = np.asarray(source.read(np.array([*called, *some], np.intp)), np.float64)
-    every = source.read(np.array(others, np.intp)) if len(others) <= 10_000 else None
+    every = source.read(np.array(others, np.intp)) if is_table(source) else None
     left_out, unsure = sums, []
     for place, column in zip(called, values, strict=False):
         if place in sums:
@@ -423,9 +420,10 @@ def _sums(source: AnnotatedSource) -> list[int]:
     some = slice(None, None, 1 + values.shape[1] // ENOUGH_GENES)
 
     def is_sum(place: int, genes: slice) -> bool:
-        column = values[place, genes]
-        return any(
-            np.mean(np.isclose(times * column, total[genes], rtol=SAME_SUM, atol=0)) >= MOST_SUMS
+        there = total[genes] != 0
+        column, wanted = values[place, genes][there], total[genes][there]
+        return len(wanted) > 0 and any(
+            np.mean(np.isclose(times * column, wanted, rtol=SAME_SUM, atol=0)) >= MOST_SUMS
             for times in (2, len(values))
         )
 
@@ -534,14 +532,12 @@ class Watched:
 
     def see(self, block: FloatArray, profiles: Sequence[str], columns: NDArray[np.intp]) -> None:
         """Look at the values ``(n, n_columns)`` of the next profiles, some columns of them."""
-        some = columns[:: 1 + len(columns) // SEEN_GENES]
         if self._look is None:
-            self._look = Look(self.path, [self.genes[column] for column in some])
-        part = block[:, :: 1 + len(columns) // SEEN_GENES]
-        if np.isfinite(part).all():
-            self._look.add(part, profiles)
+            self._look = Look(self.path, [self.genes[column] for column in columns])
+        if np.isfinite(block).all():
+            self._look.add(block, profiles)
 
-    def verdict(self, platform: Kind, *, force: bool) -> tuple[str, list[str]]:
+    def verdict(self, platform: Platform, *, force: bool) -> tuple[str, list[str]]:
         """Judge what was seen (see `check_look`); profiles of arrays should be logarithms.
 
         Raises
@@ -562,7 +558,3 @@ class Watched:
                 "networks are meant for log2 values"
             )
         return note, warnings
-
-
-SEEN_GENES = 2000
-"""Genes of a raw file that are looked at."""

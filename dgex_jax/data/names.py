@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 ID_KINDS: tuple[IdKind, ...] = get_args(IdKind)
 """In the order in which they count where two kinds match the same number of genes."""
 
+KIND_WORDS: dict[IdKind, str] = {
+    "probe": "probe",
+    "ensembl": "Ensembl id",
+    "entrez": "Entrez id",
+    "symbol": "symbol",
+}
+
 Columns = tuple[tuple[int, ...], ...]
 """For each gene its places on an axis of the file; none where it is missing."""
 
@@ -86,6 +93,14 @@ class Names:
         place = "" if self.field is None else f" in the field {self.field!r}"
         return f"{place}{f' ({self.form})' if self.form else ''}"
 
+    def first_places(self) -> dict[str, int]:
+        """Give each name, read as a symbol, with the first place that has it."""
+        places: dict[str, int] = {}
+        for place, name in enumerate(map(symbol_text, self.texts)):
+            if name:
+                places.setdefault(name, place)
+        return places
+
 
 @dataclass(frozen=True)
 class DuplicateGene:
@@ -134,8 +149,7 @@ class Found:
     @property
     def by(self) -> str:
         """How the genes were found, in words."""
-        kind = {"ensembl": "Ensembl id", "entrez": "Entrez id"}.get(self.kind, self.kind)
-        return f"by {kind}{self.names.where}"
+        return f"by {KIND_WORDS[self.kind]}{self.names.where}"
 
 
 def ways_to_name(ids: Sequence[str], metadata: pd.DataFrame | None) -> Iterator[Names]:
@@ -239,11 +253,7 @@ def _with_renamed(found: Found, genes: Genes) -> Found:
     texts = found.names.texts
     if not missing:
         return found
-    available: dict[str, int] = {}
-    for place, name in enumerate(map(symbol_text, texts)):
-        if name:
-            available.setdefault(name, place)
-    other = find_renamed(missing, available, taken)
+    other = find_renamed(missing, found.names.first_places(), taken)
     columns = tuple(
         (other.places[symbol],) if not of_gene and symbol in other.places else of_gene
         for symbol, of_gene in zip(genes.symbols, found.columns, strict=True)

@@ -45,9 +45,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import AnyRawFiles, PrepareConfig
+    from dgex_jax.config import AnyRawFiles, Platform, PrepareConfig
     from dgex_jax.data.genes import Selection
-    from dgex_jax.data.looks import Kind
     from dgex_jax.data.progress import Listener
     from dgex_jax.data.rowstore import RowStore
 
@@ -274,7 +273,7 @@ def _looked_at(job: _Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
     notes, warnings = list(job.sources.notes), []
     named = {"GEO": job.sources.geo, **job.sources.rna}
     for name, source in named.items():
-        platform: Kind = "microarray" if name == "GEO" else "rnaseq"
+        platform: Platform = "microarray" if name == "GEO" else "rnaseq"
         note, more = source.verdict(platform, force=job.config.force_platform)
         notes += [f"{name}: {note}"] if note else []
         warnings += [f"{name}: {text}" for text in more]

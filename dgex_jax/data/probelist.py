@@ -17,7 +17,7 @@ from dgex_jax.data.annotation import (
     symbol_text,
 )
 from dgex_jax.data.genemap import strip_version
-from dgex_jax.data.names import ID_KINDS, Names, may_be_entrez, ways_to_name
+from dgex_jax.data.names import ID_KINDS, KIND_WORDS, Names, may_be_entrez, ways_to_name
 from dgex_jax.data.symbols import find_renamed, hgnc
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.annotation_names import (
@@ -44,14 +44,6 @@ FLAGS = {"prislm", "islm", "islandmark", "landmark", "landmarks"}
 SPACE = "featurespace"
 """LINCS' newer column that says so: ``landmark``, ``best inferred``, ``inferred``."""
 TRUE, FALSE = {"1", "1.0", "true", "t", "yes"}, {"0", "0.0", "false", "f", "no", ""}
-
-
-WORDS: dict[IdKind, str] = {
-    "probe": "the same names",
-    "ensembl": "Ensembl id",
-    "entrez": "Entrez id",
-    "symbol": "symbol",
-}
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,7 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
     if best is not None and (best.column or best.names.where or best.kind != "probe"):
         column = table.columns[best.column][0]
         by = f"column {column!r}" if column and best.column else "list"
-        kind = WORDS[best.kind]
+        kind = "the same names" if best.kind == "probe" else KIND_WORDS[best.kind]
         notes.append(f"{len(places)} landmarks of the {by} found by {kind}{best.names.where}")
     known = {name: texts for name, texts in table.columns[1:] if name}
     first = table.columns[0]
@@ -253,18 +245,10 @@ def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
 def _by_other_symbols(table: _Table, ways: Sequence[Names]) -> _Way | None:
     """Give the names of the file that have most symbols of the list in another spelling."""
     texts = [text for text in table.ids if text]
-    counts = [len(find_renamed(texts, _first_places(names), ()).places) for names in ways]
+    counts = [len(find_renamed(texts, names.first_places(), ()).places) for names in ways]
     if not max(counts):
         return None
     return _Way(0, "symbol", ways[counts.index(max(counts))], {})
-
-
-def _first_places(names: Names) -> dict[str, int]:
-    places: dict[str, int] = {}
-    for place, name in enumerate(map(symbol_text, names.texts)):
-        if name:
-            places.setdefault(name, place)
-    return places
 
 
 def _may_be_entrez(name: str, column: int, texts: Sequence[str], names: Names) -> bool:
@@ -329,9 +313,9 @@ def _places(table: _Table, best: _Way | None, array: AnnotatedSource) -> dict[in
                 f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
             )
     found = {row: place for row, (place,) in best.found.items()}
-    if best.kind == "symbol" or _are_symbols(texts):
+    if best.kind == "symbol" or _mostly_symbols(texts):
         missing = {texts[row]: row for row in range(len(texts)) if row not in found and texts[row]}
-        available = _first_places(best.names)
+        available = best.names.first_places()
         other = find_renamed(list(missing), available, set(found.values())).places
         found |= {missing[symbol]: place for symbol, place in other.items()}
         if other:
@@ -341,5 +325,5 @@ def _places(table: _Table, best: _Way | None, array: AnnotatedSource) -> dict[in
     return found
 
 
-def _are_symbols(texts: Sequence[str]) -> bool:
+def _mostly_symbols(texts: Sequence[str]) -> bool:
     return 2 * sum(bool(hgnc().gene_of(text)) for text in texts) > len(texts)

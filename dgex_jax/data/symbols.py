@@ -123,8 +123,7 @@ def find_renamed(
 def _spellings(available: Mapping[str, int]) -> dict[str, list[str]]:
     """Names by what is left of them without case and punctuation, not those of the mouse."""
     names = [name for name in map(symbol_text, available) if name in available]
-    like_mouse = sum(MOUSE.fullmatch(name) is not None for name in names)
-    fold = 2 * like_mouse <= len(names)
+    fold = not like_the_mouse(names)
     found: dict[str, list[str]] = {}
     for name in names:
         if fold or MOUSE.fullmatch(name) is None:

@@ -82,6 +82,11 @@ def is_text_name(name: str) -> bool:
     return plain_name(name) in TEXT
 
 
+def may_hold_text(name: str) -> bool:
+    """Whether annotation of this name may be text: also lists of positions (``11869;12010``)."""
+    return plain_name(name) in TEXT | POSITIONS
+
+
 def is_annotation_name(name: str) -> bool:
     """Whether a column is called as columns of annotation are, of text or of numbers."""
     if plain_name(name) in TEXT or plain_name(name) in NUMBERS:

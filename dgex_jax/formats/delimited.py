@@ -91,11 +91,12 @@ def read_delimited(path: Path | str) -> Expression:
             raise FormatError(f"{path}: has no table")
         first, rows = look_ahead(rows)
         header = fit_header(path, header_line, first)
-        _check_ids(path, header, first)
+        fitting = [row for row in first if row[1].count(b"\t") + 1 == header.width]
+        _check_ids(path, header, fitting)
         if not first:
             empty = ": the values of this series are in other files of it" if is_series else ""
             raise FormatError(f"{path}: has no rows below its header{empty}")
-        text = columns_of_text(header, [row for row in first if _fits(row, header)])
+        text = columns_of_text(header, fitting)
         if len(text) == len(header.columns):
             cell = decode_text(first[0][1].split(b"\t")[1][:60])
             raise FormatError(
@@ -104,10 +105,6 @@ def read_delimited(path: Path | str) -> Expression:
             )
         body = read_body(path, rows, header, text=text, kind="row", unique=False)
     return _expression(path, header, text, body, start)
-
-
-def _fits(row: Line, header: Header) -> bool:
-    return row[1].count(b"\t") + 1 == header.width
 
 
 def _expression(
@@ -223,7 +220,6 @@ def _series_matrix(path: Path, lines: Iterator[Line], start: _Start) -> Iterator
             f"{path}: is a GEO series matrix that was cut off: it has no line "
             f"!series_matrix_table_end (its last is {number})"
         )
-    yield from ()
     for _ in lines:  # to the end, where a compressed file says whether it is complete
         pass
 

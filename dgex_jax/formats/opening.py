@@ -126,7 +126,8 @@ class Subset:
     @cached_property
     def gene_metadata(self) -> pd.DataFrame:
         """Annotation of the genes."""
-        return _rows_of(self.base.gene_metadata, self.gene_places)
+        metadata = _rows_of(self.base.gene_metadata, self.gene_places)
+        return metadata if self.names is None or metadata.empty else metadata.set_axis(self.names)
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
         """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.annotation_names import is_annotation_name, is_text_name, plain_name
+from dgex_jax.formats.annotation_names import is_text_name, may_hold_text
 from dgex_jax.formats.decimals import parse_cells
 from dgex_jax.formats.hdf5_text import decode_text
 from dgex_jax.formats.memory import machine_memory
@@ -148,8 +148,8 @@ def fit_header(path: Path, line: Line, rows: Sequence[Line], *, short: bool = Tr
             return Header(number, header[0], tuple(header[1:n_named]), extra)
     if short and n_named == len(header) and width - spare == n_named + 1:
         return Header(number, None, tuple(header), spare)
-    if width - spare == len(header):
-        return Header(number, header[0], tuple(header[1:]), spare)
+    if n_named < width - spare <= len(header):  # a column of the rows has no name
+        return Header(number, header[0], tuple(header[1 : width - spare]), spare)
     check_width(path, rows[0], len(header))
     raise AssertionError("a header that fits its rows")
 
@@ -198,13 +198,9 @@ def columns_of_text(header: Header, rows: Sequence[Line]) -> tuple[int, ...]:
             n_text[place] = n_text.get(place, 0) + 1
             (texts if is_text(decode_text(cells[place])) else spoilt).add(place)
     whole = {place for place in texts - spoilt if n_text[place] == len(rows) - n_missing[place]}
-    annotation = {place for place in n_text if plain_name(header.columns[place]) in POSITIONS}
+    annotation = {place for place in n_text if may_hold_text(header.columns[place])}
     named -= set(np.flatnonzero(fractions).tolist())
     return tuple(sorted(named | whole | annotation))
-
-
-POSITIONS = {"start", "end", "stop", "chromstart", "chromend", "length", "coord", "position"}
-"""Columns of numbers that hold lists of them (``11869;12010``) where a gene has several parts."""
 
 
 def is_text(cell: str) -> bool:
@@ -383,7 +379,7 @@ class _Values:
         for row, columns in by_row.items():
             cells = [decode_text(cell) for cell in self._pending[row].split(b"\t")]
             only_text = np.isnan(rows[row]).all() and all(is_text(cells[one]) for one in columns)
-            only_text = only_text or is_annotation_name(self.genes[first + row])
+            only_text = only_text or may_hold_text(self.genes[first + row])
             # One column of text in one row is a value gone wrong.
             if not (self._text_rows and only_text and len(self.profiles) > 1):
                 cell = cells[columns[0]][:60]

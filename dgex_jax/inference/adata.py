@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import IdKind
+    from dgex_jax.config import IdKind, Platform
     from dgex_jax.formats.opening import AnnotatedSource
-    from dgex_jax.inference.options import Platform, Scale, Standardize
+    from dgex_jax.inference.options import Scale, Standardize
     from dgex_jax.inference.plan import Plan
 
 NAME = Path("AnnData")

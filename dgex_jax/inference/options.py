@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dgex_jax.config import IdKind, check_choice, check_range
+from dgex_jax.config import IdKind, Platform, check_choice, check_range
 from dgex_jax.errors import StudyError
 
-Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 Standardize = Literal["input", "training"]
 Scale = Literal["standardized", "reference"]
 

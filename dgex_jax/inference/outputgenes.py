@@ -12,8 +12,8 @@ from dgex_jax.errors import FormatError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dgex_jax.config import Platform
     from dgex_jax.inference.model import Model, ModelGenes
-    from dgex_jax.inference.options import Platform
     from dgex_jax.inference.plan import Plan
 
 INFERRED = ":inferred"

@@ -17,11 +17,11 @@ from dgex_jax.data.ranking import ROWS_AT_A_TIME, blocks_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dgex_jax.config import Platform
     from dgex_jax.data.names import Columns
     from dgex_jax.formats.expression import FloatArray
     from dgex_jax.inference.matching import Match
     from dgex_jax.inference.model import Model
-    from dgex_jax.inference.options import Platform
 
 ENOUGH_GENES = 0.9
 """Share of a model's genes from which on a file is ranked as the training data were."""

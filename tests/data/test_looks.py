@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgex_jax.data.looks import Look, check_look, without_annotation
+from dgex_jax.data.looks import Look, Watched, check_look, without_annotation
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.opening import Subset
 
+WIDE = 12_000
 GENES = tuple(f"g{n}" for n in range(400))
 
 
@@ -105,3 +106,24 @@ def test_nothing_but_annotation() -> None:
     only = source(np.vstack([LENGTHS, SCORES]), ["Length", "GC"])
     with pytest.raises(FormatError, match=r"all its profiles \(Length, GC\) are called as"):
         without_annotation(only, force=False)
+
+
+def test_one_negative_count_is_seen_among_any_number_of_genes() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(30, (3, WIDE)).astype(float)
+    counts[1, 7] = -1
+    genes = tuple(f"g{n}" for n in range(WIDE))
+    file = Watched(Expression(Path("a"), counts, ("p", "q", "r"), genes))
+    file.see(counts, file.profiles, np.arange(WIDE))
+    with pytest.raises(FormatError, match=r"has 1 negative values .*profile 'q', gene 'g7'"):
+        file.verdict("rnaseq", force=False)
+
+
+def test_genes_that_nobody_expresses_make_no_sum() -> None:
+    values = profiles(3)
+    values[:, 30:] = 0
+    values[:, :30] = np.random.default_rng(2).integers(1, 1000, (3, 30))
+    assert without_annotation(source(values, ids(3)), force=False)[1] == []
+    made = np.vstack([values, values.sum(axis=0)])
+    left, _ = without_annotation(source(made, [*ids(3), "x"]), force=False)
+    assert left.profiles == tuple(ids(3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dgex_jax.data.genemap import read_gene_map
+from dgex_jax.errors import DgexError
 from dgex_jax.formats.delimited import read_delimited
 from dgex_jax.formats.expression import Expression
 from dgex_jax.formats.gct import read_gct, write_gct
@@ -121,3 +124,26 @@ def test_gene_maps(tmp_path: Path, genes, dressing) -> None:
     assume(not genes[0][0].startswith("\ufeff"))
     found = read_gene_map(put(tmp_path / "a", tables.gene_map_bytes(genes), dressing))
     assert list(zip(found.symbols, found.ensembl, map(list, found.probes), strict=True)) == genes
+
+
+CELLS = ("", "a", "1", "2.5", "x1", "NA", '"q"', "#c", "Length", "TP53", "pr_is_lm", "id")
+HEADS = {
+    read_delimited: ("", "!Series_t\t1\n!series_matrix_table_begin\n"),
+    read_gct: ("#1.2\n2\t2\n", "#1.3\n1\t1\t1\t1\n"),
+    read_rpkm: ("TargetID\tGene_Symbol\tChr\tCoord\tp\n",),
+    read_gene_map: ("",),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_small_shapes_are_read_or_refused(tmp_path: Path, seed: int) -> None:
+    """Rows of any widths, of cells that mean something: no other exception."""
+    draw = random.Random(seed)
+    path = tmp_path / "a"
+    for _ in range(250):
+        rows = [draw.choices(CELLS, k=draw.randint(1, 5)) for _ in range(draw.randint(1, 4))]
+        body = "\n".join(draw.choice("\t\t\t,").join(row) for row in rows)
+        for read, heads in HEADS.items():
+            path.write_text(f"{draw.choice(heads)}{body}\n")
+            with suppress(DgexError):
+                read(path)
