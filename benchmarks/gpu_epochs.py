@@ -13,11 +13,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.timing import Timing
-from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training.arrays import StudyArrays
 from dgex_jax.training.devices import AXIS, epoch_program, place, stack
-from dgex_jax.training.epoch import PARTS, Best, Data, PartSizes, State
+from dgex_jax.training.epoch import Best, Data, PartSizes, State
 from dgex_jax.training.loop import placed_orders
 from dgex_jax.training.pylearn2 import FIRST_COMPARISON
 from dgex_jax.training.start import half_networks
@@ -59,7 +59,7 @@ def whole_epochs(
     training = TrainingConfig(halves=HALVES, precision="tf32" if precision == "tf32" else "highest")
     networks = [NetworkConfig(shape.hidden_layers, shape.units, 0.1)]
     watched = dict(profiles) | {"tr": min(MONITORED, profiles["tr"])}
-    part_sizes = tuple((part, watched[part]) for part in PARTS)
+    part_sizes = tuple((part, watched[part]) for part in LOGGED)
     arrays = no_profiles(shape)
     before = time.perf_counter()
     with jax.enable_x64(True):

@@ -103,7 +103,7 @@ def show_seeds(runs: Path, seeds: tuple[int, ...]) -> None:
 
 def seed_lines(errors: SeedErrors) -> list[str]:
     """Make a table of the errors of each seed, the genes' spread, and the seeds' spread."""
-    from dgex_jax.inference.info import PART_NAMES  # noqa: PLC0415
+    from dgex_jax.config import PART_NAMES  # noqa: PLC0415
 
     mean, sd = errors.over_seeds()
     rows = [["", *(PART_NAMES[part] for part in errors.parts)]]

@@ -20,6 +20,24 @@ Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
 
 
+PARTS = ("tr", "va", "te", "1000G", "GTEx")
+"""The parts of a prepared study: GEO's three, then those of RNA-seq (paper section 2.1)."""
+EVALUATED = PARTS[1:]
+"""Those a method is judged on."""
+LOGGED = (*EVALUATED, "tr")
+"""Those whose errors each epoch logs, in the order of the log's columns."""
+PART_NAMES = {
+    "tr": "GEO-tr",
+    "va": "GEO-va",
+    "te": "GEO-te",
+    "1000G": "1000G-va",
+    "GTEx": "GTEx-te",
+}
+"""As the paper calls them."""
+CHOSEN_PARTS = {"va": ("va", "te"), "1000G": ("1000G", "GTEx")}
+"""Which best epoch → the part it was chosen on, and the part of its kind that tests it unseen."""
+
+
 def check_choice(key: str, value: object, kind: object) -> None:
     """Raise `StudyError` unless `value` is one of the literals of `kind`."""
     choices = get_args(kind)

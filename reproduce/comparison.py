@@ -36,7 +36,7 @@ class Comparison:
     Attributes
     ----------
     part
-        Where the errors are measured, of `geneerrors.ERROR_PARTS`.
+        Where the errors are measured, of `config.EVALUATED`.
     selected_on
         Where networks, k and epochs are chosen: ``va`` (GEO-va) or ``1000G`` (1000G-va).
     entries

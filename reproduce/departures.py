@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dgex_jax.analysis.errors import overall
-from dgex_jax.training.geneerrors import ERROR_PARTS
+from dgex_jax.config import EVALUATED, PART_NAMES
 from reproduce.commandline import script
 from reproduce.product import Needs, Product
-from reproduce.render import PART_NAMES, markdown_rows
+from reproduce.render import markdown_rows
 from reproduce.renderlatex import plain_latex
 from reproduce.simulated import data_label, preface
 from reproduce.tables import write_texts
@@ -33,7 +33,7 @@ def write_departures(space: Workspace) -> str:
     measured = measured_departures(space)
     network = departure_network(space.study)
     overalls = {
-        one.name: {part: overall(one.errors[part]).mean for part in ERROR_PARTS} for one in measured
+        one.name: {part: overall(one.errors[part]).mean for part in EVALUATED} for one in measured
     }
     default = overalls["default"]
     rows, texts = [], []
@@ -44,11 +44,11 @@ def write_departures(space: Workspace) -> str:
         changes = departure.changes if departure else "the study as it is"
         rows.append(
             {"departure": one.name, "option": option.replace("`", ""), "changes": changes}
-            | {PART_NAMES[part]: repr(ours[part]) for part in ERROR_PARTS}
+            | {PART_NAMES[part]: repr(ours[part]) for part in EVALUATED}
             | {"data": data_label(space)}
         )
-        texts.append([changes, option, *(_cell(ours[p], default[p]) for p in ERROR_PARTS)])
-    header = ["what changes", "option", *(PART_NAMES[part] for part in ERROR_PARTS)]
+        texts.append([changes, option, *(_cell(ours[p], default[p]) for p in EVALUATED)])
+    header = ["what changes", "option", *(PART_NAMES[part] for part in EVALUATED)]
     title = f"Departures from the original, study {space.study.name}"
     caption = (
         f"{space.study.title}. Overall error (mean absolute error in standardised units) of "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from dgex_jax.config import PART_NAMES
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.training.geneerrors import read_gene_errors
 from reproduce.comparison import best_of
@@ -13,7 +14,6 @@ from reproduce.networks import at_rates
 from reproduce.plots.genewise import COPY_COLUMN, draw
 from reproduce.plots.style import save
 from reproduce.product import Needs, Product
-from reproduce.render import PART_NAMES
 from reproduce.simulated import data_label, holds_simulated
 from reproduce.stages import make_folder
 

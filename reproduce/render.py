@@ -7,14 +7,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dgex_jax.config import PART_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from reproduce.comparison import Comparison, Entry
     from reproduce.papercells import PaperCells
-
-PART_NAMES = {"va": "GEO-va", "te": "GEO-te", "1000G": "1000G-va", "GTEx": "GTEx-te"}
-"""As the paper calls them."""
 
 COLUMNS = (
     "targets",

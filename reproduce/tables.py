@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dgex_jax.config import PART_NAMES
 from dgex_jax.formats.atomic import atomic_path
 from reproduce.baselines import METHODS, chosen_values
 from reproduce.comparison import compare
@@ -13,7 +14,7 @@ from reproduce.networks import at_rates
 from reproduce.papercells import PaperCells
 from reproduce.papernotes import paper_note, paper_sentence
 from reproduce.product import Needs, Product
-from reproduce.render import PART_NAMES, Block, block_markdown, table_csv
+from reproduce.render import Block, block_markdown, table_csv
 from reproduce.renderlatex import table_latex
 from reproduce.simulated import data_label, holds_simulated, preface
 from reproduce.stages import make_folder

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dgex_jax.analysis.errors import mae_per_gene
+from dgex_jax.config import EVALUATED
 from dgex_jax.models.tuning import choose
-from dgex_jax.training.geneerrors import ERROR_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ def model_errors(model: Model, arrays: StudyArrays, part: str) -> NDArray[np.flo
 
 def measure(model: Model, arrays: StudyArrays) -> Measured:
     """Errors of a model with nothing to choose."""
-    return Measured({part: model_errors(model, arrays, part) for part in ERROR_PARTS})
+    return Measured({part: model_errors(model, arrays, part) for part in EVALUATED})
 
 
 def tune_k(model: KnnGe | KnnProfiles, arrays: StudyArrays) -> Measured:

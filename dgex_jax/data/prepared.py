@@ -5,13 +5,13 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from dgex_jax.data.prepared_base import PARTS, Prepared
+from dgex_jax.data.prepared_base import Prepared
 from dgex_jax.data.prepared_hdf5 import Hdf5Prepared
 from dgex_jax.data.prepared_npz import NpzPrepared
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import HDF5_MAGIC, read_head
 
-__all__ = ["PARTS", "Prepared", "open_prepared"]
+__all__ = ["Prepared", "open_prepared"]
 
 
 def open_prepared(path: Path | str) -> Prepared:

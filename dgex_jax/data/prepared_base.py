@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from dgex_jax.config import PARTS
 from dgex_jax.data.genemap import is_ensembl
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.closing import Closing
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.formats.expression import FloatArray
-
-PARTS = ("tr", "va", "te", "1000G", "GTEx")
-"""GEO-tr, GEO-va, GEO-te and the two RNA-seq data sets."""
 
 GeneIds = Literal["ensembl", "probe", "number"]
 """What the ids of a study's genes are: Ensembl ids; probe ids (a study of arrays alone, whose genes

@@ -43,7 +43,8 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from dgex_jax.data.prepared_base import PARTS, Prepared
+from dgex_jax.config import PARTS
+from dgex_jax.data.prepared_base import Prepared
 from dgex_jax.data.prepared_write import DATA_SETS, FORMAT_VERSION
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.hdf5_errors import hdf5_errors

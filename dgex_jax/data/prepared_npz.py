@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.data.prepared_base import PARTS, Prepared
+from dgex_jax.config import PARTS
+from dgex_jax.data.prepared_base import Prepared
 from dgex_jax.data.split import half_slices
 from dgex_jax.errors import FormatError
 

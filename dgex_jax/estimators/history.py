@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dgex_jax.training.epoch import PARTS
+from dgex_jax.config import LOGGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def history_row(
     Named as in the log of a run folder; without validation profiles there is no ``MAE_va``.
     """
     weights = np.asarray(half_sizes) / sum(half_sizes)
-    errors = dict(zip(PARTS, (weights @ record.errors).tolist(), strict=True))
+    errors = dict(zip(LOGGED, (weights @ record.errors).tolist(), strict=True))
     rates = record.learning_rates.tolist()
     names = (
         ["learning_rate"]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dgex_jax.analysis.scores import GeneScores, Summary, summarise
-from dgex_jax.data.prepared import PARTS
+from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.data.progress import Progress
 from dgex_jax.errors import StudyError
 from dgex_jax.inference.evaluate_genes import SharedGenes, find_in_study
-from dgex_jax.inference.info import PART_NAMES
 from dgex_jax.inference.network import Network
 from dgex_jax.inference.parterrors import part_scores
 

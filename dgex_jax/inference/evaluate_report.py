@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dgex_jax.config import CHOSEN_PARTS, PART_NAMES
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import one_line
 from dgex_jax.inference.evaluate import LEARNED_FROM
-from dgex_jax.inference.info import PART_NAMES
-from dgex_jax.inference.model import CHOSEN_PARTS
 from dgex_jax.inference.modelfolder import DESCRIPTION
 from dgex_jax.inference.provenance import told_device
 from dgex_jax.models.mlp import MLP

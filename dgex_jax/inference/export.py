@@ -9,17 +9,17 @@ import h5py
 import numpy as np
 
 from dgex_jax import __version__
-from dgex_jax.config import NetworkConfig
+from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
 from dgex_jax.data.normalize import OFFSET
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.hdf5_errors import hdf5_errors
-from dgex_jax.inference.model import CHOSEN_PARTS, Model, ModelGenes
+from dgex_jax.inference.model import Model, ModelGenes
 from dgex_jax.inference.parterrors import part_errors
 from dgex_jax.inference.provenance import told_device
 from dgex_jax.provenance import file_sha256, record
-from dgex_jax.training.geneerrors import ERROR_PARTS, read_gene_errors
+from dgex_jax.training.geneerrors import read_gene_errors
 from dgex_jax.training.record import CONFIG, DONE, is_hash_of, read_done, read_json
 from dgex_jax.training.weights import load_weights
 
@@ -129,7 +129,7 @@ def _errors(
 ) -> dict[str, NDArray[np.float64]]:
     reported = read_gene_errors(path).mae
     errors = {}
-    for part in ERROR_PARTS:
+    for part in EVALUATED:
         if part not in study.parts:
             continue
         # The run's other parts are of its other best epochs.

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.config import NetworkConfig
-from dgex_jax.inference.model import CHOSEN_PARTS
+from dgex_jax.config import CHOSEN_PARTS, PART_NAMES, NetworkConfig
 from dgex_jax.inference.modelfile import read_model
 from dgex_jax.inference.modelfolder import DESCRIPTION
 from dgex_jax.inference.modeljson import read_description
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
     from dgex_jax.inference.model import Model
 
 N_NAMED = 10
-PART_NAMES = {
-    "tr": "GEO-tr",
-    "va": "GEO-va",
-    "te": "GEO-te",
-    "1000G": "1000G-va",
-    "GTEx": "GTEx-te",
-}
 INDENT = 12
 
 

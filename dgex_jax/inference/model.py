@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dgex_jax.config import CHOSEN_PARTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -12,9 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import NetworkConfig
-
-CHOSEN_PARTS = {"va": ("va", "te"), "1000G": ("1000G", "GTEx")}
-"""Which best epoch → the part it was chosen on, and the part of its kind that tests it unseen."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Model:
     landmark_quantile
         ``(n_landmarks,)`` float64: the same of the landmarks alone, over GEO-tr.
     errors
-        Part (`geneerrors.ERROR_PARTS`, as far as the study has it) → ``(n_targets,)`` float64 MAE
+        Part (`config.EVALUATED`, as far as the study has it) → ``(n_targets,)`` float64 MAE
         of these very weights, standardised units.
     record
         How it was trained, as JSON values: study, settings, seeds, versions, checksums.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from dgex_jax.config import EVALUATED
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.ids import check_storable
@@ -29,8 +30,6 @@ IDS = ("ensembl", "symbol", "entrez")
 NAMES = ("role", *IDS, "probes")
 SCALE = ("mean", "sd")
 ABOUT_TARGETS = ("half", "copy_of_landmark")
-# As `geneerrors.ERROR_PARTS`, without what that module imports: a model opens at once.
-PARTS = ("va", "te", "1000G", "GTEx")
 ERROR = "MAE_"
 FORBIDDEN = "\t\n\r\0"
 
@@ -54,7 +53,7 @@ def write_genes(path: Path, model: Model) -> None:
     FormatError
         An id holds a tab or a line end, a probe is empty or holds a comma.
     """
-    parts = [part for part in PARTS if part in model.errors]
+    parts = [part for part in EVALUATED if part in model.errors]
     halves = chain.from_iterable(
         repeat(str(number), size) for number, size in enumerate(model.half_sizes, start=1)
     )
@@ -105,7 +104,7 @@ def read_genes(path: Path) -> GeneTable:
     names = header.split("\t")
     parts = [name.removeprefix(ERROR) for name in names if name.startswith(ERROR)]
     if names != [*NAMES, *SCALE, *ABOUT_TARGETS, *(f"{ERROR}{part}" for part in parts)] or not (
-        set(parts) <= set(PARTS)
+        set(parts) <= set(EVALUATED)
     ):
         raise FormatError(f"{path}: line 1: are not the columns of a model's genes")
     rows = [line.split("\t") for line in lines]

@@ -8,10 +8,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dgex_jax.config import NetworkConfig
+from dgex_jax.config import CHOSEN_PARTS, NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.formats.access import one_line, read_head
-from dgex_jax.inference.model import CHOSEN_PARTS
 from dgex_jax.inference.modelfolder import DESCRIPTION, MODEL_FILES
 
 if TYPE_CHECKING:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from dgex_jax.data.prepared import Prepared
 
-STUDY_PARTS = ("tr", "va", "te", "1000G", "GTEx")
-"""Parts of a study; one of arrays alone has the first three."""
-
 Float32 = NDArray[np.float32]
 
 
@@ -28,7 +25,7 @@ class StudyArrays:
     Attributes
     ----------
     X
-        Part (of `STUDY_PARTS`) → ``(n_profiles, n_landmarks)`` float32.
+        Part (of `PARTS`) → ``(n_profiles, n_landmarks)`` float32.
     Y
         Part → ``(n_profiles, n_targets)`` float32.
     halves

@@ -16,18 +16,13 @@ from dgex_jax.training.step import optimizer, update
 if TYPE_CHECKING:
     from dgex_jax.models.mlp import MLP
 
-PARTS = ("va", "te", "1000G", "GTEx", "tr")
-"""Parts of a study in the order of the log; ``tr`` is the monitored part of GEO-tr.
-
-A study of arrays alone has neither ``1000G`` nor ``GTEx``."""
-
 SELECTED_BY = {"va": "best_va", "te": "best_va", "1000G": "best_1000G", "GTEx": "best_1000G"}
 """Which of a half's two best epochs each column of errors comes from (definitions: halves)."""
 
 MASK_GENERATOR = "threefry2x32"
 
 PartSizes = tuple[tuple[str, int], ...]
-"""Name and number of watched profiles of each part a study has, in the order of `PARTS`."""
+"""Name and number of watched profiles of each part a study has, in the order of `LOGGED`."""
 
 Array = Any
 """A NumPy array or scalar on the host, a `jax.Array` on a device."""

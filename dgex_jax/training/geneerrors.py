@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.config import EVALUATED
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.atomic import atomic_path
 from dgex_jax.training.record import check_result
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from dgex_jax.data.prepared import Prepared
 
-ERROR_PARTS = ("va", "te", "1000G", "GTEx")
-GEO_ERROR_PARTS = ERROR_PARTS[:2]
 """Those of a study of arrays alone."""
 
 
@@ -31,7 +30,7 @@ class GeneErrors:
     Attributes
     ----------
     mae
-        Part (`ERROR_PARTS`, or `GEO_ERROR_PARTS` of a study of arrays alone) → ``(n_targets,)``
+        Part (`EVALUATED`, or `EVALUATED[:2]` of a study of arrays alone) → ``(n_targets,)``
         float64, standardised units.
     copy_of_landmark
         ``(n_targets,)`` bool.
@@ -57,7 +56,7 @@ def write_gene_errors(
             "symbol": study.symbols,
             "half": half,
             "copy_of_landmark": study.copy_of_landmark.astype(int),
-            **{f"MAE_{part}": mae[part] for part in ERROR_PARTS if part in study.parts},
+            **{f"MAE_{part}": mae[part] for part in EVALUATED if part in study.parts},
         }
     )
     with atomic_path(path) as temporary:
@@ -78,11 +77,11 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        rna = any(f"MAE_{part}" in table for part in ERROR_PARTS if part not in GEO_ERROR_PARTS)
+        rna = any(f"MAE_{part}" in table for part in EVALUATED if part not in EVALUATED[:2])
         errors = GeneErrors(
             mae={
                 part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64)
-                for part in (ERROR_PARTS if rna else GEO_ERROR_PARTS)
+                for part in (EVALUATED if rna else EVALUATED[:2])
             },
             copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
         )

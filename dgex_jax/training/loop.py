@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError
 from dgex_jax.training.devices import (
     epoch_program,
@@ -22,7 +23,7 @@ from dgex_jax.training.devices import (
     stack,
     unstack,
 )
-from dgex_jax.training.epoch import PARTS, PartSizes, State
+from dgex_jax.training.epoch import PartSizes, State
 from dgex_jax.training.pylearn2 import batch_orders
 from dgex_jax.training.start import (
     build_model,
@@ -197,8 +198,8 @@ def by_network(
 
 def log_columns(errors: Float64, part_sizes: PartSizes) -> Float64:
     """Spread errors ``(..., n_parts)`` over the columns of the log, NaN where there is no part."""
-    columns = np.full((*errors.shape[:-1], len(PARTS)), np.nan)
-    columns[..., [PARTS.index(part) for part, _ in part_sizes]] = errors
+    columns = np.full((*errors.shape[:-1], len(LOGGED)), np.nan)
+    columns[..., [LOGGED.index(part) for part, _ in part_sizes]] = errors
     return columns
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.config import LOGGED
 from dgex_jax.errors import DgexError
 from dgex_jax.formats.access import one_line
 from dgex_jax.formats.atomic import atomic_path, sync
-from dgex_jax.training.epoch import PARTS
 from dgex_jax.training.pylearn2 import FIRST_COMPARISON
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.training.loop import EpochRecord
 
-ERROR_COLUMNS = [column for part in PARTS for column in (f"MAE_{part}", f"d_{part}")]
+ERROR_COLUMNS = [column for part in LOGGED for column in (f"MAE_{part}", f"d_{part}")]
 
 
 class RunLog:
@@ -55,7 +55,7 @@ class RunLog:
             halves = range(1, n_halves + 1)
             self._paths += [folder / f"log_half{half}.tsv" for half in halves]
             rates = [[f"learning_rate_half{half}" for half in halves], *rates * n_halves]
-        self._previous = [np.full(len(PARTS), FIRST_COMPARISON) for _ in self._paths]
+        self._previous = [np.full(len(LOGGED), FIRST_COMPARISON) for _ in self._paths]
         headers = ["\t".join(["epoch", *ERROR_COLUMNS, *columns, "seconds"]) for columns in rates]
         written = zip(*[headers, *map(self._lines, history)], strict=True)
         for path, lines in zip(self._paths, written, strict=True):

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from dgex_jax.config import LOGGED
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training.devices import place, replicate, stack
-from dgex_jax.training.epoch import (
-    MASK_GENERATOR,
-    PARTS,
-    Data,
-    Network,
-    PartSizes,
-    State,
-    initial_state,
-)
+from dgex_jax.training.epoch import MASK_GENERATOR, Data, Network, PartSizes, State, initial_state
 from dgex_jax.training.pretrain import pretrained_hidden
 from dgex_jax.training.pylearn2 import initial_weights, monitored_profiles
 
@@ -108,7 +101,7 @@ def device_data(
     width = max(arrays.half_sizes())
     halves = range(len(arrays.halves))
     monitored = monitored_profiles(arrays.X["tr"].shape[0], training.monitor_size)
-    parts = [part for part in PARTS if part in arrays.X]
+    parts = [part for part in LOGGED if part in arrays.X]
     rows: dict[str, Any] = dict.fromkeys(parts, slice(None)) | {"tr": monitored}
 
     def watched(half: int) -> NDArray[np.float32]:

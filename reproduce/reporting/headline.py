@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reproduce.render import PART_NAMES
+from dgex_jax.config import PART_NAMES
 from reproduce.tables import TABLES, table_blocks
 
 if TYPE_CHECKING:

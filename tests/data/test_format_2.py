@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.config import PrepareConfig
-from dgex_jax.data.prepared import PARTS, open_prepared
+from dgex_jax.config import PARTS, PrepareConfig
+from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx import Gctx, GctxWriter
 

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from dgex_jax.config import PrepareConfig, RawFiles
+from dgex_jax.config import PARTS, PrepareConfig, RawFiles
 from dgex_jax.data.prepare import prepare
-from dgex_jax.data.prepared import PARTS, open_prepared
+from dgex_jax.data.prepared import open_prepared
 from dgex_jax.data.prepared_write import chunk_rows
 from dgex_jax.errors import FormatError
 

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 
+from dgex_jax.config import LOGGED
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
 from dgex_jax.formats.gctx import Gctx
@@ -29,7 +30,6 @@ from dgex_jax.inference.options import PredictOptions
 from dgex_jax.inference.predict import predict
 from dgex_jax.training.arrays import load_arrays
 from dgex_jax.training.checkpoint import Checkpoints, to_arrays
-from dgex_jax.training.epoch import PARTS as LOGGED
 from dgex_jax.training.loop import first_states, train_group
 from dgex_jax.training.record import is_hash_of
 from tests.data.make_v1 import (

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from dgex_jax.analysis.scores import summarise
-from dgex_jax.data.prepared import PARTS, open_prepared
+from dgex_jax.config import PARTS
+from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.inference.evaluate import evaluate
 from dgex_jax.inference.evaluate_report import evaluation_json, evaluation_lines

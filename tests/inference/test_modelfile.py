@@ -14,9 +14,8 @@ import pytest
 from safetensors import safe_open
 
 from dgex_jax.errors import DgexError
-from dgex_jax.inference import modelfile, modelgenes
+from dgex_jax.inference import modelfile
 from dgex_jax.inference.modelfile import read_model, write_model
-from dgex_jax.training.geneerrors import ERROR_PARTS
 
 FILES = ["genes.tsv", "model.json", "reference.safetensors", "weights.safetensors"]
 
@@ -49,10 +48,6 @@ def test_round_trip_to_the_last_bit(new_model, same, tmp_path, kind) -> None:
     write_model(tmp_path / "three", model)
     assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
     assert names(tmp_path) == ["one", "three", "two"]
-
-
-def test_parts_are_those_of_a_run() -> None:
-    assert modelgenes.PARTS == ERROR_PARTS
 
 
 def test_everybody_may_read_who_may_read_the_folder(new_model, tmp_path) -> None:

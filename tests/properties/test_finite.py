@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError
 from dgex_jax.training.devices import epoch_program, place, stack, unstack
-from dgex_jax.training.epoch import PARTS, Best, keep_best
+from dgex_jax.training.epoch import Best, keep_best
 from dgex_jax.training.loop import Progress, train_group
 from dgex_jax.training.start import build_model, device_data, half_networks
 from tests.properties.inputs import examples
@@ -86,7 +87,7 @@ def spoilt(arrays: StudyArrays, part: str, table: str, place: tuple[int, int], b
 
 @examples(12, shrink=False)
 @given(
-    part=st.sampled_from(PARTS),
+    part=st.sampled_from(LOGGED),
     table=st.sampled_from(["X", "Y"]),
     bad=st.sampled_from([np.nan, np.inf, -np.inf]),
     data=st.data(),
@@ -168,7 +169,7 @@ def test_weights_of_an_epoch_without_an_error_are_never_kept(part: str) -> None:
             state, (errors, _) = program(state, networks, data, order)
             first_half, _ = unstack(state, 3)
             kept.append({"va": first_half.best_va, "1000G": first_half.best_1000G}[part])
-            is_nan = np.isnan(np.asarray(errors)[0, 0, 0, PARTS.index(part)])
+            is_nan = np.isnan(np.asarray(errors)[0, 0, 0, LOGGED.index(part)])
             assert is_nan == (one is not arrays)
     first, second, third, fourth = kept
     assert (int(first.epoch), float(first.mae)) == (-1, np.inf)

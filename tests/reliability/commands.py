@@ -249,10 +249,9 @@ def _draw_run(world: World) -> None:
     """Write the folder of a finished run with weights drawn, not trained, which takes seconds."""
     import jax
 
-    from dgex_jax.config import NetworkConfig, TrainingConfig
+    from dgex_jax.config import EVALUATED, NetworkConfig, TrainingConfig
     from dgex_jax.data.prepared import open_prepared
     from dgex_jax.training import run
-    from dgex_jax.training.geneerrors import ERROR_PARTS
     from dgex_jax.training.loop import TrainedHalf, TrainedNetwork
     from dgex_jax.training.record import write_json
 
@@ -274,7 +273,7 @@ def _draw_run(world: World) -> None:
         config = run.run_config(study, network, training)
         write_json(world / "run" / "config.json", config)
         halves = [half(study.n_landmarks, one.stop - one.start) for one in study.halves]
-        errors = {part: rng.uniform(size=study.n_targets) for part in ERROR_PARTS}
+        errors = {part: rng.uniform(size=study.n_targets) for part in EVALUATED}
         trained, devices = TrainedNetwork(halves, errors), jax.devices()[:1]
         run.finish(world / "run", config, study, network, training, trained, 1.0, devices)
 

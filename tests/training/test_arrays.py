@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from dgex_jax.config import PARTS
 from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import StudyError
-from dgex_jax.training.arrays import STUDY_PARTS, StudyArrays, load_arrays
+from dgex_jax.training.arrays import StudyArrays, load_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_float32_of_the_file(golden: Path, study_a: StudyArrays) -> None:
     with np.load(golden / "study_a.npz") as file:
-        for part in STUDY_PARTS:
+        for part in PARTS:
             for kind, arrays in (("X", study_a.X), ("Y", study_a.Y)):
                 assert arrays[part].dtype == np.float32
                 np.testing.assert_array_equal(
@@ -29,7 +30,7 @@ def test_float32_of_the_file(golden: Path, study_a: StudyArrays) -> None:
 def test_halves_divide_the_targets(study_a: StudyArrays, halved_a: StudyArrays) -> None:
     assert study_a.half_sizes() == [40]
     assert halved_a.half_sizes() == [20, 20]
-    for part in STUDY_PARTS:
+    for part in PARTS:
         columns = [halved_a.half(part, index, 20) for index in (0, 1)]
         np.testing.assert_array_equal(np.concatenate(columns, axis=1), study_a.Y[part])
 

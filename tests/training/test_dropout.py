@@ -12,11 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
 from dgex_jax.models import mlp
 from dgex_jax.training import loop
 from dgex_jax.training.devices import epoch_program
-from dgex_jax.training.epoch import PARTS
 from dgex_jax.training.start import mask_key
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def six_runs(study_a: StudyArrays, train: Callable[..., Any]) -> Callable[[float
 def _outside(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Name the means (of ten) that lie more than two standard errors of the difference apart."""
     outside = []
-    for kind, (column, part) in product(("best", "final"), enumerate(PARTS)):
+    for kind, (column, part) in product(("best", "final"), enumerate(LOGGED)):
         errors = ours[kind][:, column]
         mean, deviation = (theirs[f"{kind}_{what}"][f"MAE_{part}"] for what in ("mean", "sd"))
         error = np.sqrt((errors.var(ddof=1) + deviation**2) / len(SEEDS))

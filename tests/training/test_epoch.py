@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dgex_jax.config import LOGGED
 from dgex_jax.models.mlp import MLP
 from dgex_jax.training.epoch import (
-    PARTS,
     Best,
     Data,
     Network,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 LANDMARKS, TARGETS, UNITS, BATCH = 4, 3, 6, 20
 SIZES = (5, 6, 7, 8, 9)
-PART_SIZES = tuple(zip(PARTS, SIZES, strict=True))
+PART_SIZES = tuple(zip(LOGGED, SIZES, strict=True))
 
 _update = jax.jit(update, static_argnums=(2, 4))
 
@@ -216,7 +216,7 @@ def test_each_part_of_the_log_is_its_own_mean() -> None:
     predicted = np.asarray(model.apply({"params": state.params}, data.watched_X), np.float64)
     distance = np.abs(predicted - data.watched_Y)
     parts = np.split(distance, np.cumsum(SIZES)[:-1])
-    assert PARTS == ("va", "te", "1000G", "GTEx", "tr")
+    assert LOGGED == ("va", "te", "1000G", "GTEx", "tr")
     np.testing.assert_allclose(errors, [part.mean() for part in parts], rtol=1e-6)
     assert float(used) == np.float32(0.01)
     assert float(state.best_va.mae) == float(errors[0])

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
 from dgex_jax.models.mlp import MLP
-from dgex_jax.training.epoch import PARTS
 from dgex_jax.training.pylearn2 import DECAY
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def test_every_error_of_every_epoch(
 ) -> None:
     name, training = repeated
     log = _recorded(golden, name)["log"]
-    assert PARTS == ("va", "te", "1000G", "GTEx", "tr")
+    assert LOGGED == ("va", "te", "1000G", "GTEx", "tr")
     assert training.errors.shape == (len(log), 1, 5)
     np.testing.assert_allclose(training.errors[:, 0], log[:, :5], rtol=0, atol=tolerance)
 
@@ -87,7 +86,7 @@ def test_kept_weights_repeat_the_errors_of_their_epoch(
         (half.best_1000G, half.best_1000G_epoch),
         (half.final, len(log) - 1),
     ):
-        for column, part in enumerate(PARTS[:4]):
+        for column, part in enumerate(LOGGED[:4]):
             inferred = np.asarray(model.apply({"params": params}, study_a.X[part]))
             errors = np.abs(inferred.astype(np.float64) - study_a.Y[part]).mean(axis=0)
             assert errors.mean() == pytest.approx(log[epoch, column], rel=0, abs=tolerance)
