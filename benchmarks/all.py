@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.machine import gpu_names
 from benchmarks.script import progress
-from dgex_jax.cli import OneLineParser, run_command
+from dgex_jax.cli_options import OneLineParser, run_command
 from dgex_jax.errors import DgexError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.machine import usable_cores
 from benchmarks.rates import GIGA, numpy_product_rate, product_operations, quickest
 from benchmarks.report import Bound
-from dgex_jax.models.lasso import STEPS
+from dgex_jax.baselines.lasso import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,11 +14,10 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.report import Line
 from benchmarks.script import progress
 from benchmarks.timing import paired
+from dgex_jax.baselines.knn import KnnGe
+from dgex_jax.baselines.lasso import lasso_path
+from dgex_jax.baselines.linear import LeastSquares, ridge_path
 from dgex_jax.config import BaselineConfig
-from dgex_jax.models.knn import KnnGe
-from dgex_jax.models.lasso import lasso_path
-from dgex_jax.models.linear import LeastSquares
-from dgex_jax.models.ridge import ridge_path
 from reproduce.baselines import LARGEST_GAP
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.train.arrays import StudyArrays
 
     Double = NDArray[np.float64]
 

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.madeup_study import load_study
 from benchmarks.memory import run as run_child
+from dgex_jax.baselines.lasso import lasso_path
 from dgex_jax.config import BaselineConfig
-from dgex_jax.models.lasso import lasso_path
-from reproduce.baselines import LARGEST_GAP, fit_baseline
-from reproduce.tuned import tune_lambda
+from reproduce.baselines import LARGEST_GAP, fit_baseline, tune_lambda
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from benchmarks.memory import ChildRun
-    from dgex_jax.models.penalised import LinearFit
+    from dgex_jax.baselines.linear import LinearFit
 
 METHODS = {"lr": "LR", "lr-l2": "LR-L2", "lr-l1": "LR-L1", "knn-ge": "KNN-GE"}
 """As an option → as `reproduce.baselines` calls it."""
@@ -42,7 +41,7 @@ class Outcome:
     mae
         Part → mean of the genes' MAE.
     chosen
-        As `reproduce.tuned.Measured.chosen`.
+        As `reproduce.baselines.Measured.chosen`.
     lambdas, gaps, steps
         Of LR-L1, for each fit: largest relative duality gap, mean steps of a target.
     """

@@ -25,19 +25,25 @@ from benchmarks.shapes import Shape
 from benchmarks.table import Table
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import StudyError
-from dgex_jax.training.devices import AXIS, choose_devices, over_networks, place, share_cpu, stack
-from dgex_jax.training.epoch import Data, Network, State, train
-from dgex_jax.training.loop import first_states, placed_orders
-from dgex_jax.training.run import Conduct, train_runs
-from dgex_jax.training.start import build_model, device_data, half_networks
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.devices import AXIS, choose_devices, place, share_cpu, stack
+from dgex_jax.train.epoch import Data, Network, State, over_networks, train
+from dgex_jax.train.train import (
+    Conduct,
+    build_model,
+    device_data,
+    first_states,
+    half_networks,
+    placed_orders,
+    train_runs,
+)
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.train.arrays import StudyArrays
 
 NAME = "evaluation"
 TITLE = "What evaluating, logging and keeping the best cost an epoch"

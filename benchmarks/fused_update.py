@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pallas_triton
 
-from dgex_jax.models.mlp import PRECISIONS, mask
-from dgex_jax.training.pylearn2 import learning_rate_scales
+from dgex_jax.train.network import PRECISIONS, mask
+from dgex_jax.train.pylearn2 import learning_rate_scales
 
 if TYPE_CHECKING:
-    from dgex_jax.models.mlp import MLP
+    from dgex_jax.train.network import MLP
 
 TILE = 128
 DEPTH = 32
@@ -124,7 +124,7 @@ def update(
     *,
     interpret: bool = False,
 ) -> tuple[Any, Any]:
-    """Do what `dgex_jax.training.step.update` does, with `fused_update` for the weights.
+    """Do what `dgex_jax.train.epoch.update` does, with `fused_update` for the weights.
 
     `velocity` is a tree like `params`; the rest is as there.
     """

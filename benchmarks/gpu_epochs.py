@@ -14,14 +14,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.timing import Timing
 from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
-from dgex_jax.models.mlp import MLP
-from dgex_jax.training.arrays import StudyArrays
-from dgex_jax.training.devices import AXIS, epoch_program, place, stack
-from dgex_jax.training.epoch import Best, Data, PartSizes, State
-from dgex_jax.training.loop import placed_orders
-from dgex_jax.training.pylearn2 import FIRST_COMPARISON
-from dgex_jax.training.start import half_networks
-from dgex_jax.training.step import optimizer
+from dgex_jax.train.arrays import StudyArrays
+from dgex_jax.train.devices import AXIS, place, stack
+from dgex_jax.train.epoch import Best, Data, PartSizes, State, epoch_program, optimizer
+from dgex_jax.train.network import MLP
+from dgex_jax.train.pylearn2 import FIRST_COMPARISON
+from dgex_jax.train.train import half_networks, placed_orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

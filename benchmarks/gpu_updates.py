@@ -11,11 +11,10 @@ import numpy as np
 
 from benchmarks import fused_update
 from benchmarks.gpu_epochs import scattered
-from dgex_jax.models.mlp import MLP
-from dgex_jax.training import step
-from dgex_jax.training.epoch import Network, initial_state, train
-from dgex_jax.training.pylearn2 import initial_weights
-from dgex_jax.training.start import mask_key
+from dgex_jax.train import epoch as step
+from dgex_jax.train.epoch import Network, initial_state, train
+from dgex_jax.train.network import MLP, mask_key
+from dgex_jax.train.pylearn2 import initial_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

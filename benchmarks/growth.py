@@ -19,7 +19,7 @@ from benchmarks.report import RESULTS, Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
 from benchmarks.timing import show
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.io.files import atomic_path
 
 if TYPE_CHECKING:
     import argparse

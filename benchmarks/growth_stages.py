@@ -21,7 +21,7 @@ from benchmarks.random_study import random_study, write_arrays
 from benchmarks.rawdata import PAPER, SMALL
 from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError
-from dgex_jax.inference.modelfile import write_model
+from dgex_jax.model.model import write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -24,23 +24,28 @@ from benchmarks.report import Line, Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
 from benchmarks.timing import paired, show
-from dgex_jax.data.progress import Progress
-from dgex_jax.inference.inputs import open_input
-from dgex_jax.inference.modelfile import write_model
-from dgex_jax.inference.network import BATCH, Network
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.outputgenes import output_genes
-from dgex_jax.inference.outputs import Output, open_output
-from dgex_jax.inference.plan import make_plan
-from dgex_jax.inference.predict import inferred, predict
-from dgex_jax.inference.provenance import prediction_job, provenance
+from dgex_jax.config import PredictOptions
+from dgex_jax.io.progress import Progress
+from dgex_jax.model.model import write_model
+from dgex_jax.model.outputs import Output, open_output
+from dgex_jax.model.predict import (
+    inferred,
+    network_of,
+    open_input,
+    output_genes,
+    predict,
+    prediction_job,
+    provenance,
+)
+from dgex_jax.model.scale import make_plan
+from dgex_jax.train.network import BATCH
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from dgex_jax.inference.model import Model
-    from dgex_jax.inference.plan import Plan
+    from dgex_jax.model.model import Model
+    from dgex_jax.model.scale import Plan
 
 NAME = "inference"
 OPTIONS = PredictOptions("l1000")
@@ -52,7 +57,7 @@ def forward_only(model: Model, profiles: Path) -> None:
     with ExitStack() as files:
         plan = make_plan(model, open_input(profiles, files), OPTIONS, Progress())
         n = len(plan.match.source.profiles)
-        for _ in inferred(plan, Network(model), slice(0, n)):
+        for _ in inferred(plan, network_of(model), slice(0, n)):
             pass
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.config import NetworkConfig
-from dgex_jax.formats.gctx import GctxWriter
-from dgex_jax.inference.model import Model, ModelGenes
+from dgex_jax.io.writers import GctxWriter
+from dgex_jax.model.model import Model, ModelGenes
 
 if TYPE_CHECKING:
     from pathlib import Path

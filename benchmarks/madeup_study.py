@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.machine import usable_cores
+from dgex_jax.baselines.arrays import blocks
 from dgex_jax.config import PARTS
-from dgex_jax.models.arrays import blocks
-from dgex_jax.training.arrays import StudyArrays
+from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,9 +21,9 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import pairwise_distances
 
 from benchmarks.prepare_steps import Stopwatch
-from dgex_jax.data.genemap import read_gene_map
-from dgex_jax.data.simulation.write import simulated_files
-from dgex_jax.formats.gctx import Gctx
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.prepare.genes import read_gene_map
+from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

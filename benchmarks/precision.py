@@ -23,8 +23,8 @@ from benchmarks.report import Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
 from dgex_jax.config import LOGGED
-from dgex_jax.data.simulation.write import simulated_files
 from dgex_jax.errors import DgexError, StudyError
+from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
     import argparse

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.config import PrepareConfig
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.simulation.write import simulated_files
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.io.files import atomic_path
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from benchmarks.rates import copy_rate, disk_write_rate, product_operations, qui
 from benchmarks.report import Bound
 from benchmarks.script import progress
 from benchmarks.timing import show
-from dgex_jax.data.clusters import N_CLUSTERS
+from dgex_jax.prepare.duplicates import N_CLUSTERS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from benchmarks.preprocessing_runs import child, mib, place
 from benchmarks.rawdata import copies
 from benchmarks.script import progress
 from benchmarks.timing import show
-from dgex_jax.data.genemap import read_gene_map
-from dgex_jax.data.simulation.write import simulated_files
 from dgex_jax.errors import DgexError
-from dgex_jax.formats.gctx import Gctx
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.prepare.genes import read_gene_map
+from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.training.arrays import StudyArrays
+from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.cli import OneLineParser, run_command
-from dgex_jax.data.simulation.write import simulated_files
-from dgex_jax.formats.atomic import atomic_path
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.gct import write_gct
-from dgex_jax.formats.gctx_write import GctxWriter
-from dgex_jax.formats.rpkm import write_rpkm
+from dgex_jax.cli_options import OneLineParser, run_command
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.files import atomic_path
+from dgex_jax.io.gct import write_rpkm
+from dgex_jax.io.writers import GctxWriter, write_gct
+from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
     import argparse

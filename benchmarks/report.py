@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.table import Table
 from benchmarks.timing import Timing, noise_note, ratio, show
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.io.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

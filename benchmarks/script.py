@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.report import as_text, write
-from dgex_jax.cli import OneLineParser, run_command
+from dgex_jax.cli_options import OneLineParser, run_command
 
 if TYPE_CHECKING:
     import argparse

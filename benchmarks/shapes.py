@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks.rates import product_operations
-from dgex_jax.models.mlp import n_parameters
+from dgex_jax.train.network import n_parameters
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from benchmarks.report import Line, Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.training.devices import choose_devices, share_cpu
-from dgex_jax.training.loop import train_group
+from dgex_jax.train.devices import choose_devices, share_cpu
+from dgex_jax.train.train import train_group
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import jax
 
-    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.train.arrays import StudyArrays
 
 NAME = "side_by_side"
 TITLE = "Three dropout rates side by side against one after the other, seconds an epoch"

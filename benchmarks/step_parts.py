@@ -11,11 +11,9 @@ import numpy as np
 
 from benchmarks.table import Table
 from benchmarks.timing import paired, show
-from dgex_jax.models.mlp import MLP, PRECISIONS
-from dgex_jax.training.epoch import Network, State, initial_state, train
-from dgex_jax.training.pylearn2 import initial_weights
-from dgex_jax.training.start import mask_key
-from dgex_jax.training.step import loss
+from dgex_jax.train.epoch import Network, State, initial_state, loss, train
+from dgex_jax.train.network import MLP, PRECISIONS, mask_key
+from dgex_jax.train.pylearn2 import initial_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +46,7 @@ def parts_table(shape: Shape, dropout: float, rounds: int, precision: str = "hig
     rounds
         Turns of all programs.
     precision
-        As in `dgex_jax.models.mlp.MLP`.
+        As in `dgex_jax.train.network.MLP`.
     """
     timings = [
         one.per(BATCHES)

@@ -24,16 +24,15 @@ from benchmarks.shapes import Shape
 from benchmarks.step_parts import parts_table
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.training.devices import choose_devices, share_cpu
-from dgex_jax.training.loop import train_group
-from dgex_jax.training.pylearn2 import batch_orders
-from dgex_jax.training.start import initial_states
+from dgex_jax.train.devices import choose_devices, share_cpu
+from dgex_jax.train.pylearn2 import batch_orders
+from dgex_jax.train.train import initial_states, train_group
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.train.arrays import StudyArrays
 
 NAME = "training_cpu"
 TITLE = "Training on a CPU against PyTorch, seconds an epoch"

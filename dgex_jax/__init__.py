@@ -10,12 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dgex_jax.data.prepared import open_prepared
-    from dgex_jax.estimators.knn import KNNGE
-    from dgex_jax.estimators.linear import LR, LRL1, LRL2
+    from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
     from dgex_jax.estimators.network import DGEXRegressor
-    from dgex_jax.inference.adata import predict_anndata
-    from dgex_jax.inference.adata_train import train_anndata
+    from dgex_jax.model.anndata import predict_anndata, train_anndata
+    from dgex_jax.prepare.prepared import open_prepared
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,13 +29,13 @@ __all__ = [
 
 _HOMES = {
     "DGEXRegressor": "dgex_jax.estimators.network",
-    "KNNGE": "dgex_jax.estimators.knn",
-    "LR": "dgex_jax.estimators.linear",
-    "LRL1": "dgex_jax.estimators.linear",
-    "LRL2": "dgex_jax.estimators.linear",
-    "open_prepared": "dgex_jax.data.prepared",
-    "predict_anndata": "dgex_jax.inference.adata",
-    "train_anndata": "dgex_jax.inference.adata_train",
+    "KNNGE": "dgex_jax.estimators.baselines",
+    "LR": "dgex_jax.estimators.baselines",
+    "LRL1": "dgex_jax.estimators.baselines",
+    "LRL2": "dgex_jax.estimators.baselines",
+    "open_prepared": "dgex_jax.prepare.prepared",
+    "predict_anndata": "dgex_jax.model.anndata",
+    "train_anndata": "dgex_jax.model.anndata",
 }
 
 

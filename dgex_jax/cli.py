@@ -1,68 +1,46 @@
-"""The command line: ``dgex simulate`` and ``dgex prepare``, and where the other commands hang."""
+"""The command line: ``dgex COMMAND``. A flag for each setting comes from `dgex_jax.config`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import signal
+import json
 import sys
+from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
-from dgex_jax.cli_download import EXAMPLES as DOWNLOAD_EXAMPLES
-from dgex_jax.cli_download import add_download
-from dgex_jax.cli_model import EXAMPLES as MODEL_EXAMPLES
-from dgex_jax.cli_model import add_evaluate, add_export, add_info
-from dgex_jax.cli_options import GEO_ONLY_FLAGS, RAW_FLAGS, add_prepare_options, chosen
-from dgex_jax.cli_predict import EXAMPLES as PREDICT_EXAMPLES
-from dgex_jax.cli_predict import add_predict
-from dgex_jax.cli_train import EXAMPLES as TRAIN_EXAMPLES
-from dgex_jax.cli_train import add_train, check_gpus
-from dgex_jax.cli_verify import EXAMPLES as VERIFY_EXAMPLES
-from dgex_jax.cli_verify import add_verify
-from dgex_jax.config import GeoOnlyFiles, PrepareConfig, RawFiles
-from dgex_jax.errors import DgexError, Stopped, StudyError
+from dgex_jax.cli_options import (
+    OneLineParser,
+    check_gpus,
+    given_settings,
+    run_command,
+    stopped_by_sigterm,
+)
+from dgex_jax.config import (
+    CHOSEN_PARTS,
+    PART_NAMES,
+    PARTS,
+    GeoOnlyFiles,
+    NetworkConfig,
+    PredictOptions,
+    PrepareConfig,
+    RawFiles,
+    TrainingConfig,
+)
+from dgex_jax.errors import DgexError, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dgex_jax.config import AnyRawFiles
-    from dgex_jax.data.study import Study
+    from dgex_jax.prepare.study import Study
+    from dgex_jax.train.seeds import SeedErrors
 
-__all__ = [
-    "OneLineParser",
-    "add_command",
-    "check_gpus",
-    "command_parser",
-    "main",
-    "parser",
-    "run_command",
-]
-
-EXAMPLES = {
-    "dgex": """examples:
-  dgex simulate -o raw/
-  dgex prepare study.toml -o prepared.h5
-  dgex train prepared.h5 -o runs/3x9000 --hidden-layers 3 --units 9000 --dropout 0.1
-""",
-    "simulate": """examples:
-  dgex simulate -o raw/                          the raw files of the demo study
-  dgex simulate --study study.toml -o raw/       those of another simulated study
-""",
-    "prepare": """examples:
-  dgex prepare study.toml -o prepared.h5
-  dgex prepare --geo bgedv2_QNORM.gctx --gtex gtex_rpkm.gct.gz --1000g GD462.txt.gz \\
-      --landmarks map_lm.txt --targets map_tg.txt --seed 1 -o prepared.h5
-  dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
-""",
-    **TRAIN_EXAMPLES,
-    **DOWNLOAD_EXAMPLES,
-    **MODEL_EXAMPLES,
-    **PREDICT_EXAMPLES,
-    **VERIFY_EXAMPLES,
-}
+RAW_FLAGS = {one.metadata["key"] or one.name: one for one in dataclasses.fields(RawFiles)}
+GEO_ONLY_FLAGS = {one.name: one for one in dataclasses.fields(GeoOnlyFiles)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,128 +51,162 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(parser(), arguments)
 
 
-def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    """Run what `commands` makes of `arguments` (its ``run`` function), errors shown as one line."""
-    options = commands.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int | None] = options.run
-    try:
-        code = run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough; the flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except (DgexError, OSError, MemoryError) as error:
-        sys.stdout.flush()
-        print(f"{commands.prog}: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"{commands.prog}: {stopped}", file=sys.stderr)
-        return 128 + stopped.signal_number
-    except KeyboardInterrupt:
-        print(f"{commands.prog}: stopped", file=sys.stderr)
-        return 130
-    return code or 0
-
-
-def one_line(error: Exception) -> str:
-    """Say what happened in one line."""
-    text = " ".join(str(error).split())
-    return f"not enough memory: {text}".rstrip(": ") if isinstance(error, MemoryError) else text
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    top = command_parser("dgex", "Gene expression inference with deep learning (D-GEX), in JAX.")
+    top = OneLineParser(
+        prog="dgex",
+        description="Gene expression inference with deep learning (D-GEX), in JAX.",
+        epilog="""examples:
+  dgex simulate -o raw/
+  dgex prepare study.toml -o prepared.h5
+  dgex train prepared.h5 -o runs/3x9000 --hidden-layers 3 --units 9000 --dropout 0.1
+""",
+    )
     top.add_argument("--version", action="version", version=f"dgex {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    add_download(commands, add_command)
-    add_simulate(commands)
-    add_prepare(commands)
-    add_train(commands, add_command)
-    add_export(commands, add_command)
-    add_info(commands, add_command)
-    add_evaluate(commands, add_command)
-    add_predict(commands, add_command)
-    add_verify(commands, add_command)
+    for run, add_flags in (
+        (_download, _download_flags),
+        (_simulate, _simulate_flags),
+        (_prepare, _prepare_flags),
+        (_train, _train_flags),
+        (_export, _export_flags),
+        (_info, _info_flags),
+        (_evaluate, _evaluate_flags),
+        (_predict, _predict_flags),
+        (_verify, _verify_flags),
+    ):
+        # The docstring of a command is its help.
+        text, _, examples = cleandoc(run.__doc__ or "").partition("\n\nExamples\n--------\n")
+        summary = text.split(".")[0]
+        command: OneLineParser = commands.add_parser(
+            run.__name__.strip("_"),
+            help=summary[:1].lower() + summary[1:],
+            description=text,
+            epilog=f"examples:\n{indent(examples, '  ')}",
+        )
+        command.set_defaults(run=run)
+        add_flags(command)
     return top
 
 
-def command_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Build a parser whose help ends with examples."""
-    return OneLineParser(
-        prog=name,
-        description=description,
-        epilog=EXAMPLES[name],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _download_flags(command: OneLineParser) -> None:
+    command.add_argument("names", nargs="*", metavar="NAME", help="of --list")
+    command.path("--output", "FOLDER", "where the files go")
+    command.switch("--study", "write FOLDER/study.toml for the paper's study")
+    command.switch("--list", "say what each file is and how it is had")
+    command.path("--check", "FOLDER", "verify the files in FOLDER: checksums, shapes, genes")
+    command.switch("--quiet", "no progress")
 
 
-def add_command(
-    commands: Any, name: str, summary: str, run: Callable[[argparse.Namespace], int | None]
-) -> argparse.ArgumentParser:
-    """Add a command whose help ends with examples."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=EXAMPLES[name],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.set_defaults(run=run)
-    return command
+def _download(options: argparse.Namespace) -> None:
+    """Fetch the public files of the paper's data, or check them.
+
+    Examples
+    --------
+    dgex download --list                                     what there is, and how it is had
+    dgex download gtex-v4 geuvadis map-lm map-tg -o data/    the same command resumes after a break
+    dgex download --study -o data/                           write data/study.toml for them
+    dgex download --check data/                              is all that is there sound?
+    """
+    from dgex_jax.download.sources import find_sources, list_lines, read_sources, refuse_by_hand
+    from dgex_jax.io.progress import Progress
+
+    sources = read_sources()
+    work = options.names or options.study
+    if options.list + (options.check is not None) + bool(work) != 1:
+        raise DgexError("give names (or --study) and -o FOLDER, or --list, or --check FOLDER")
+    if options.list:
+        print("\n".join(list_lines(sources)))
+        return
+    progress = Progress(not options.quiet)
+    if options.check is not None:
+        from dgex_jax.download.sources import check_folder, study_line
+
+        findings = []
+        for finding in check_folder(options.check, sources, progress):
+            _say(finding.line)
+            findings.append(finding)
+        print(study_line(findings))
+        bad = [finding.source.name for finding in findings if finding.state == "not sound"]
+        if bad:
+            raise DgexError(f"{options.check}: not sound: {', '.join(bad)}")
+        return
+    chosen = find_sources(options.names, sources)
+    refuse_by_hand(chosen, options.output or Path("FOLDER"))
+    if options.output is None:
+        raise DgexError("where the files go is missing: -o FOLDER")
+    if chosen:
+        from dgex_jax.download.fetch import download
+
+        download(chosen, options.output, report=_say, progress=progress)
+    if options.study:
+        from dgex_jax.download.sources import write_template
+
+        print(f"written: {write_template(options.output, sources)}")
 
 
-def add_simulate(commands: Any) -> None:
-    """Add ``dgex simulate``."""
-    command = add_command(commands, "simulate", "make the raw files of a simulated study", simulate)
-    command.add_argument(
-        "--study", type=Path, metavar="STUDY.toml", help="its [simulate] table (default: demo)"
-    )
-    command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the files go"
-    )
+def _say(line: str) -> None:
+    """Show a line at once, also where the output is a file."""
+    print(line, flush=True)
 
 
-def add_prepare(commands: Any) -> None:
-    """Add ``dgex prepare``."""
-    command = add_command(
-        commands, "prepare", "make one prepared study (HDF5) of raw expression files", prepare
-    )
-    add_prepare_options(command)
+def _simulate_flags(command: OneLineParser) -> None:
+    command.path("--study", "STUDY.toml", "its [simulate] table (default: demo)")
+    command.path("--output", "FOLDER", "where the files go", required=True)
 
 
-def simulate(options: argparse.Namespace) -> None:
-    """Run ``dgex simulate``."""
-    from dgex_jax.data.simulation.config import SimulationConfig
-    from dgex_jax.data.simulation.write import simulate as make_files
-    from dgex_jax.data.study import read_study
+def _simulate(options: argparse.Namespace) -> None:
+    """Make the raw files of a simulated study.
+
+    Examples
+    --------
+    dgex simulate -o raw/                          the raw files of the demo study
+    dgex simulate --study study.toml -o raw/       those of another simulated study
+    """
+    from dgex_jax.prepare.study import read_study
+    from dgex_jax.simulate.config import SimulationConfig
+    from dgex_jax.simulate.write import simulate
 
     config: SimulationConfig | None = SimulationConfig()
     if options.study is not None:
         config = read_study(options.study).simulation
     if config is None:
         raise StudyError(f"{options.study}: has no [simulate] table, its files are real")
-    raw = make_files(config, options.output, progress=True)
-    for path in dataclasses.astuple(raw):
+    for path in dataclasses.astuple(simulate(config, options.output, progress=True)):
         print(f"{path} (simulated)")
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """Run ``dgex prepare``."""
-    from dgex_jax.data.prepare import prepare as make_study
-    from dgex_jax.data.simulation.write import is_simulated
-    from dgex_jax.data.study import Study, read_study
+def _prepare_flags(command: OneLineParser) -> None:
+    command.path("study", "STUDY.toml", "a study file", nargs="?")
+    command.path("--output", "PREPARED.h5", required=True)
+    files = command.add_argument_group(
+        "raw files, instead of a study file",
+        "all five, or --geo and --landmarks alone: a study without RNA-seq whose genes are probes",
+    )
+    for flag, one in RAW_FLAGS.items():
+        text = one.metadata["meaning"]
+        if flag == "landmarks":
+            text += f"; for arrays alone, {GEO_ONLY_FLAGS[flag].metadata['meaning']}"
+        files.add_argument(
+            f"--{flag}", type=Path, metavar="FILE", dest=f"raw_{flag}", help=text.replace("`", "")
+        )
+    command.settings(PrepareConfig)
+    command.switch("--quiet", "no progress")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    r"""Make one prepared study (HDF5) of raw expression files.
+
+    Examples
+    --------
+    dgex prepare study.toml -o prepared.h5
+    dgex prepare --geo bgedv2_QNORM.gctx --gtex gtex_rpkm.gct.gz --1000g GD462.txt.gz \
+        --landmarks map_lm.txt --targets map_tg.txt --seed 1 -o prepared.h5
+    dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
+    """
+    from dgex_jax.prepare.prepare import prepare
+    from dgex_jax.prepare.study import Study, read_study
+    from dgex_jax.simulate.write import is_simulated
 
     given = {flag: path for flag in RAW_FLAGS if (path := getattr(options, f"raw_{flag}"))}
     if options.study is not None:
@@ -203,15 +215,12 @@ def prepare(options: argparse.Namespace) -> None:
         study = read_study(options.study)
     else:
         name = options.output.stem
-        study = Study(name=name, title=name, files=named_files(given), simulation=None)
-    changed = {
-        key: value for key, value in chosen(options, PrepareConfig).items() if value is not None
-    }
+        study = Study(name=name, title=name, files=_named_files(given), simulation=None)
+    changed = given_settings(options, PrepareConfig)
     study = dataclasses.replace(study, prepare=dataclasses.replace(study.prepare, **changed))
-    raw: AnyRawFiles = study.files or simulate_beside(
-        options.output, study, progress=not options.quiet
-    )
-    report = make_study(
+    progress = not options.quiet
+    raw = study.files or _simulate_beside(options.output, study, progress)
+    report = prepare(
         raw,
         options.output,
         study.prepare,
@@ -219,29 +228,29 @@ def prepare(options: argparse.Namespace) -> None:
         title=study.title,
         simulated=study.simulated or is_simulated(raw),
         settings=study.preparation_settings(),
-        progress=not options.quiet,
+        progress=progress,
     )
     print("\n".join(report.lines()))
     for text in report.warnings:
         print(f"dgex: warning: {text}", file=sys.stderr)
 
 
-def named_files(given: Mapping[str, Path]) -> AnyRawFiles:
+def _named_files(given: Mapping[str, Path]) -> AnyRawFiles:
     """Make raw files of those that flags name: all five, or the two of arrays alone."""
     if set(given) == set(GEO_ONLY_FLAGS):
-        return GeoOnlyFiles(*(given[flag] for flag in GEO_ONLY_FLAGS))
+        return GeoOnlyFiles(**given)
     missing = [f"--{flag}" for flag in RAW_FLAGS if flag not in given]
     if missing:
         pair = " and ".join(f"--{flag}" for flag in GEO_ONLY_FLAGS)
         raise StudyError(
             f"no study file, and {', '.join(missing)} missing (for arrays alone give just {pair})"
         )
-    return RawFiles(*(given[flag] for flag in RAW_FLAGS))
+    return RawFiles(**{one.name: given[flag] for flag, one in RAW_FLAGS.items()})
 
 
-def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
+def _simulate_beside(output: Path, study: Study, progress: bool) -> RawFiles:
     """Make the raw files of a simulated study in the folder ``<output>.raw``."""
-    from dgex_jax.data.simulation.write import simulate as make_files
+    from dgex_jax.simulate.write import simulate
 
     if study.simulation is None:
         raise AssertionError("a study has real or simulated files")
@@ -249,8 +258,339 @@ def simulate_beside(output: Path, study: Study, *, progress: bool) -> RawFiles:
         # Before the simulation, which would make the folder and leave its files there.
         raise StudyError(f"{output}: can't be written: not a file in a folder that is there")
     folder = output.with_name(f"{output.name}.raw")
-    print(f"simulating raw files of study {study.name!r} in {folder}", flush=True)
-    return make_files(study.simulation, folder, progress=progress)
+    _say(f"simulating raw files of study {study.name!r} in {folder}")
+    return simulate(study.simulation, folder, progress=progress)
+
+
+def _train_flags(command: OneLineParser) -> None:
+    command.path("prepared", "PREPARED", "a prepared.h5, or an .npz of ten arrays")
+    text = "a run folder; with --seeds the folder of RUN_DIR/seed-1, …"
+    command.path("--output", "RUN_DIR", text, required=True)
+    command.settings(NetworkConfig)
+    command.settings(TrainingConfig)
+    command.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="train once for each of these, and show the spread of the errors over seeds",
+    )
+    command.add_argument(
+        "--gpus", type=int, metavar="N", help="GPUs to share the halves (default: what is there)"
+    )
+    command.switch("--overwrite", "replace another run in RUN_DIR")
+    command.switch("--no-wait", "leave if another process works in RUN_DIR")
+    command.switch("--quiet", "no line per epoch")
+
+
+def _train(options: argparse.Namespace) -> None:
+    """Train one network of the paper's kind.
+
+    Examples
+    --------
+    dgex train prepared.h5 -o runs/3x9000 --hidden-layers 3 --units 9000 --dropout 0.1
+    dgex train prepared.h5 -o runs/seeds --units 3000 --seeds 1 2 3   the spread over seeds
+    dgex train arrays.npz -o runs/small --hidden-layers 1 --units 300 --halves 1 --epochs 50
+    """
+    check_gpus(options.gpus)
+    if options.seed is not None and options.seeds is not None:
+        raise StudyError("--seed and --seeds: give one of them")
+    from dgex_jax.compiled import keep_compiled
+    from dgex_jax.prepare.prepared import open_prepared
+    from dgex_jax.train.devices import choose_devices, share_cpu
+    from dgex_jax.train.run import stop_on_signals
+    from dgex_jax.train.seeds import TABLE, read_seed_errors, seed_configs, train_seeds
+    from dgex_jax.train.train import Conduct, train_runs
+
+    network = NetworkConfig(**given_settings(options, NetworkConfig))
+    training = TrainingConfig(**given_settings(options, TrainingConfig))
+    out, by_seed = options.output, seed_configs(training, options.seeds or ())
+    with open_prepared(options.prepared) as study:
+        keep_compiled()
+        share_cpu(training.halves)
+        (devices, *_), note = choose_devices(options.gpus, training.halves)
+        if note:
+            print(note, file=sys.stderr)
+        if training.precision == "tf32" and devices[0].platform == "cpu":
+            print("a CPU has no TF32: products are float32", file=sys.stderr)
+        with stop_on_signals() as request:
+            conduct = Conduct(
+                report=lambda _network, _done, line: None if options.quiet else _say(line),
+                overwrite=options.overwrite,
+                wait=not options.no_wait,
+                request=request,
+            )
+            if by_seed:
+                trained = train_seeds(study, network, by_seed, out, devices, conduct)
+            else:
+                now = train_runs(study, [network], training, [out], devices, conduct=conduct)
+                trained = {out: now}
+    for folder, now in trained.items():
+        print(f"{folder}: {'trained' if now else 'was trained before, nothing to do'}")
+    if by_seed:
+        print("\n".join(seed_lines(read_seed_errors(out, tuple(by_seed)))))
+        print(f"{out / TABLE}: these errors, a line for each seed and part")
+
+
+def seed_lines(errors: SeedErrors) -> list[str]:
+    """Make a table of the errors of each seed, the genes' spread, and the seeds' spread."""
+    mean, sd = errors.over_seeds()
+    rows = [["", *(PART_NAMES[part] for part in errors.parts)]]
+    for seed, means, sds in zip(errors.seeds, errors.mean, errors.sd_over_genes, strict=True):
+        rows.append([f"seed {seed}", *map(_error, means, sds)])
+    spread = [f"{value:.4f}" for value in mean] if sd is None else map(_error, mean, sd)
+    rows.append(["over seeds", *spread])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    n = len(errors.seeds)
+    return [
+        f"overall error: mean of the MAE of {errors.n_targets:,} target genes, standardised units",
+        *(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ),
+        "a seed: ± standard deviation over genes (ddof 0); over seeds: "
+        + ("one seed, no spread" if n == 1 else f"± standard deviation of the {n} means (ddof 1)"),
+    ]
+
+
+def _error(mean: float, sd: float) -> str:
+    return f"{mean:.4f} ± {sd:.4f}"
+
+
+def _export_flags(command: OneLineParser) -> None:
+    command.path("run_dir", "RUN_DIR", "of dgex train")
+    command.path("prepared", "PREPARED", "the prepared study it was trained on")
+    command.path("--output", "MODEL", required=True)
+    command.add_argument(
+        "--best",
+        choices=tuple(CHOSEN_PARTS),
+        default="va",
+        help="weights of the best epoch on GEO-va, for arrays, or on 1000G-va, for RNA-seq "
+        "(default: va)",
+    )
+    command.switch("--overwrite", "replace a model in MODEL")
+
+
+def _export(options: argparse.Namespace) -> None:
+    """Make a model that can be used and passed on of a finished run.
+
+    Examples
+    --------
+    dgex export runs/3x9000 prepared.h5 -o models/geo            for array profiles
+    dgex export runs/3x9000 prepared.h5 -o models/rnaseq --best 1000G
+    """
+    from dgex_jax.model.export import export_model
+    from dgex_jax.model.model import refuse_place, write_model
+
+    # Before the work: computing errors of a wide network takes a while.
+    refuse_place(options.output, options.overwrite)
+    model = export_model(options.run_dir, options.prepared, best=options.best)
+    write_model(options.output, model, overwrite=options.overwrite)
+    data = " (simulated data)" if model.simulated else ""
+    print(
+        f"{options.output}: {model.network.name}{data}, {len(model.landmarks):,} landmarks to "
+        f"{len(model.targets):,} targets"
+    )
+
+
+def _info_flags(command: OneLineParser) -> None:
+    command.path("model", "MODEL", "a model folder")
+    command.switch("--json", "all of it as JSON, with errors and checksums")
+
+
+def _info(options: argparse.Namespace) -> None:
+    """Check a model and say what it is.
+
+    Examples
+    --------
+    dgex info models/geo
+    dgex info models/geo --json
+    """
+    from dgex_jax.model.info import info_lines, model_info
+
+    found = model_info(options.model)
+    print(_json(found) if options.json else "\n".join(info_lines(options.model, found)))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _evaluate_flags(command: OneLineParser) -> None:
+    command.path("model", "MODEL", "a model folder")
+    command.path("prepared", "PREPARED", "a prepared study with all landmarks of the model")
+    command.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        metavar="PART",
+        help=f"of {', '.join(PARTS)} (default: those the study has, without tr)",
+    )
+    command.path("--output", "FILE.tsv", "a line for each target gene")
+    command.switch("--json", "the table as JSON")
+    command.switch("--quiet", "no progress")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    """Apply a model to a prepared study and score it.
+
+    Examples
+    --------
+    dgex evaluate models/geo prepared.h5                                all parts but tr
+    dgex evaluate models/geo other.h5 --parts te GTEx -o by_gene.tsv
+    dgex evaluate models/geo prepared.h5 --json
+    """
+    from dgex_jax.io.manifest import drop_sidecar, write_sidecar
+    from dgex_jax.model.evaluate import (
+        evaluate,
+        evaluation_json,
+        evaluation_lines,
+        evaluation_record,
+        gene_table_file,
+    )
+    from dgex_jax.model.model import read_model
+    from dgex_jax.prepare.prepared import open_prepared
+
+    # The place of the table is taken first: scoring a wide network takes a while.
+    with gene_table_file(options.output, options.model, options.prepared) as write:
+        model = read_model(options.model)
+        with open_prepared(options.prepared) as study:
+            found = evaluate(model, study, options.parts, progress=not options.quiet)
+            write(model, found)
+            # Of the file, which was read for it: whether it is the model's own study is shown.
+            made = evaluation_record(options.model, study)
+            if options.json:
+                shown = evaluation_json(options.model, model, study, found)
+                text = _json(shown | {"provenance": made})
+            else:
+                text = "\n".join(evaluation_lines(options.model, model, study, found))
+        if options.output is not None:
+            drop_sidecar(options.output)
+    if options.output is not None:
+        write_sidecar(options.output, made)
+    print(text)
+
+
+def _predict_flags(command: OneLineParser) -> None:
+    command.path("model", "MODEL", "a model folder")
+    command.path(
+        "input",
+        "INPUT",
+        "GCTX, GCT, TSV, CSV, a GEO series matrix (text may be .gz, .bz2 or .xz) or h5ad; "
+        "- for standard input; genes by probe, Ensembl id, Entrez id or symbol, as rows or columns",
+    )
+    command.path(
+        "--output",
+        "OUTPUT",
+        "ends in .gctx, .gct, .gct.gz, .h5ad or .zarr; replaced if it is there. The same "
+        "command resumes a large one that was interrupted (GCT restarts)",
+        required=True,
+    )
+    command.settings(PredictOptions)
+    command.add_argument(
+        "--shard",
+        type=_part_of,
+        default=(1, 1),
+        metavar="I/N",
+        help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
+        "moves it into place",
+    )
+    command.switch("--no-wait", "leave if another process writes OUTPUT (.zarr: always)")
+    command.switch("--quiet", "no progress")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    """Infer the target genes of a file.
+
+    Examples
+    --------
+    dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
+    dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
+    dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
+    """
+    from dgex_jax.compiled import keep_compiled
+    from dgex_jax.io.files import ordinary_file
+    from dgex_jax.io.manifest import file_sha256
+    from dgex_jax.model.model import DESCRIPTION, read_model
+    from dgex_jax.model.outputs import check_output
+    from dgex_jax.model.predict import predict
+
+    chosen = PredictOptions(**given_settings(options, PredictOptions))
+    keep_compiled()
+    with stopped_by_sigterm(), ordinary_file(options.input) as path:
+        # Before the model, which may be gigabytes.
+        check_output(options.output, path, options.shard)
+        done = predict(
+            read_model(options.model),
+            path,
+            options.output,
+            chosen,
+            model_sha256=file_sha256(options.model / DESCRIPTION),
+            progress=not options.quiet,
+            wait=not options.no_wait,
+            part=options.shard,
+        )
+    for note in done.notes:
+        if note.startswith("warning: "):
+            text = note.removeprefix("warning: ")
+            print(f"dgex: warning: {options.input}: {text}", file=sys.stderr)
+        else:
+            print(f"{options.input}: {note}")
+    units = "standardised units" if chosen.scale == "standardized" else "the reference scale"
+    genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
+    print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
+    if done.missing_shards:
+        i, n = options.shard
+        print(
+            f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
+        )
+
+
+def _part_of(text: str) -> tuple[int, int]:
+    """Read ``I/N``, a part of so many."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N with 1 <= I <= N")
+    return int(i), int(n)
+
+
+def _verify_flags(command: OneLineParser) -> None:
+    command.path(
+        "results",
+        "RESULTS",
+        "a results folder, a run, a model, a prepared study, a prediction, or a folder of these",
+    )
+    command.path(
+        "--inputs",
+        "PATH",
+        "files that RESULTS was made of and that don't lie in it, or folders that hold them",
+        nargs="+",
+        default=[],
+    )
+    command.switch("--json", "all of it as JSON")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Recompute checksums and say what is altered, missing or stale.
+
+    Exit code: 0 all is complete and fresh, 1 something is altered, missing or stale, 2 can't be
+    verified.
+
+    Examples
+    --------
+    dgex verify results/demo                         what make left: prepared study, runs, tables …
+    dgex verify results/mine --inputs /data/raw      and whether the raw files are still the same
+    dgex verify runs/3x9000 --inputs prepared.h5
+    dgex verify inferred.gctx --inputs models/l1000 plate.gct --json
+    """
+    from dgex_jax.verify import as_json, lines, verify
+
+    verdict = verify(options.results, options.inputs)
+    if options.json:
+        print(_json(as_json(options.results, verdict)))
+    else:
+        print("\n".join(lines(verdict)))
+    return 0 if verdict.good else 1
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dgex_jax.processor import processor
+from dgex_jax.io.manifest import processor
 
-SECONDS_TO_COMPILE = 0.02
-"""What compiles faster is not worth a file."""
-MOST_BYTES = 1 << 30
-"""Programs that were not used for longest go first."""
+SETTINGS = {
+    # What compiles faster is not worth a file.
+    "jax_persistent_cache_min_compile_time_secs": 0.02,
+    # Programs that were not used for longest go first.
+    "jax_compilation_cache_max_size": 1 << 30,
+}
 
 
 def keep_compiled() -> None:
@@ -36,19 +38,15 @@ def keep_compiled() -> None:
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK | os.X_OK):
-            remove_halves(folder)
-            for name, value in (
-                ("jax_compilation_cache_dir", str(folder)),
-                ("jax_persistent_cache_min_compile_time_secs", SECONDS_TO_COMPILE),
-                ("jax_compilation_cache_max_size", MOST_BYTES),
-            ):
+            _remove_halves(folder)
+            for name, value in {"jax_compilation_cache_dir": str(folder), **SETTINGS}.items():
                 if name.upper() not in os.environ:
                     jax.config.update(name, value)  # type: ignore[no-untyped-call]
             message = "Error (reading|writing) persistent compilation cache entry"
             warnings.filterwarnings("ignore", message)
 
 
-def remove_halves(folder: Path) -> None:
+def _remove_halves(folder: Path) -> None:
     """Remove programs that a full disk or a kill cut short.
 
     JAX would try each of them at every start, complain, and never replace it; and it could not
@@ -62,7 +60,7 @@ def remove_halves(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where the programs of this kind of processor are kept."""
+    """Name the folder of the programs for this kind of processor."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
     kind = hashlib.sha256(json.dumps(processor(), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,15 +1,23 @@
-"""What a study fixes, as frozen dataclasses. The defaults are the original's."""
+"""What a study fixes, as frozen dataclasses. The defaults are the original's.
+
+Each field's text is written here once: study files, flags, estimators and the tables of
+``docs/study.md`` take it from its `setting`.
+"""
+
+# ruff: noqa: RUF009  (`setting` makes a field)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from dgex_jax.errors import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 DuplicateRule = Literal["clusters", "all-pairs", "none"]
 ScaleOn = Literal["all", "train"]
@@ -18,6 +26,8 @@ Precision = Literal["highest", "tf32"]
 Pretrain = Literal["none", "autoencoder"]
 Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
+Standardize = Literal["input", "training"]
+Scale = Literal["standardized", "reference"]
 
 
 PARTS = ("tr", "va", "te", "1000G", "GTEx")
@@ -52,98 +62,180 @@ def check_range(key: str, value: float, low: float, high: float = float("inf")) 
         raise StudyError(f"{key} = {value}: must be {wanted}")
 
 
+def setting(
+    default: Any = MISSING,
+    meaning: str = "",
+    more: str = "",
+    *,
+    choices: object = None,
+    low: float | None = None,
+    high: float = float("inf"),
+    key: str | None = None,
+) -> Any:
+    """Make a dataclass field that says what it means and which values it takes.
+
+    Parameters
+    ----------
+    meaning, more
+        What the field means, its values in double quotes; `more` follows in ``docs/study.md`` and
+        in Python's help, and is left out of ``--help``.
+    choices
+        The `Literal` whose values it takes.
+    low, high
+        The range of a number, or of each number of a tuple.
+    key
+        Its name in the study file and as a flag, where that is no name in Python.
+    """
+    told = {"meaning": meaning, "more": more, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata=told | {"key": key})
+
+
+def describe(kind: type[Any], *names: str) -> str:
+    """Document settings of a dataclass (all, if none is named), as a section of numpydoc."""
+    lines = []
+    for one in fields(kind):
+        if not names or one.name in names:
+            lines += [one.name, "   "]
+            # By hand: for all of them textwrap takes as long as the other imports of `dgex --help`.
+            for word in f"{one.metadata['meaning']}{one.metadata['more']}.".split(" "):
+                lines += ["   "] if len(lines[-1]) + len(word) > 95 else []
+                lines[-1] += f" {word}"
+    return "\n".join(lines)
+
+
+def documented(kind: type[T]) -> type[T]:
+    """Decorate a dataclass of settings: its docstring lists what they mean."""
+    kind.__doc__ = f"{kind.__doc__}\n\nAttributes\n----------\n{describe(kind)}\n"
+    return kind
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the dataclasses: every value is checked against its `setting` as one is made."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value, rule = getattr(self, one.name), one.metadata
+            for item in value if isinstance(value, tuple) else (value,):
+                if item is None and one.default is None:
+                    continue
+                if rule["choices"] is not None:
+                    check_choice(one.name, item, rule["choices"])
+                elif rule["low"] is not None:
+                    check_range(one.name, item, rule["low"], rule["high"])
+            if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
+                raise StudyError(f"{one.name} = {list(value)}: must grow, without repeats")
+
+
+@documented
 @dataclass(frozen=True)
 class RawFiles:
     """The five raw files of a study (paper section 2.1)."""
 
-    geo: Path
-    gtex: Path
-    thousand_genomes: Path
-    landmarks: Path
-    targets: Path
+    geo: Path = setting(
+        meaning="array profiles to train on, by probe id, log scale: GCTX, GCT, AnnData or a table",
+        more=" (the paper: `bgedv2_QNORM.gctx`)",
+    )
+    gtex: Path = setting(
+        meaning="RNA-seq samples to test on, by Ensembl id, same formats, or the GEUVADIS table",
+        more=" (the paper: GTEx V4)",
+    )
+    thousand_genomes: Path = setting(
+        key="1000g",
+        meaning="RNA-seq samples to validate on, same formats",
+        more=" (the paper: 1000 Genomes, GEUVADIS)",
+    )
+    landmarks: Path = setting(
+        meaning="map of the landmark genes: symbol, Ensembl id, probes; tab-separated",
+        more=" (original: `map_lm.txt`)",
+    )
+    targets: Path = setting(meaning="map of the target genes", more=" (original: `map_tg.txt`)")
 
 
+@documented
 @dataclass(frozen=True)
 class GeoOnlyFiles:
-    """The two raw files of a study of arrays alone, without RNA-seq (paper section 3.4).
+    """The two raw files of a study of arrays alone, without RNA-seq (paper section 3.4)."""
 
-    Attributes
-    ----------
-    geo
-        The array profiles.
-    landmarks
-        Which of the array's probes are landmarks: a list, or an expression file by probe.
-    """
-
-    geo: Path
-    landmarks: Path
+    geo: Path = setting(
+        meaning="profiles to train on, log scale: GCTX, GCT, AnnData or a table, as above; every "
+        "row (`var`) that is no landmark is a target"
+    )
+    landmarks: Path = setting(
+        meaning="which rows of `geo` are landmarks: a list, a table with them in some column, or a "
+        "GCTX, GCT or AnnData file of which all rows are landmarks",
+        more=". The table may be one of LINCS' gene tables (by `pr_is_lm` or `feature_space`), the "
+        "file an L1000 file. By probe, Ensembl id, Entrez id or symbol, in the ids of `geo` or in "
+        "its annotation, if each is one gene there ([inputs.md](inputs.md))",
+    )
 
 
 AnyRawFiles = RawFiles | GeoOnlyFiles
 
 
+@documented
 @dataclass(frozen=True)
-class PrepareConfig:
-    """How raw files become a prepared study; the defaults follow the original scripts.
+class PrepareConfig(Settings):
+    """How raw files become a prepared study; the defaults follow the original scripts."""
 
-    Attributes
-    ----------
-    duplicates
-        ``clusters`` (the original: pairs inside k-means clusters), ``all-pairs`` (exact), ``none``.
-    scale_on
-        ``all`` (the original: GEO quantile, means and deviations over all profiles, test set
-        included) or ``train`` (GEO-tr alone: no leak).
-    partition
-        ``random`` (the original: the halves of the shuffled targets) or ``clustered`` (targets of
-        similar expression over GEO-tr go to the same half, as the paper's discussion proposes).
-    seed
-        Seeds k-means and the shuffles of profiles, landmarks and targets.
-    block_size
-        Profiles held in memory at a time; changes memory and speed, never a result.
-    accept_wrong_dimensions
-        Read GCT files whose dimension line is wrong, trusting the table instead.
-    force_platform
-        Go on where the values of a raw file don't look like those of its platform.
-    """
+    duplicates: DuplicateRule = setting(
+        "clusters",
+        'which profiles are dropped as copies: "clusters" (the original): inside each of 100 '
+        "k-means clusters the later one of every pair closer than 1.0; "
+        '"all-pairs" (departure): every pair is compared, so no pair is split by clustering; '
+        '"none" (departure): nothing is dropped',
+        choices=DuplicateRule,
+    )
+    scale_on: ScaleOn = setting(
+        "all",
+        'profiles that GEO\'s reference quantile, means and deviations are taken over: "all" (the '
+        'original), so the test set leaks into the scaling; "train" (departure): GEO-tr alone',
+        choices=ScaleOn,
+    )
+    partition: Partition = setting(
+        "random",
+        'halves of the targets, a network each: "random" (the original): of the shuffled targets; '
+        '"clustered" (departure, proposed in the paper\'s discussion): targets of similar '
+        "expression go to the same half",
+        ". Two k-means clusters of the targets' correlations over up to 2,000 profiles of GEO-tr "
+        "(none of validation or test), moved to halves of the usual sizes; within a half the "
+        "shuffled order stays",
+        choices=Partition,
+    )
+    seed: int = setting(
+        1,
+        "of k-means and of the shuffles of profiles, landmarks and targets",
+        "; the original's shuffles have none, so its split is lost (ours)",
+        low=0,
+        high=2**32 - 1,
+    )
+    block_size: int = setting(
+        1024,
+        "profiles in memory at a time; changes memory and speed, never the result",
+        " (ours)",
+        low=1,
+    )
+    accept_wrong_dimensions: bool = setting(
+        False,
+        "read a GCT file whose dimension line is wrong, trusting its table",
+        " (ours; such files are refused otherwise)",
+    )
+    force_platform: bool = setting(
+        False,
+        "accept a raw file whose values don't look like its platform's (z-scores, negative counts) "
+        "or a profile that looks like annotation of the genes; the report and the file say so",
+        " (ours; such files are refused otherwise)",
+    )
 
-    duplicates: DuplicateRule = "clusters"
-    scale_on: ScaleOn = "all"
-    partition: Partition = "random"
-    seed: int = 1
-    block_size: int = 1024
-    accept_wrong_dimensions: bool = False
-    force_platform: bool = False
 
-    def __post_init__(self) -> None:
-        check_choice("duplicates", self.duplicates, DuplicateRule)
-        check_choice("scale_on", self.scale_on, ScaleOn)
-        check_choice("partition", self.partition, Partition)
-        check_range("seed", self.seed, 0, 2**32 - 1)
-        check_range("block_size", self.block_size, 1)
-
-
+@documented
 @dataclass(frozen=True)
-class NetworkConfig:
-    """One architecture of the grid (paper section 2.3).
+class NetworkConfig(Settings):
+    """One architecture of the grid (paper section 2.3)."""
 
-    Attributes
-    ----------
-    hidden_layers
-        Number of hidden layers (1 to 3).
-    units
-        Hidden units of each hidden layer.
-    dropout
-        Dropout rate of every hidden layer's outputs; the include rate is ``1 - dropout``.
-    """
-
-    hidden_layers: int = 3
-    units: int = 9000
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_range("hidden_layers", self.hidden_layers, 1, 3)
-        check_range("units", self.units, 1, 1_000_000)
-        check_range("dropout", self.dropout, 0.0, 0.99)
+    hidden_layers: int = setting(3, "number of hidden layers, 1 to 3", low=1, high=3)
+    units: int = setting(9000, "hidden units of each hidden layer", low=1, high=1_000_000)
+    dropout: float = setting(0.1, "dropout rate of the hidden units", low=0.0, high=0.99)
 
     @property
     def name(self) -> str:
@@ -153,36 +245,36 @@ class NetworkConfig:
         )
 
 
+@documented
 @dataclass(frozen=True)
-class GridConfig:
-    """The networks of a study: every depth, width and dropout rate (paper section 2.3).
+class GridConfig(Settings):
+    """The networks of a study: every depth, width and dropout rate (paper section 2.3)."""
 
-    Attributes
-    ----------
-    hidden_layers
-        Numbers of hidden layers, each 1 to 3.
-    units
-        Hidden units of each hidden layer.
-    dropout
-        Dropout rates.
-    side_by_side
-        The rates of an architecture with up to this many hidden units train side by side, as one
-        batched program and one checkpoint; wider networks train one by one. The batched program
-        agrees with the single one within 1e-6 in each logged error, not to the bit.
-    """
-
-    hidden_layers: tuple[int, ...] = (1, 2, 3)
-    units: tuple[int, ...] = (3000, 6000, 9000)
-    dropout: tuple[float, ...] = (0.0, 0.1, 0.25)
-    # 0, because on CPUs side by side is nowhere faster (benchmarks/side_by_side.py).
-    side_by_side: int = 0
+    hidden_layers: tuple[int, ...] = setting(
+        (1, 2, 3), "numbers of hidden layers, 1 to 3, growing", " (paper section 2.3)"
+    )
+    units: tuple[int, ...] = setting(
+        (3000, 6000, 9000),
+        "hidden units of each hidden layer, growing",
+        " (paper section 2.3). With three widths, the paper's value stands beside the network of "
+        "the same rank",
+    )
+    dropout: tuple[float, ...] = setting(
+        (0.0, 0.1, 0.25), "dropout rates, growing", " (paper section 2.3)"
+    )
+    side_by_side: int = setting(
+        0,
+        "the rates of an architecture with up to this many hidden units train side by side, as one "
+        "batched program with one checkpoint",
+        "; errors agree with training one by one within 1e-6, not to the bit, so the setting is "
+        "part of what names a run. 0: never, since on CPUs it is nowhere faster; on a GPU it "
+        "should pay for networks too small to fill it (not measured yet). All networks of a group "
+        "are trained, also for a table that needs one of its rates (ours)",
+        low=0,
+    )
 
     def __post_init__(self) -> None:
-        check_range("side_by_side", self.side_by_side, 0)
-        for key in ("hidden_layers", "units", "dropout"):
-            values = getattr(self, key)
-            if list(values) != sorted(set(values)):
-                raise StudyError(f"{key} = {list(values)}: must grow, without repeats")
+        super().__post_init__()
         for layers, units in self.shapes():
             for dropout in self.dropout:
                 NetworkConfig(layers, units, dropout)
@@ -212,60 +304,51 @@ def geometric(low: int, high: int) -> tuple[float, ...]:
     return tuple(float(f"{10 ** (low + (high - low) * step / 9):.3g}") for step in range(10))
 
 
+@documented
 @dataclass(frozen=True)
-class BaselineConfig:
-    """The methods D-GEX is compared with.
+class BaselineConfig(Settings):
+    """The methods D-GEX is compared with (paper sections 2.4 and 2.5)."""
 
-    Attributes
-    ----------
-    k_max
-        KNN-GE: k is tuned from 1 to this, or to the number of landmarks if that is smaller; the
-        same for the nearest profiles, where GEO-tr's profiles are the limit.
-    l1_lambdas, l2_lambdas
-        The lambdas of LR-L1 and LR-L2, growing (paper section 2.4 says only that they are tuned).
-    """
+    k_max: int = setting(
+        100,
+        "KNN-GE: k is tuned from 1 to this, or to the number of landmarks if that is smaller",
+        " (ours; the paper says only that k is tuned). The same for KNN-profiles, up to the number "
+        "of GEO-tr's profiles",
+        low=1,
+    )
+    l1_lambdas: tuple[float, ...] = setting(
+        geometric(-5, -1),
+        "the lambdas of LR-L1, growing",
+        " (ours; the paper says only that lambda is tuned): (1/2n)|y - Xw - b|² + λ|w|₁",
+        low=1e-12,
+        high=1e12,
+    )
+    l2_lambdas: tuple[float, ...] = setting(
+        geometric(-5, 1),
+        "the lambdas of LR-L2, growing",
+        " (ours): (1/2n)|y - Xw - b|² + (λ/2)|w|²",
+        low=1e-12,
+        high=1e12,
+    )
 
-    k_max: int = 100
-    l1_lambdas: tuple[float, ...] = geometric(-5, -1)
-    l2_lambdas: tuple[float, ...] = geometric(-5, 1)
 
-    def __post_init__(self) -> None:
-        check_range("k_max", self.k_max, 1)
-        for key in ("l1_lambdas", "l2_lambdas"):
-            values = getattr(self, key)
-            for value in values:
-                check_range(key, value, 1e-12, 1e12)
-            if not values or list(values) != sorted(set(values)):
-                raise StudyError(f"{key} = {list(values)}: must grow, without repeats")
-
-
+@documented
 @dataclass(frozen=True)
-class JobsConfig:
-    """What each job asks for where networks train as jobs of a cluster (``--launcher slurm``).
+class JobsConfig(Settings):
+    """What each job asks for where networks train as jobs of a cluster (``--launcher slurm``)."""
 
-    Attributes
-    ----------
-    partition
-        Of the cluster; empty for its default.
-    minutes
-        Time limit of a job; a job that reaches it goes on in a second one.
-    cpus
-        CPU cores of a job.
-    memory_gb
-        Memory of a job.
-    parallel
-        Jobs that run at the same time, at most.
-    """
-
-    partition: str = ""
-    minutes: int = 240
-    cpus: int = 8
-    memory_gb: int = 64
-    parallel: int = 27
-
-    def __post_init__(self) -> None:
-        for key in ("minutes", "cpus", "memory_gb", "parallel"):
-            check_range(key, getattr(self, key), 1)
+    partition: str = setting(
+        "", "partition of the cluster; empty for its default", " (`--partition` overrides)"
+    )
+    minutes: int = setting(
+        240,
+        "time limit of a job",
+        " (`--minutes` overrides); one that reaches it is resumed by a second job",
+        low=1,
+    )
+    cpus: int = setting(8, "CPU cores of a job", low=1)
+    memory_gb: int = setting(64, "memory of a job, in GB", low=1)
+    parallel: int = setting(27, "jobs that run at the same time, at most", low=1)
 
 
 PAPER_RATES = {1: 5e-4, 2: 3e-4, 3: 3e-4}
@@ -276,60 +359,80 @@ saved (10 % dropout, 128 units x 2, 60 epochs: 0.4742 without; 0.4732, 0.4714, 0
 after 10, 20, 50 and 100)."""
 
 
+@documented
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How one network is trained; the defaults are the original's (paper Table S1).
+class TrainingConfig(Settings):
+    """How one network is trained; the defaults are the original's (paper Table S1)."""
 
-    Attributes
-    ----------
-    epochs
-        Passes over GEO-tr.
-    batch_size
-        Profiles per update; the short last batch of an epoch is trained on as well.
-    learning_rate
-        Initial learning rate; ``None`` ("auto") is the paper's: 5e-4 for one hidden layer,
-        3e-4 for two or three. It is never rescaled to the study's size.
-    monitor_size
-        Training profiles whose error steers the learning rate (fewer if GEO-tr is smaller).
-    momentum
-        Share of the velocity kept from update to update.
-    seed
-        Seeds the initial weights and, by half, the dropout masks.
-    halves
-        2: each half of the targets is a network of its own (the original); 1: all in one.
-    precision
-        ``highest`` (float32 products, the original) or ``tf32`` (a named departure: on recent GPUs
-        the factors of matrix products are rounded to 10 bits).
-    pretrain
-        ``none`` (the original) or ``autoencoder``: hidden layers start from those of a stacked
-        denoising autoencoder of GEO-tr's landmarks, the output layer as it does without.
-    pretrain_epochs
-        Passes over GEO-tr for each hidden layer's autoencoder; refused without one.
-    """
-
-    epochs: int = 200
-    batch_size: int = 200
-    learning_rate: float | None = None
-    monitor_size: int = 5000
-    momentum: float = 0.5
-    seed: int = 1
-    halves: int = 2
-    precision: Precision = "highest"
-    pretrain: Pretrain = "none"
-    pretrain_epochs: int = PRETRAIN_EPOCHS
+    epochs: int = setting(
+        200,
+        "passes over the training profiles (GEO-tr); log.tsv counts epochs from 0, the original's "
+        "logs count them from 1",
+        low=1,
+    )
+    batch_size: int = setting(
+        200,
+        "profiles an update",
+        "; the short last batch of an epoch is trained on as well",
+        low=1,
+    )
+    learning_rate: float | None = setting(
+        None,
+        'initial rate; "auto" is 5e-4 for one hidden layer and 3e-4 for two or three, whatever the '
+        "study's size; a number is the rate of all depths (departure)",
+        low=1e-12,
+        high=1e3,
+    )
+    monitor_size: int = setting(
+        5000,
+        "training profiles whose error steers the rate",
+        " (times 0.9 when it grew since the last epoch, not below 1e-5); all of GEO-tr if that is "
+        "smaller",
+        low=1,
+    )
+    momentum: float = setting(
+        0.5, "share of the velocity kept from update to update", low=0.0, high=1.0
+    )
+    seed: int = setting(
+        1,
+        "of the initial weights, and with the half's number of the dropout masks",
+        " (batch orders and monitored profiles have fixed seeds, as in the original)",
+        low=0,
+        high=2**32 - 1,
+    )
+    halves: int = setting(
+        2,
+        "2: two networks, each infers half of the targets with its own learning rate and best "
+        "epochs; 1 (departure): one network infers all",
+        low=1,
+        high=2,
+    )
+    precision: Precision = setting(
+        "highest",
+        '"highest" (the original): float32 products; "tf32" (departure): factors rounded to 10 '
+        "bits on GPUs that have TF32, nothing on a CPU",
+        choices=Precision,
+    )
+    pretrain: Pretrain = setting(
+        "none",
+        '"none" (the original): hidden layers start as drawn; "autoencoder" (departure, after the '
+        "paper's discussion): as trained by a stacked denoising autoencoder on the landmarks",
+        " of GEO-tr (Vincent et al. 2010), one layer after the other: a quarter of each layer's "
+        "inputs set to 0, a linear decoder of its own, mean squared error, Adam at 1e-3, the seed "
+        "and batch size above. Both halves share them; the output layer starts as without. Its "
+        "time is not part of the log's seconds",
+        choices=Pretrain,
+    )
+    pretrain_epochs: int = setting(
+        PRETRAIN_EPOCHS,
+        "passes over the training profiles for the autoencoder of each hidden layer; refused "
+        'unless pretrain is "autoencoder"',
+        " (ours)",
+        low=1,
+    )
 
     def __post_init__(self) -> None:
-        check_range("epochs", self.epochs, 1)
-        check_range("batch_size", self.batch_size, 1)
-        if self.learning_rate is not None:
-            check_range("learning_rate", self.learning_rate, 1e-12, 1e3)
-        check_range("monitor_size", self.monitor_size, 1)
-        check_range("momentum", self.momentum, 0.0, 1.0)
-        check_range("seed", self.seed, 0, 2**32 - 1)
-        check_range("halves", self.halves, 1, 2)
-        check_choice("precision", self.precision, Precision)
-        check_choice("pretrain", self.pretrain, Pretrain)
-        check_range("pretrain_epochs", self.pretrain_epochs, 1)
+        super().__post_init__()
         if self.pretrain == "none" and self.pretrain_epochs != PRETRAIN_EPOCHS:
             raise StudyError(
                 f"pretrain_epochs = {self.pretrain_epochs}: means nothing without "
@@ -339,3 +442,57 @@ class TrainingConfig:
     def initial_rate(self, hidden_layers: int) -> float:
         """Learning rate of the first epoch for a network of `hidden_layers` layers."""
         return PAPER_RATES[hidden_layers] if self.learning_rate is None else self.learning_rate
+
+
+@documented
+@dataclass(frozen=True)
+class PredictOptions(Settings):
+    """How a model is applied to a file."""
+
+    platform: Platform = setting(
+        meaning='what the values are: "standardized" (taken as they are), or to be mapped on the '
+        "reference scale",
+        choices=Platform,
+    )
+    standardize: Standardize | None = setting(
+        None,
+        "by means and deviations of the input (as the paper; 30 profiles at least) or of training "
+        "(default: input for rnaseq, training for microarray and l1000)",
+        choices=Standardize,
+    )
+    scale: Scale = setting(
+        "standardized",
+        "of the results: standardised units, or the reference scale of the training data",
+        choices=Scale,
+    )
+    impute: bool = setting(
+        False,
+        "take the training mean for landmarks that the input lacks, and say so in the output",
+    )
+    ids: IdKind | None = setting(None, "look for these alone (default: any)", choices=IdKind)
+    block_size: int = setting(
+        512, "profiles read at a time; changes memory and speed, never a result", low=1
+    )
+    accept_wrong_dimensions: bool = setting(
+        False, "read a GCT file whose dimension line is wrong, trusting its table"
+    )
+    force_platform: bool = setting(
+        False,
+        "accept values that don't look like those of the platform (z-scores, negative counts), or "
+        "a profile that looks like annotation of the genes; the output says so",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.standardize is not None and self.platform == "standardized":
+            raise StudyError(
+                f"standardize = {self.standardize!r}: values of platform 'standardized' are "
+                "taken as they are"
+            )
+
+    @property
+    def standardized_by(self) -> Standardize | None:
+        """Whose means and deviations are used; ``None`` for values that are standardised."""
+        if self.platform == "standardized":
+            return None
+        return self.standardize or ("input" if self.platform == "rnaseq" else "training")

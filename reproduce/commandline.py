@@ -1,4 +1,4 @@
-"""Running a script: its options, what it needs, what it makes."""
+"""The scripts ``python -m reproduce.NAME``: their options, what they need, what they make."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
-from dgex_jax.cli import OneLineParser, check_gpus, run_command
+from dgex_jax.cli_options import OneLineParser, check_gpus, run_command
 from dgex_jax.errors import StudyError
-from reproduce.grid import complete
-from reproduce.manifest import make_product
-from reproduce.options import Launcher, Options
-from reproduce.plan import plan
-from reproduce.product import Needs
-from reproduce.variants import complete_departures
-from reproduce.workspace import open_workspace
+from reproduce.grid import complete, missing_steps
+from reproduce.products import GROUPS, PRODUCTS, make_product, record_report
+from reproduce.report import MAIN, write_report
+from reproduce.variants import complete_departures, missing_departures
+from reproduce.workspace import Launcher, Needs, Options, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from reproduce.product import Product
-    from reproduce.workspace import Workspace
+    from reproduce.workspace import Product, Workspace
+
+    Make = Callable[[Workspace, Sequence[Product], Needs, dict[str, str]], None]
 
 
 class Main(Protocol):
@@ -33,52 +32,54 @@ class Main(Protocol):
         """Run it; returns the exit code."""
 
 
-def script(module: str, product: Product) -> Main:
-    """Make the ``main`` of a script with a single product, which is shown."""
+def script(name: str) -> Main:
+    """Return the ``main`` of the script of one product, which is shown."""
+    product = PRODUCTS[name]
+    module = name.replace("-", "_").replace("tableS", "table_s").replace("figureS", "figure_s")
+    return _main(f"reproduce.{module}", product.title, [product], _make_and_show)
 
-    def make(space: Workspace, options: Options, *, dry: bool) -> None:
-        needs = product.needs(space.study)
-        if dry:
-            show_plan(space, needs)
-            return
-        fulfil(space, needs, options)
+
+def group(name: str) -> Main:
+    """Return the ``main`` of the script of all ``tables`` or all ``figures``."""
+    title = f"All {name} of the paper."
+    return _main(f"reproduce.all_{name}", title, GROUPS[name], _make_and_show)
+
+
+def everything() -> Main:
+    """Return the ``main`` of the script that makes everything, and a report."""
+    title = (
+        "Everything the paper shows, for one study: from raw files to tables, figures, analyses "
+        "and a report."
+    )
+    return _main("reproduce.all", title, list(PRODUCTS.values()), _make_everything)
+
+
+def _make_and_show(
+    space: Workspace, products: Sequence[Product], _needs: Needs, _left_out: dict[str, str]
+) -> None:
+    for product in products:
         print(make_product(space, product))
 
-    def main(arguments: Sequence[str] | None = None) -> int:
-        return run_script(module, product.title, make, arguments)
 
-    return main
-
-
-def group(module: str, description: str, products: Sequence[Product]) -> Main:
-    """Make the ``main`` of a script with several products, each shown."""
-
-    def make(space: Workspace, options: Options, *, dry: bool) -> None:
-        made, needs, _ = possible(products, space)
-        if dry:
-            show_plan(space, needs)
-            return
-        fulfil(space, needs, options)
-        for product in made:
-            print(make_product(space, product))
-
-    def main(arguments: Sequence[str] | None = None) -> int:
-        return run_script(module, description, make, arguments)
-
-    return main
+def _make_everything(
+    space: Workspace, products: Sequence[Product], needs: Needs, left_out: dict[str, str]
+) -> None:
+    texts = {product.name: make_product(space, product) for product in products}
+    report = write_report(space, texts, left_out)
+    record_report(space, report, products, needs)
+    # The main results are shown, last of all; the others are written.
+    for name in MAIN:
+        if name in texts:
+            print(f"\n{texts[name]}")
+    for text in texts.values():
+        if "not drawn" in text:
+            print(text)
+    print(f"tables: {space.tables}\nfigures: {space.figures}\nreport: {report}")
 
 
-def run_script(
-    module: str,
-    description: str,
-    make: Callable[..., None],
-    arguments: Sequence[str] | None,
-) -> int:
-    """Run ``make(space, options, dry=…)`` with what the command line says."""
-    command = parser(module, description)
-
+def _main(module: str, description: str, products: Sequence[Product], make: Make) -> Main:
     def run(given: argparse.Namespace) -> None:
-        check_options(given)
+        _check(given)
         space = open_workspace(given.study, given.out)
         options = Options(
             gpus=given.gpus,
@@ -87,33 +88,32 @@ def run_script(
             partition=given.partition,
             minutes=given.minutes,
         )
-        make(space, options, dry=given.dry_run)
+        made, needs, left_out = _possible(products, space)
+        if given.dry_run:
+            steps = missing_steps(space, needs) + missing_departures(space, needs.departures)
+            print("\n".join(steps or ["nothing: all that is needed is there"]))
+            return
+        complete(space, needs, options)
+        complete_departures(space, needs.departures, options)
+        make(space, made, needs, left_out)
 
-    command.set_defaults(run=run)
-    return run_command(command, arguments)
+    def main(arguments: Sequence[str] | None = None) -> int:
+        command = parser(module, description)
+        command.set_defaults(run=run)
+        return run_command(command, arguments)
+
+    return main
 
 
-def fulfil(space: Workspace, needs: Needs, options: Options) -> None:
-    """Make all that is needed and not there yet."""
-    complete(space, needs, options)
-    complete_departures(space, needs.departures, options)
-
-
-def show_plan(space: Workspace, needs: Needs) -> None:
-    """Print what `fulfil` would do."""
-    print("\n".join(plan(space, needs) or ["nothing: all that is needed is there"]))
-
-
-def possible(
+def _possible(
     products: Sequence[Product], space: Workspace
 ) -> tuple[list[Product], Needs, dict[str, str]]:
     """Find the products that a study's networks allow, what they need, and why others can't be.
 
-    Returns
-    -------
-    tuple
-        The products, their needs together, and name → cause of those left out.
+    A single product that can't be made is an error.
     """
+    if len(products) == 1:
+        return list(products), products[0].needs(space.study), {}
     made, needs, left_out = [], [], {}
     for product in products:
         try:
@@ -136,7 +136,7 @@ def parser(module: str, description: str) -> argparse.ArgumentParser:
   python -m {module} --study my_study.toml --out /data/dgex
   python -m {module} --study my_study.toml --launcher slurm --partition gpu --gpus 1
 
-A command that was stopped, or killed, goes on where it was when it is given again.
+A command that was stopped, or killed, resumes when it is given again.
 """,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -178,7 +178,7 @@ A command that was stopped, or killed, goes on where it was when it is given aga
     return command
 
 
-def check_options(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> None:
     """Raise `StudyError` for options that can't be used, or that nothing would heed."""
     check_gpus(options.gpus)
     for flag, launchers in (("partition", ("slurm",)), ("minutes", ("slurm", "local"))):

@@ -1,32 +1,39 @@
-"""Writing a figure, and the errors that several figures are about."""
+"""Figures 1 to 5 and S1: the numbers that are drawn, and writing them beside the picture."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy as jnp
 import pandas as pd
 
-from dgex_jax.config import PART_NAMES
-from dgex_jax.data.prepared import open_prepared
-from dgex_jax.training.geneerrors import read_gene_errors
-from reproduce.comparison import best_of
-from reproduce.networks import at_rates
-from reproduce.plots.genewise import COPY_COLUMN, draw
+from dgex_jax.config import PART_NAMES, NetworkConfig
+from dgex_jax.errors import FormatError
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.scores import overall
+from dgex_jax.train.pylearn2 import layer_names
+from dgex_jax.train.record import check_result, read_gene_errors
+from dgex_jax.train.train import build_model
+from reproduce.plots.genewise import COPY_COLUMN, draw_genewise
+from reproduce.plots.lines import density_table, draw_architectures, draw_densities, draw_epochs
+from reproduce.plots.network import draw_network, network_table
 from reproduce.plots.style import save
-from reproduce.product import Needs, Product
-from reproduce.simulated import data_label, holds_simulated
 from reproduce.stages import make_folder
+from reproduce.tables import REFERENCES, best_of, compare, data_label, holds_simulated
+from reproduce.workspace import Needs, Product, at_rates, widest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.figure import Figure
 
-    from dgex_jax.config import NetworkConfig
-    from dgex_jax.data.study import Study
+    from dgex_jax.config import TrainingConfig
+    from dgex_jax.prepare.study import Study
     from reproduce.workspace import Workspace
 
 SUFFIXES = ("png", "pdf", "csv")
+FIGURE1_RATES = (0.1,)
 
 
 def write_figure(space: Workspace, name: str, figure: Figure, table: pd.DataFrame) -> str:
@@ -48,23 +55,18 @@ def note(space: Workspace) -> str | None:
     return "simulated data" if holds_simulated(space) else None
 
 
-def best_network_needs(study: Study) -> Needs:
-    """Need every network, to choose the best of all rates, with LR and KNN-GE beside it."""
-    return Needs(methods=("LR", "KNN-GE"), networks=at_rates(study))
-
-
 def best_errors(
-    space: Workspace, part: str, selected_on: str, methods: Sequence[str] = ("LR", "KNN-GE")
+    space: Workspace, part: str, selected_on: str
 ) -> tuple[NetworkConfig, pd.DataFrame]:
     """Return the best network of all rates, and a table of errors per gene.
 
-    The table has a column ``target``, ``symbol``, ``copy_of_landmark``, one for each method, and
-    one named as the network.
+    The table has a column ``target``, ``symbol``, ``copy_of_landmark``, one for LR and for KNN-GE,
+    and one named as the network.
     """
     network = best_of(space, at_rates(space.study), selected_on)
     with open_prepared(space.prepared) as study:
         table = pd.DataFrame({"target": study.targets, "symbol": study.symbols})
-    paths = {method: space.baselines / f"{method}.tsv" for method in methods}
+    paths = {method: space.baselines / f"{method}.tsv" for method in REFERENCES}
     paths[network.name] = space.run(network) / "errors.tsv"
     errors = {name: read_gene_errors(path) for name, path in paths.items()}
     table[COPY_COLUMN] = errors[network.name].copy_of_landmark.astype(int)
@@ -73,7 +75,39 @@ def best_errors(
     return network, table
 
 
-def genewise_product(name: str, part: str, selected_on: str, *, copies: bool) -> Product:
+def _best_network_needs(study: Study) -> Needs:
+    """Need every network, to choose the best of all rates, with LR and KNN-GE beside it."""
+    return Needs(methods=REFERENCES, networks=at_rates(study))
+
+
+def _write_figure1(space: Workspace) -> str:
+    networks = at_rates(space.study, FIGURE1_RATES)
+    comparison = compare(space, networks, "te", "va", REFERENCES)
+    table = pd.DataFrame(
+        [
+            {
+                "method": entry.method,
+                "hidden_layers": entry.network.hidden_layers if entry.network else None,
+                "units": entry.network.units if entry.network else None,
+                "dropout": entry.network.dropout if entry.network else None,
+                "mean": comparison.overall(entry).mean,
+                "sd": comparison.overall(entry).sd,
+            }
+            for entry in comparison.entries
+        ]
+    ).astype({"hidden_layers": "Int64", "units": "Int64"})
+    figure = draw_architectures(table, PART_NAMES["te"], note(space))
+    return write_figure(space, "figure1", figure, table)
+
+
+def _write_figure2(space: Workspace) -> str:
+    network, errors = best_errors(space, "te", "va")
+    table = density_table({name: errors[name] for name in (*REFERENCES, network.name)})
+    figure = draw_densities(table, PART_NAMES["te"], note(space))
+    return write_figure(space, "figure2", figure, table)
+
+
+def _genewise(name: str, part: str, selected_on: str, *, copies: bool) -> Product:
     """Return the figure of the best network against LR and KNN-GE on a part, gene by gene.
 
     `copies` marks the targets that are copies of a landmark, which matter on RNA-seq.
@@ -82,8 +116,8 @@ def genewise_product(name: str, part: str, selected_on: str, *, copies: bool) ->
     def write(space: Workspace) -> str:
         network, table = best_errors(space, part, selected_on)
         quantity = f"MAE on {PART_NAMES[part]} (standardised units)"
-        figure = draw(
-            table, network.name, ("LR", "KNN-GE"), quantity, copies=copies, note=note(space)
+        figure = draw_genewise(
+            table, network.name, REFERENCES, quantity, copies=copies, note=note(space)
         )
         return write_figure(space, name, figure, table)
 
@@ -91,4 +125,87 @@ def genewise_product(name: str, part: str, selected_on: str, *, copies: bool) ->
         f"{name.replace('figure', 'Figure ')}: the best network on {PART_NAMES[part]}, gene by "
         "gene, against LR and KNN-GE."
     )
-    return Product(name, title, best_network_needs, write)
+    return Product(name, title, _best_network_needs, write)
+
+
+def _figure5_networks(study: Study) -> tuple[NetworkConfig, ...]:
+    return widest(study, 2, study.grid.dropout)
+
+
+def _write_figure5(space: Workspace) -> str:
+    networks = _figure5_networks(space.study)
+    columns: dict[str, pd.Series[float]] = {}
+    for network in networks:
+        log = read_log(space.run(network) / "log.tsv")
+        columns |= {"epoch": log["epoch"], f"{network.dropout:.0%}": log["MAE_GTEx"]}
+    table = pd.DataFrame(columns)
+    table["LR"] = overall(read_gene_errors(space.baselines / "LR.tsv").mae["GTEx"]).mean
+    name = f"D-GEX-{networks[0].units}x{networks[0].hidden_layers}"
+    figure = draw_epochs(table, name, PART_NAMES["GTEx"], note=note(space))
+    return write_figure(space, "figure5", figure, table)
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """Read epoch (the first is 0) and error on GTEx-te from the log of a finished run.
+
+    Raises `FormatError`: it is missing, is no log, or is not the one of its finished run.
+    """
+    try:
+        log = pd.read_csv(path, sep="\t")[["epoch", "MAE_GTEx"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise FormatError(f"{path}: is no log of a run ({error})") from error
+    check_result(path)
+    return log
+
+
+def _write_figure_s1(space: Workspace) -> str:
+    grid, training = space.study.grid, space.study.training
+    network = NetworkConfig(max(grid.hidden_layers), max(grid.units), max(grid.dropout))
+    with open_prepared(space.prepared) as study:
+        n_landmarks = study.n_landmarks
+        halves = study.halves if training.halves == 2 else (slice(0, study.n_targets),)
+        targets = [one.stop - one.start for one in halves]
+    sizes = [layer_sizes(network, training, n_landmarks, one) for one in targets]
+    table = network_table(sizes[0][0], sizes[0][1:-1], [one[-1] for one in sizes])
+    return write_figure(space, "figureS1", draw_network(table, note=note(space)), table)
+
+
+def layer_sizes(
+    network: NetworkConfig, training: TrainingConfig, n_landmarks: int, n_targets: int
+) -> list[int]:
+    """Read the sizes of the layers, input and output among them, off the model's own parameters."""
+    model = build_model(network, training, n_targets)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, n_landmarks)))["params"]
+    kernels = [shapes[name]["kernel"].shape for name in layer_names(len(shapes))]
+    return [kernels[0][0], *(int(kernel[1]) for kernel in kernels)]
+
+
+FIGURES = (
+    Product(
+        "figure1",
+        "Figure 1: overall error on GEO-te by architecture, 10% dropout.",
+        lambda study: Needs(methods=REFERENCES, networks=at_rates(study, FIGURE1_RATES)),
+        _write_figure1,
+    ),
+    Product(
+        "figure2",
+        "Figure 2: density of the errors per gene on GEO-te.",
+        _best_network_needs,
+        _write_figure2,
+    ),
+    _genewise("figure3", "te", "va", copies=False),
+    _genewise("figure4", "GTEx", "1000G", copies=True),
+    Product(
+        "figure5",
+        "Figure 5: overall error on GTEx-te by epoch, for each dropout rate of the widest network "
+        "with two hidden layers (the paper shows its best one on 1000G-va).",
+        lambda study: Needs(methods=("LR",), networks=_figure5_networks(study)),
+        _write_figure5,
+    ),
+    Product(
+        "figureS1",
+        "Figure S1: the architecture of the largest network.",
+        lambda _study: Needs(),
+        _write_figure_s1,
+    ),
+)

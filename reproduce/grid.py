@@ -1,65 +1,51 @@
-"""Which networks a table needs, and training each of them once."""
+"""Everything a product needs, made once: prepared study, baselines, trained networks."""
 
 from __future__ import annotations
 
 import queue
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from tqdm import tqdm
 
 from dgex_jax.compiled import keep_compiled
-from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import Stopped
-from dgex_jax.locks import locked
-from dgex_jax.models.mlp import n_parameters
-from dgex_jax.training.arrays import load_arrays
-from dgex_jax.training.devices import choose_devices, cpu_devices, share_cpu
-from dgex_jax.training.progressline import clock
-from dgex_jax.training.record import DONE, is_done, read_json
-from dgex_jax.training.run import Conduct, run_config, train_runs
-from dgex_jax.training.runfolder import clear_leftovers
-from dgex_jax.training.stopping import StopRequest, stop_on_signals
+from dgex_jax.io.files import locked
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.arrays import load_arrays
+from dgex_jax.train.devices import choose_devices, cpu_devices, share_cpu
+from dgex_jax.train.network import n_parameters
+from dgex_jax.train.record import DONE, is_done, read_json
+from dgex_jax.train.run import StopRequest, clear_leftovers, clock, run_config, stop_on_signals
+from dgex_jax.train.train import Conduct, train_runs
 from reproduce.baselines import baseline_mark, fit_baselines
+from reproduce.launch import launch
 from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study, real_files
-from reproduce.view import GridView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dgex_jax.config import NetworkConfig
-    from dgex_jax.data.prepared import Prepared
-    from dgex_jax.data.study import Study
-    from dgex_jax.training.arrays import StudyArrays
-    from dgex_jax.training.devices import Devices
-    from reproduce.options import Options
-    from reproduce.product import Needs
-    from reproduce.workspace import Workspace
+    from dgex_jax.prepare.prepared import Prepared
+    from dgex_jax.prepare.study import Study
+    from dgex_jax.train.arrays import StudyArrays
+    from dgex_jax.train.devices import Devices
+    from reproduce.workspace import Needs, Options, Workspace
 
     NetworkGroup = tuple[NetworkConfig, ...]
 
-
+SECONDS_BETWEEN_LINES = 10.0
 SIMULATE, PREPARE = "simulate the raw files", "prepare the study"
 
 
 def complete(space: Workspace, needs: Needs, options: Options) -> None:
     """Prepare the study, fit baselines and train networks: what is needed and not done already.
 
-    Parameters
-    ----------
-    space
-        The study.
-    needs
-        What is needed.
-    options
-        Where and with what networks are trained.
-
-    Raises
-    ------
-    DgexError
-        A file can't be read or written, or a network diverged (the networks before it are kept).
-    Stopped
-        On request, after a checkpoint.
+    Raises `DgexError`: a file can't be read or written, or a network diverged (the networks before
+    it are kept); `Stopped`: on request, after a checkpoint.
     """
     if not needs.prepared:
         return
@@ -74,13 +60,10 @@ def complete(space: Workspace, needs: Needs, options: Options) -> None:
         arrays = load_arrays(study, space.study.training.halves)
         with locked(space.baselines, wait=options.wait):
             fit_baselines(space, study, arrays, needs.methods)
-        groups = needed_groups(space.study, needs.networks)
-        missing = [group for group in groups if not trained(space, study, group)]
+        groups = _needed_groups(space.study, needs.networks)
+        missing = [group for group in groups if not _trained(space, study, group)]
         if missing and options.launcher != "here":
-            # Only here, since a cluster's engine is an optional extra.
-            from reproduce.launch import launch  # noqa: PLC0415
-
-            launch(space, missing, options)
+            launch(space, missing, options, train_here)
         elif missing:
             train_here(space, study, arrays, groups, options)
         else:
@@ -91,19 +74,16 @@ def complete(space: Workspace, needs: Needs, options: Options) -> None:
 def missing_steps(space: Workspace, needs: Needs) -> list[str]:
     """List what `complete` would do, a line a step; nothing is made or changed.
 
-    Raises
-    ------
-    DgexError
-        A raw file can't be read.
+    Raises `DgexError`: a raw file can't be read.
     """
     if not needs.prepared:
         return []
     lines = []
-    groups = needed_groups(space.study, needs.networks)
+    groups = _needed_groups(space.study, needs.networks)
     methods = needs.methods
     if is_prepared(space):
         with open_prepared(space.prepared) as study:
-            groups = [group for group in groups if not trained(space, study, group)]
+            groups = [group for group in groups if not _trained(space, study, group)]
             marks = read_json(space.baselines / DONE) or {}
             methods = tuple(
                 one for one in methods if marks.get(one) != baseline_mark(space, study, one)
@@ -116,13 +96,13 @@ def missing_steps(space: Workspace, needs: Needs) -> list[str]:
     return lines + [f"train {network.name}" for group in groups for network in group]
 
 
-def needed_groups(study: Study, networks: Sequence[NetworkConfig]) -> list[NetworkGroup]:
+def _needed_groups(study: Study, networks: Sequence[NetworkConfig]) -> list[NetworkGroup]:
     """List the groups of the grid that hold some of the networks, in the grid's order."""
     wanted = set(networks)
     return [group for group in study.grid.groups(study.grid.dropout) if wanted & set(group)]
 
 
-def trained(space: Workspace, study: Prepared, group: NetworkGroup) -> bool:
+def _trained(space: Workspace, study: Prepared, group: NetworkGroup) -> bool:
     """Whether every network of a group is trained."""
     return all(
         is_done(space.run(network), run_config(study, network, space.study.training, group))
@@ -219,3 +199,108 @@ def share_out(
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda one: isinstance(one, Stopped)):
         raise error
+
+
+class GridView:
+    """Shows networks in training: living lines on a terminal, plain ones now and then elsewhere.
+
+    On a terminal: a bar for the whole grid with the time left, below it a line for each network in
+    training, above it the last line of each one that is done. Elsewhere a line for the first and
+    the last epoch of a network, and at most every 10 seconds between them.
+
+    `costs` are every network to train and what one of its epochs costs, in any unit: it weighs the
+    time left.
+    """
+
+    def __init__(
+        self,
+        costs: Sequence[tuple[NetworkConfig, float]],
+        epochs: int,
+        stream: TextIO | None = None,
+    ) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        self._cost = {network.name: cost for network, cost in costs}
+        self._number = {network.name: n for n, (network, _) in enumerate(costs, start=1)}
+        self._epochs = epochs
+        self._done: dict[str, int] = {}
+        self._last_line: dict[str, float] = {}
+        self._resumed = 0.0
+        self._start: float | None = None
+        self._lock = threading.Lock()
+        self._rows: dict[str, tqdm[None]] = {}
+        self._grid: tqdm[None] | None = None
+        if self._stream.isatty():
+            self._grid = tqdm(
+                total=round(self._total()),
+                file=self._stream,
+                bar_format="{desc}|{bar}| {percentage:3.0f}%",
+                leave=False,
+            )
+
+    def skip(self, network: NetworkConfig) -> None:
+        """Count a network that was trained before."""
+        with self._lock:
+            self._done[network.name] = self._epochs
+            self._resumed += self._cost[network.name] * self._epochs
+
+    def epoch(self, network: NetworkConfig, done: int, line: str) -> None:
+        """Show one epoch; `done` of its epochs are done now."""
+        with self._lock:
+            name = network.name
+            if name not in self._done:
+                self._resumed += self._cost[name] * (done - 1)
+            if self._start is None:
+                # The first epoch waited for a compilation: it says nothing about the rest.
+                self._start = time.monotonic()
+                self._resumed += self._cost[name]
+            self._done[name] = done
+            if self._grid is None:
+                self._print(name, line)
+            else:
+                self._draw(self._grid, name, line)
+
+    def close(self) -> None:
+        """Take the living lines away."""
+        for row in self._rows.values():
+            row.close()
+        if self._grid is not None:
+            self._grid.close()
+
+    def left(self) -> float:
+        """Estimate the seconds left; NaN while nothing is known."""
+        worked = self._worked() - self._resumed
+        if self._start is None or worked <= 0:
+            return float("nan")
+        return (time.monotonic() - self._start) / worked * (self._total() - self._worked())
+
+    def _total(self) -> float:
+        return sum(self._cost.values()) * self._epochs
+
+    def _worked(self) -> float:
+        return sum(self._cost[name] * done for name, done in self._done.items())
+
+    def _label(self, name: str) -> str:
+        return f"[{self._number[name]}/{len(self._number)}, {clock(self.left())} left] {name}"
+
+    def _print(self, name: str, line: str) -> None:
+        now = time.monotonic()
+        last = self._done[name] == self._epochs
+        if last or now - self._last_line.get(name, -1e9) >= SECONDS_BETWEEN_LINES:
+            self._last_line[name] = now
+            print(f"{self._label(name)}  {line}", file=self._stream, flush=True)
+
+    def _draw(self, grid: tqdm[None], name: str, line: str) -> None:
+        finished = sum(done == self._epochs for done in self._done.values())
+        grid.n = round(self._worked())
+        grid.set_description_str(
+            f"{finished}/{len(self._number)} networks, {clock(self.left())} left"
+        )
+        if self._done[name] == self._epochs:
+            row = self._rows.pop(name, None)
+            if row is not None:
+                row.close()
+            tqdm.write(f"{name}  {line}", file=self._stream)
+            return
+        if name not in self._rows:
+            self._rows[name] = tqdm(file=self._stream, bar_format="{desc}", leave=False)
+        self._rows[name].set_description_str(f"{name}  {line}")

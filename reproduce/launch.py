@@ -9,19 +9,21 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import DgexError, Stopped
-from dgex_jax.formats.atomic import make_folder
-from dgex_jax.training.arrays import load_arrays
-from dgex_jax.training.stopping import stop_on_signals
-from reproduce.options import Options
+from dgex_jax.io.files import make_folder
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.arrays import load_arrays
+from dgex_jax.train.run import stop_on_signals
+from reproduce.workspace import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dgex_jax.config import NetworkConfig
     from reproduce.workspace import Workspace
+
+    NetworkGroup = tuple[NetworkConfig, ...]
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -29,31 +31,26 @@ STDERR = 2
 
 
 class GroupJob:
-    """One group's training as a job; called again after a preemption, it goes on.
+    """One group's training as a job; called again after a preemption, it resumes.
 
-    Parameters
-    ----------
-    space
-        The study and its folders.
-    networks
-        The group.
-    gpus
-        GPUs of the job.
+    `train` is `grid.train_here`, which launches this one.
     """
 
     def __init__(
-        self, space: Workspace, networks: tuple[NetworkConfig, ...], gpus: int | None
+        self,
+        space: Workspace,
+        networks: NetworkGroup,
+        gpus: int | None,
+        train: Callable[..., None],
     ) -> None:
-        self.space, self.networks, self.gpus = space, networks, gpus
+        self.space, self.networks, self.gpus, self.train = space, networks, gpus, train
 
     def __call__(self) -> None:
         """Train what is missing of the group, from its newest checkpoint."""
-        from reproduce.grid import train_here  # noqa: PLC0415 (it may launch this one)
-
         space = self.space
         with open_prepared(space.prepared) as study:
             arrays = load_arrays(study, space.study.training.halves)
-            train_here(space, study, arrays, [self.networks], Options(gpus=self.gpus))
+            self.train(space, study, arrays, [self.networks], Options(gpus=self.gpus))
 
     def checkpoint(self) -> Any:
         """Ask for a second start after a preemption (submitit calls this in the job)."""
@@ -62,21 +59,21 @@ class GroupJob:
         return DelayedSubmission(self)
 
 
-def launch(space: Workspace, groups: Sequence[tuple[NetworkConfig, ...]], options: Options) -> None:
+def launch(
+    space: Workspace,
+    groups: Sequence[NetworkGroup],
+    options: Options,
+    train: Callable[..., None],
+) -> None:
     """Train the groups as jobs and wait for them; a stop cancels those that are not done.
 
-    Raises
-    ------
-    DgexError
-        submitit is not installed, there is no such cluster here, or a job failed (its log is
-        named; the networks of the other jobs are kept).
-    Stopped
-        On SIGINT or SIGTERM.
+    Raises `DgexError`: submitit is not installed, there is no such cluster here, or a job failed
+    (its log is named; the networks of the other jobs are kept); `Stopped`: on SIGINT or SIGTERM.
     """
     executor = job_executor(space, options)
     make_folder(executor.folder)
     with errors_into(executor.folder / "launcher.log"), executor.batch():
-        jobs = [executor.submit(GroupJob(space, group, options.gpus)) for group in groups]
+        jobs = [executor.submit(GroupJob(space, group, options.gpus, train)) for group in groups]
     names = {
         job.job_id: ", ".join(one.name for one in group)
         for job, group in zip(jobs, groups, strict=True)
@@ -137,10 +134,7 @@ def cause_of(error: BaseException) -> str:
 def job_executor(space: Workspace, options: Options) -> Any:
     """Set submitit up: one task a job, so many minutes, on that partition.
 
-    Raises
-    ------
-    DgexError
-        submitit is not installed, or there is no such cluster here.
+    Raises `DgexError`: submitit is not installed, or there is no such cluster here.
     """
     try:
         import submitit  # noqa: PLC0415 (an optional extra)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dgex_jax.config import GridConfig, TrainingConfig
-from dgex_jax.training.pylearn2 import (
+from dgex_jax.train.pylearn2 import (
     BATCH_SEED,
     DECAY,
     FIRST_COMPARISON,
@@ -17,14 +17,16 @@ from dgex_jax.training.pylearn2 import (
     OUTPUT_RANGE,
     learning_rate_scales,
 )
-from reproduce.render import markdown_rows
-from reproduce.renderlatex import plain_latex
-from reproduce.tables import write_texts
+from reproduce.tables import markdown_rows, write_plain
+from reproduce.workspace import Needs, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from reproduce.workspace import Workspace
+
+PAPER, SCRIPTS, PYLEARN2 = "paper, section 2.3", "training scripts", "Pylearn2"
+HEADER = ("setting", "this study", "the original", "decided by")
 
 
 @dataclass(frozen=True)
@@ -43,119 +45,94 @@ def settings(grid: GridConfig, training: TrainingConfig) -> list[Setting]:
     The original's values are the defaults of the same configuration and the constants of the code
     that trains, which the recorded runs of the original test.
     """
-    faithful_grid, faithful = GridConfig(), TrainingConfig()
-    scales = learning_rate_scales(2)
-    rates = {
-        one: f"{one.initial_rate(1):g} with one hidden layer, {one.initial_rate(2):g} with two or "
-        "three"
-        for one in (training, faithful)
-    }
+    faithful = GridConfig(), TrainingConfig()
+    return [
+        *(
+            Setting(name, value(grid, training), value(*faithful), source)
+            for name, value, source in _CHOSEN
+        ),
+        *(Setting(name, value, value, source) for name, value, source in _fixed()),
+    ]
+
+
+def _rate(_: GridConfig, training: TrainingConfig) -> str:
     if training.learning_rate is not None:
-        rates[training] = f"{training.learning_rate:g}"
-    fixed = [
-        ("hidden units' function", "tanh", "training scripts"),
-        ("output units' function", "linear", "training scripts"),
-        ("initial hidden weights", "uniform, ±√(6 / (fan-in + fan-out))", "paper, section 2.3"),
-        ("initial output weights", f"uniform, ±{OUTPUT_RANGE:g}", "paper, section 2.3"),
-        ("initial biases", "0", "training scripts"),
-        ("error that is minimised", "squared, summed over targets, mean over a batch", "Pylearn2"),
-        ("weight decay", "none", "training scripts"),
-        ("survivors of dropout", "divided by the include rate while training", "Pylearn2"),
-        ("dropout of the inputs", "none", "paper, section 2.3"),
+        return f"{training.learning_rate:g}"
+    shallow, deep = training.initial_rate(1), training.initial_rate(2)
+    return f"{shallow:g} with one hidden layer, {deep:g} with two or three"
+
+
+def _start(_: GridConfig, training: TrainingConfig) -> str:
+    if training.pretrain == "none":
+        return "random weights"
+    return f"a denoising autoencoder ({training.pretrain_epochs} epochs a layer)"
+
+
+_CHOSEN: tuple[tuple[str, Callable[[GridConfig, TrainingConfig], str], str], ...] = (
+    ("hidden layers", lambda grid, _: ", ".join(f"{one:,}" for one in grid.hidden_layers), PAPER),
+    (
+        "hidden units of each layer",
+        lambda grid, _: ", ".join(f"{one:,}" for one in grid.units),
+        PAPER,
+    ),
+    ("dropout rates", lambda grid, _: ", ".join(f"{one:.0%}" for one in grid.dropout), PAPER),
+    ("epochs", lambda _, training: f"{training.epochs}", PAPER),
+    (
+        "profiles of a batch",
+        lambda _, training: f"{training.batch_size}, the short last batch too",
+        f"{SCRIPTS}, {PYLEARN2}",
+    ),
+    ("momentum", lambda _, training: f"{training.momentum:g}", SCRIPTS),
+    ("learning rate", _rate, "paper, section 2.3; scripts"),
+    ("monitored training profiles", lambda _, training: f"{training.monitor_size:,}", SCRIPTS),
+    ("seed", lambda _, training: f"{training.seed}", SCRIPTS),
+    ("networks the targets are split over", lambda _, training: f"{training.halves}", PAPER),
+    ("hidden layers start from", _start, PAPER),
+    (
+        "precision of products",
+        lambda _, training: {"highest": "float32", "tf32": "TF32 where the GPU has it"}[
+            training.precision
+        ],
+        "float32 in Theano",
+    ),
+)
+"""What a study may choose: its name, its value in words, what decides the original's."""
+
+
+def _fixed() -> list[tuple[str, str, str]]:
+    scales = learning_rate_scales(2)
+    return [
+        ("hidden units' function", "tanh", SCRIPTS),
+        ("output units' function", "linear", SCRIPTS),
+        ("initial hidden weights", "uniform, ±√(6 / (fan-in + fan-out))", PAPER),
+        ("initial output weights", f"uniform, ±{OUTPUT_RANGE:g}", PAPER),
+        ("initial biases", "0", SCRIPTS),
+        ("error that is minimised", "squared, summed over targets, mean over a batch", PYLEARN2),
+        ("weight decay", "none", SCRIPTS),
+        ("survivors of dropout", "divided by the include rate while training", PYLEARN2),
+        ("dropout of the inputs", "none", PAPER),
         (
             "factor of the learning rate",
             (
                 f"{scales['hidden1']['kernel']:g} first hidden layer's weights, "
                 f"{scales['hidden2']['kernel']:g} later weights, {scales['output']['bias']:g} bias"
             ),
-            "training scripts",
+            SCRIPTS,
         ),
-        ("momentum's kind", "not Nesterov, learning rate inside the velocity", "Pylearn2"),
+        ("momentum's kind", "not Nesterov, learning rate inside the velocity", PYLEARN2),
         (
             "decay of the learning rate",
             (
                 f"by {DECAY:g} when the monitored error exceeds the epoch's before (the first is "
                 f"compared with {FIRST_COMPARISON:g})"
             ),
-            "paper, section 2.3; training scripts",
+            f"{PAPER}; {SCRIPTS}",
         ),
-        ("lowest learning rate", f"{LOWEST_RATE:g}", "paper, section 2.3"),
-        ("seed of the batches", f"{list(BATCH_SEED)}", "Pylearn2"),
-        ("seed of the monitored profiles", f"{MONITOR_SEED}", "training scripts"),
-        ("epochs that are kept", "each half's best on GEO-va, and on 1000G-va", "training scripts"),
+        ("lowest learning rate", f"{LOWEST_RATE:g}", PAPER),
+        ("seed of the batches", f"{list(BATCH_SEED)}", PYLEARN2),
+        ("seed of the monitored profiles", f"{MONITOR_SEED}", SCRIPTS),
+        ("epochs that are kept", "each half's best on GEO-va, and on 1000G-va", SCRIPTS),
     ]
-    return [
-        Setting(
-            "hidden layers",
-            listed(grid.hidden_layers),
-            listed(faithful_grid.hidden_layers),
-            "paper, section 2.3",
-        ),
-        Setting(
-            "hidden units of each layer",
-            listed(grid.units),
-            listed(faithful_grid.units),
-            "paper, section 2.3",
-        ),
-        Setting(
-            "dropout rates",
-            listed(f"{rate:.0%}" for rate in grid.dropout),
-            listed(f"{rate:.0%}" for rate in faithful_grid.dropout),
-            "paper, section 2.3",
-        ),
-        Setting("epochs", f"{training.epochs}", f"{faithful.epochs}", "paper, section 2.3"),
-        Setting(
-            "profiles of a batch",
-            f"{training.batch_size}, the short last batch too",
-            f"{faithful.batch_size}, the short last batch too",
-            "training scripts, Pylearn2",
-        ),
-        Setting("momentum", f"{training.momentum:g}", f"{faithful.momentum:g}", "training scripts"),
-        Setting("learning rate", rates[training], rates[faithful], "paper, section 2.3; scripts"),
-        Setting(
-            "monitored training profiles",
-            f"{training.monitor_size:,}",
-            f"{faithful.monitor_size:,}",
-            "training scripts",
-        ),
-        Setting("seed", f"{training.seed}", f"{faithful.seed}", "training scripts"),
-        Setting(
-            "networks the targets are split over",
-            f"{training.halves}",
-            f"{faithful.halves}",
-            "paper, section 2.3",
-        ),
-        Setting(
-            "hidden layers start from",
-            started_from(training),
-            started_from(faithful),
-            "paper, section 2.3",
-        ),
-        Setting(
-            "precision of products", precision(training), precision(faithful), "float32 in Theano"
-        ),
-        *(Setting(name, value, value, source) for name, value, source in fixed),
-    ]
-
-
-def listed(values: Iterable[int | str]) -> str:
-    """Join values with commas."""
-    return ", ".join(f"{one:,}" if isinstance(one, int) else one for one in values)
-
-
-def started_from(training: TrainingConfig) -> str:
-    """Say how hidden layers are initialised."""
-    if training.pretrain == "none":
-        return "random weights"
-    return f"a denoising autoencoder ({training.pretrain_epochs} epochs a layer)"
-
-
-def precision(training: TrainingConfig) -> str:
-    """Say in what numbers products are taken."""
-    return {"highest": "float32", "tf32": "TF32 where the GPU has it"}[training.precision]
-
-
-HEADER = ("setting", "this study", "the original", "decided by")
 
 
 def write_settings(space: Workspace) -> str:
@@ -165,7 +142,6 @@ def write_settings(space: Workspace) -> str:
         for one in settings(space.study.grid, space.study.training)
     ]
     table = pd.DataFrame(rows, columns=list(HEADER))
-    title = f"Table S1, study {space.study.name}. How networks are trained"
     shown = [
         [name, ours if ours == original else f"**{ours}**", original, source]
         for name, ours, original, source in rows
@@ -177,12 +153,13 @@ def write_settings(space: Workspace) -> str:
         "",
         *markdown_rows(HEADER, shown),
     ]
-    markdown = "\n".join(lines) + "\n"
-    write_texts(
-        space.tables,
-        "tableS1",
-        csv=table.to_csv(index=False, lineterminator="\n"),
-        md=markdown,
-        tex=plain_latex(table, title),
-    )
-    return markdown
+    title = f"Table S1, study {space.study.name}. How networks are trained"
+    return write_plain(space, "tableS1", table, lines, table, title)
+
+
+TABLE_S1 = Product(
+    "tableS1",
+    "Table S1: how networks are trained.",
+    lambda _study: Needs(prepared=False),
+    write_settings,
+)

@@ -1,37 +1,48 @@
-"""Raw files and the prepared study of a workspace, each made once."""
+"""Raw files and the prepared study of a workspace, each made once; the records of what was made.
+
+Each step of a reproduction leaves ``results/<study>/provenance/<step>.json``: what it wrote, of
+what. A file a step, so that processes that make different things don't meet. Runs and prepared
+studies say the same of themselves (``done.json``, ``prepared.h5.provenance.json``).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
-from dgex_jax import __version__
 from dgex_jax.config import RawFiles
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.prepared_write import FORMAT_VERSION
-from dgex_jax.data.simulation.write import is_simulated, simulate, simulated_files
-from dgex_jax.errors import DgexError
-from dgex_jax.formats import atomic
-from dgex_jax.training.record import is_done, mark_done
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io import files as atomic
+from dgex_jax.io.files import one_line
+from dgex_jax.io.manifest import known_sha256, record, write_record
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.prepared import FORMAT_VERSION, open_prepared
+from dgex_jax.simulate.write import is_simulated, simulate, simulated_files
+from dgex_jax.train.record import is_done, mark_done
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from reproduce.workspace import Workspace
 
+Inputs = dict[str, dict[str, str]]
+
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for outputs.
-
-    Raises
-    ------
-    DgexError
-        It can't be made.
-    """
+    """Make a folder for outputs, or raise `DgexError`."""
     try:
         atomic.make_folder(folder)
     except OSError as error:
         raise DgexError(f"{folder}: can't be made: {error.strerror}") from error
+
+
+def real_files(space: Workspace) -> RawFiles:
+    """Return the files that the study names."""
+    if not isinstance(space.study.files, RawFiles):
+        raise AssertionError("a study has real or simulated files, and all five")  # noqa: TRY004
+    return space.study.files
 
 
 def raw_files(space: Workspace) -> RawFiles:
@@ -44,56 +55,30 @@ def raw_files(space: Workspace) -> RawFiles:
         return simulated_files(space.raw)
     print(f"simulating raw files of study {study.name!r} in {space.raw}", flush=True)
     files = simulate(study.simulation, space.raw, progress=True)
-    mark_done(space.raw, simulation_config(space))
+    mark_done(space.raw, _simulation_config(space))
     return files
-
-
-def real_files(space: Workspace) -> RawFiles:
-    """Return the files that the study names."""
-    if not isinstance(space.study.files, RawFiles):
-        raise AssertionError("a study has real or simulated files, and all five")  # noqa: TRY004
-    return space.study.files
-
-
-def simulation_config(space: Workspace) -> dict[str, Any]:
-    """Everything that decides what simulated files hold."""
-    if space.study.simulation is None:
-        raise AssertionError("the study is simulated")
-    return {"simulation": dataclasses.asdict(space.study.simulation), "dgex_jax": __version__}
 
 
 def has_raw_files(space: Workspace) -> bool:
     """Whether the raw files of a simulated study are made."""
-    return is_done(space.raw, simulation_config(space)) and all(
-        path.is_file() for path in paths(simulated_files(space.raw))
+    return is_done(space.raw, _simulation_config(space)) and all(
+        path.is_file() for path in _paths(simulated_files(space.raw))
     )
 
 
-def paths(files: RawFiles) -> list[Path]:
-    """List the five files."""
-    return [getattr(files, field.name) for field in dataclasses.fields(files)]
-
-
 def identity(files: RawFiles) -> dict[str, Any]:
-    """Describe the raw files well enough to notice that one was changed, without reading them."""
+    """Describe the raw files well enough to notice that one was changed, without reading them.
+
+    Raises `DgexError`: one is not there, or can't be read.
+    """
     described = {}
-    for path in paths(files):
+    for path in _paths(files):
         try:
             status = path.stat()
         except OSError as error:
             raise DgexError(f"{path}: can't be read: {error.strerror}") from error
         described[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
     return described
-
-
-def preparation_config(space: Workspace, files: RawFiles) -> dict[str, Any]:
-    """Everything that decides what the prepared study holds."""
-    return {
-        "settings": space.study.preparation_settings(),
-        "files": identity(files),
-        "format_version": FORMAT_VERSION,
-        "dgex_jax": __version__,
-    }
 
 
 def is_prepared(space: Workspace) -> bool:
@@ -104,13 +89,19 @@ def is_prepared(space: Workspace) -> bool:
         files = simulated_files(space.raw)
     else:
         return False
-    config = preparation_config(space, files)
-    return space.prepared.is_file() and is_done(preparation_folder(space), config)
-
-
-def preparation_folder(space: Workspace) -> Path:
-    """Return where it is noted what the prepared study was made of."""
-    return space.prepared.parent / "preparation"
+    config, folder = _preparation_config(space, files), _preparation_folder(space)
+    if not space.prepared.is_file():
+        return False
+    if is_done(folder, config):
+        return True
+    # The first versions hashed the study's name and title as well, which the file has recorded.
+    try:
+        with open_prepared(space.prepared) as study:
+            recorded = dict(study.settings)
+    except FormatError:
+        return False
+    known = space.study.is_prepared_by(recorded)
+    return known and is_done(folder, config | {"settings": recorded})
 
 
 def prepared_study(space: Workspace) -> Path:
@@ -134,7 +125,64 @@ def prepared_study(space: Workspace) -> Path:
     )
     lines = [*report.lines(), *(f"warning: {text}" for text in report.warnings)]
     print("\n".join(f"  {line}" for line in lines), flush=True)
-    folder = preparation_folder(space)
+    folder = _preparation_folder(space)
     make_folder(folder)
-    mark_done(folder, preparation_config(space, files), counts=report.counts())
+    mark_done(folder, _preparation_config(space, files), counts=report.counts())
     return output
+
+
+def _simulation_config(space: Workspace) -> dict[str, Any]:
+    if space.study.simulation is None:
+        raise AssertionError("the study is simulated")
+    return {"simulation": dataclasses.asdict(space.study.simulation)}
+
+
+def _preparation_config(space: Workspace, files: RawFiles) -> dict[str, Any]:
+    return {
+        "settings": space.study.preparation_settings(),
+        "files": identity(files),
+        "format_version": FORMAT_VERSION,
+    }
+
+
+def _preparation_folder(space: Workspace) -> Path:
+    return space.prepared.parent / "preparation"
+
+
+def _paths(files: RawFiles) -> list[Path]:
+    return [getattr(files, field.name) for field in dataclasses.fields(files)]
+
+
+def inputs_of(space: Workspace, paths: Iterable[Path]) -> Inputs:
+    """Name (relative to the results) and checksum of the files that are there, by name.
+
+    Raises `DgexError`: one can't be read.
+    """
+    found = {}
+    for path in paths:
+        name = os.path.relpath(path, space.results).replace(os.sep, "/")
+        try:
+            found[name] = {"name": name, "sha256": known_sha256(path)}
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
+    return found
+
+
+def write_step(
+    space: Workspace, step: str, files: Iterable[Path], inputs: Inputs, precision: str
+) -> None:
+    """Write the record of one step: the `files` that it wrote and that are there, of `inputs`.
+
+    Raises `DgexError`: a file can't be read, or the disk refuses the record.
+    """
+    folder = space.results / "provenance"
+    make_folder(folder)
+    study = space.study
+    seeds = {"prepare": study.prepare.seed, "training": study.training.seed}
+    if study.simulation is not None:
+        seeds["simulate"] = study.simulation.seed
+    made = record(f"reproduce {step}", precision=precision, inputs=inputs, seeds=seeds)
+    sums = {name: one["sha256"] for name, one in inputs_of(space, files).items()}
+    write_record(folder / f"{step}.json", made, sums)

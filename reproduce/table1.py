@@ -1,14 +1,8 @@
 """Table 1 of the paper for one study: ``python -m reproduce.table1 --help``."""
 
-from __future__ import annotations
-
-import sys
-
 from reproduce.commandline import script
-from reproduce.tables import table_product
 
-PRODUCT = table_product("table1")
-main = script("reproduce.table1", PRODUCT)
+main = script("table1")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

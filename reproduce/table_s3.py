@@ -1,14 +1,8 @@
 """Table S3 of the paper for one study: ``python -m reproduce.table_s3 --help``."""
 
-from __future__ import annotations
-
-import sys
-
 from reproduce.commandline import script
-from reproduce.tables import table_product
 
-PRODUCT = table_product("tableS3")
-main = script("reproduce.table_s3", PRODUCT)
+main = script("tableS3")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,50 +1,187 @@
-"""Tables 1, 2 and S2 to S5: what is in them, and writing them."""
+"""Tables 1, 2 and S2 to S5: the errors of every method, collected, laid out and written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from dgex_jax.config import PART_NAMES
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.scores import Overall, overall, relative_improvement, share_better
+from dgex_jax.train.record import GeneErrors, read_gene_errors
 from reproduce.baselines import METHODS, chosen_values
-from reproduce.comparison import compare
-from reproduce.networks import at_rates
-from reproduce.papercells import PaperCells
-from reproduce.papernotes import paper_note, paper_sentence
-from reproduce.product import Needs, Product
-from reproduce.render import Block, block_markdown, table_csv
-from reproduce.renderlatex import table_latex
-from reproduce.simulated import data_label, holds_simulated, preface
+from reproduce.paper import PaperCells, paper_sentence
 from reproduce.stages import make_folder
+from reproduce.workspace import Needs, Product, at_rates
+from reproduce.written import FLOAT, rounded_csv, write_table_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
-    from dgex_jax.data.study import Study
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import NetworkConfig
+    from dgex_jax.prepare.study import Study
     from reproduce.workspace import Workspace
+
+SIMULATED = (
+    "**Simulated data**: these figures show that the software runs the whole path; they say "
+    "nothing about biology and are not comparable with the paper's."
+)
+NOT_IN_PAPER = (
+    "Not in the paper's tables: Mean (the mean of all profiles, 0 in standardised units) and "
+    "KNN-profiles (the mean of the k profiles of GEO-tr nearest by their landmark genes)."
+)
+REFERENCES = ("LR", "KNN-GE")
+"""The baselines whose error each network's is compared with, as in the paper's text."""
+
+SUFFIXES = ("csv", "md", "tex")
+COLUMNS = (
+    "targets",
+    "method",
+    "hidden_layers",
+    "units",
+    "dropout",
+    "mean",
+    "sd",
+    "improvement_over_LR",
+    "improvement_over_KNN-GE",
+    "share_better_than_LR",
+    "share_better_than_KNN-GE",
+    "chosen",
+    "paper_name",
+    "paper_mean",
+    "paper_sd",
+    "paper_source",
+    "data",
+)
+GAINS = (
+    "network",
+    "lower error than LR by",
+    "better than LR in",
+    "lower error than KNN-GE by",
+    "better than KNN-GE in",
+)
+TEX = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "±": r"$\pm$", "√": r"$\surd$"}
+ESCAPES = str.maketrans(TEX | {"\N{MULTIPLICATION SIGN}": r"$\times$"})
+LATEX_NEEDS = r"% needs \usepackage{booktabs}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method's errors per gene; `network` is ``None`` for a baseline."""
+
+    method: str
+    network: NetworkConfig | None
+    errors: GeneErrors
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods on one part.
+
+    - `part`: where the errors are measured, of `config.EVALUATED`.
+    - `selected_on`: where networks, k and epochs are chosen: ``va`` (GEO-va) or ``1000G``
+      (1000G-va).
+    - `entries`: baselines first, then networks.
+    - `genes`: ``(n_targets,)`` bool: the targets that count.
+    """
+
+    part: str
+    selected_on: str
+    entries: Sequence[Entry]
+    genes: NDArray[np.bool_]
+
+    def overall(self, entry: Entry) -> Overall:
+        """Mean and sd over the genes that count."""
+        return overall(entry.errors.mae[self.part], self.genes)
+
+    def best_network(self) -> Entry:
+        """Return the network with the lowest overall error on the validation part, all targets."""
+        networks = [entry for entry in self.entries if entry.network is not None]
+        return min(networks, key=lambda one: overall(one.errors.mae[self.selected_on]).mean)
+
+    def improvement(self, entry: Entry, method: str) -> float:
+        """Relative improvement of an entry over a baseline."""
+        reference = self.overall(self._baseline(method)).mean
+        return relative_improvement(reference, self.overall(entry).mean)
+
+    def share_better(self, entry: Entry, method: str) -> float:
+        """Share of the genes in which an entry has the strictly smaller error."""
+        mae = self._baseline(method).errors.mae[self.part]
+        return share_better(entry.errors.mae[self.part], mae, self.genes)
+
+    def without_copies(self) -> Comparison:
+        """Return the same for the targets that are no copies of a landmark."""
+        return replace(self, genes=~self.entries[0].errors.copy_of_landmark)
+
+    def _baseline(self, method: str) -> Entry:
+        return next(entry for entry in self.entries if entry.method == method)
+
+
+def compare(
+    space: Workspace,
+    networks: Sequence[NetworkConfig],
+    part: str,
+    selected_on: str,
+    methods: Sequence[str] = METHODS,
+) -> Comparison:
+    """Read the errors of methods and networks from a workspace where all of them are there."""
+    entries = [
+        Entry(method, None, read_gene_errors(space.baselines / f"{method}.tsv"))
+        for method in methods
+    ]
+    entries += [
+        Entry("D-GEX", one, read_gene_errors(space.run(one) / "errors.tsv")) for one in networks
+    ]
+    genes = np.ones_like(entries[0].errors.copy_of_landmark)
+    return Comparison(part, selected_on, entries, genes)
+
+
+def best_of(space: Workspace, networks: Sequence[NetworkConfig], selected_on: str) -> NetworkConfig:
+    """Return the network with the lowest overall error on a validation part, all targets.
+
+    Of equal errors the first counts.
+    """
+
+    def error(network: NetworkConfig) -> float:
+        mae = read_gene_errors(space.run(network) / "errors.tsv").mae[selected_on]
+        return overall(mae).mean
+
+    return min(networks, key=error)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One comparison of a table.
+
+    - `title`: which targets count, in words.
+    - `comparison`: the numbers.
+    - `paper`: the published cells beside them; ``None`` where the paper has no such figures.
+    """
+
+    title: str
+    comparison: Comparison
+    paper: PaperCells | None
 
 
 @dataclass(frozen=True)
 class TableSpec:
     """One table of overall errors.
 
-    Attributes
-    ----------
-    name
-        Of the files.
-    title
-        As in the paper.
-    part, selected_on
-        Where errors are measured, and where epochs, k, lambda and the best network are chosen.
-    rates
-        The dropout rates of its networks; ``None`` for all rates of the study.
-    without_copies
-        Whether a second block leaves out the targets that are copies of a landmark.
-    paper
-        The file of ``tables/paper`` with published cells of it.
+    - `name`: of the files.
+    - `title`: as in the paper.
+    - `part`, `selected_on`: where errors are measured, and where epochs, k, lambda and the best
+      network are chosen.
+    - `rates`: the dropout rates of its networks; ``None`` for all rates of the study.
+    - `without_copies`: whether a second block leaves out the targets that are copies of a landmark.
+    - `paper`: the file of ``tables/paper`` with published cells of it.
     """
 
     name: str
@@ -56,10 +193,19 @@ class TableSpec:
     paper: str | None
 
     @property
-    def description(self) -> str:
-        """The table in a line."""
+    def product(self) -> Product:
+        """The table as a product."""
         rates = "every dropout rate" if self.rates is None else f"{self.rates[0]:.0%} dropout"
-        return f"{self.title}: overall errors on {PART_NAMES[self.part]}, D-GEX with {rates}."
+
+        def needs(study: Study) -> Needs:
+            return Needs(methods=METHODS, networks=at_rates(study, self.rates))
+
+        return Product(
+            self.name,
+            f"{self.title}: overall errors on {PART_NAMES[self.part]}, D-GEX with {rates}.",
+            needs,
+            partial(write_table, spec=self),
+        )
 
 
 TABLES = {
@@ -76,38 +222,31 @@ TABLES = {
 }
 
 
-def table_product(name: str) -> Product:
-    """Return the product of one of `TABLES`."""
-    spec = TABLES[name]
-
-    def needs(study: Study) -> Needs:
-        return Needs(methods=METHODS, networks=at_rates(study, spec.rates))
-
-    return Product(name, spec.description, needs, partial(write_table, spec=spec))
-
-
 def write_table(space: Workspace, spec: TableSpec) -> str:
     """Write a table as CSV, Markdown and LaTeX; returns the Markdown."""
-    blocks = table_blocks(space, spec)
-    simulated = holds_simulated(space)
-    markdown = table_markdown(space, spec, blocks)
-    heading = f"{spec.title}, study {space.study.name}. {caption(space, spec)}"
-    write_texts(
+    study, blocks = space.study, table_blocks(space, spec)
+    caption = (
+        f"{study.title}. Overall error (mean over target genes of the mean absolute error, "
+        f"in standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
+        f"epochs, k, lambda and the best network chosen on {PART_NAMES[spec.selected_on]}. "
+        "Lowest error in bold."
+    )
+    lines = preface(space, f"{spec.title} · study {study.name}", caption)
+    for block in blocks:
+        lines += [_block_markdown(block, study.grid.units), ""]
+    notes = [_tuning_note(space, spec), NOT_IN_PAPER, paper_sentence(spec.part), _sources(blocks)]
+    lines.append(" ".join(note for note in notes if note))
+    markdown = "\n".join(lines) + "\n"
+    heading = f"{spec.title}, study {study.name}. {caption}"
+    make_folder(space.tables)
+    write_table_files(
         space.tables,
         spec.name,
-        csv=table_csv(blocks, data_label(space)),
+        csv=_table_csv(blocks, data_label(space)),
         md=markdown,
-        tex=table_latex(blocks, space.study.grid.units, heading, simulated=simulated),
+        tex=_table_latex(space, blocks, heading),
     )
     return markdown
-
-
-def write_texts(folder: Path, name: str, **texts: str) -> None:
-    """Write the forms of one table, each atomically; the keyword is the suffix."""
-    make_folder(folder)
-    for suffix, text in texts.items():
-        with atomic_path(folder / f"{name}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
 
 
 def table_blocks(space: Workspace, spec: TableSpec) -> list[Block]:
@@ -123,34 +262,209 @@ def table_blocks(space: Workspace, spec: TableSpec) -> list[Block]:
     return blocks
 
 
-def caption(space: Workspace, spec: TableSpec) -> str:
-    """Say what the figures of a table are."""
+def write_plain(
+    space: Workspace,
+    name: str,
+    table: pd.DataFrame,
+    markdown: Sequence[str],
+    latex: pd.DataFrame,
+    caption: str,
+) -> str:
+    """Write a table of another kind: its numbers as CSV, its lines of Markdown, texts as LaTeX."""
+    text = "\n".join(markdown) + "\n"
+    tex = f"{LATEX_NEEDS}\n{_tabular(latex, caption.translate(ESCAPES))}"
+    make_folder(space.tables)
+    write_table_files(space.tables, name, csv=rounded_csv(table), md=text, tex=tex)
+    return text
+
+
+def data_label(space: Workspace) -> str:
+    """Name the kind of values for a column of a table: ``simulated`` or ``measured``."""
+    return "simulated" if holds_simulated(space) else "measured"
+
+
+def holds_simulated(space: Workspace) -> bool:
+    """Whether the values are made up, as the prepared study says (not the study file alone)."""
+    with open_prepared(space.prepared) as study:
+        return study.simulated
+
+
+def preface(space: Workspace, title: str, caption: str) -> list[str]:
+    """Begin a Markdown file: heading, caption, and a warning where the data are made up."""
+    if not holds_simulated(space):
+        return [f"# {title}", "", caption, ""]
+    return [f"# {title} (simulated data)", "", caption, "", SIMULATED, ""]
+
+
+def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Write a table of texts as lines of Markdown."""
+    head = "|".join(f" {name} " if name else " " for name in header)
+    return [f"|{head}|", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _table_csv(blocks: Sequence[Block], data: str) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for block in blocks:
+        best = block.comparison.best_network()
+        for entry in block.comparison.entries:
+            row = _csv_row(block, entry) | {"chosen": int(entry is best), "data": data}
+            rounded = {
+                key: FLOAT.format(value) if isinstance(value, float) else value
+                for key, value in row.items()
+            }
+            writer.writerow(rounded)
+    return text.getvalue()
+
+
+def _csv_row(block: Block, entry: Entry) -> dict[str, object]:
+    comparison, network = block.comparison, entry.network
+    ours = comparison.overall(entry)
+    row: dict[str, object] = {
+        "targets": block.title,
+        "method": entry.method,
+        "mean": ours.mean,
+        "sd": ours.sd,
+    }
+    if network is not None:
+        row |= {
+            "hidden_layers": network.hidden_layers,
+            "units": network.units,
+            "dropout": network.dropout,
+        }
+        for method in REFERENCES:
+            row[f"improvement_over_{method}"] = comparison.improvement(entry, method)
+            row[f"share_better_than_{method}"] = comparison.share_better(entry, method)
+    if block.paper is not None:
+        name, cell = block.paper.find(entry.method, network)
+        if cell is not None and cell.mean is not None:
+            row |= {
+                "paper_name": name,
+                "paper_mean": cell.mean,
+                "paper_sd": "" if cell.sd is None else cell.sd,
+                "paper_source": cell.source,
+            }
+    return row
+
+
+def _block_markdown(block: Block, widths: Sequence[int]) -> str:
+    """Lay one block out as the paper does, and below it how each network compares."""
+    header = ["", *(f"{units} units" for units in widths)]
+    lines = [
+        f"### {block.title}",
+        "",
+        *markdown_rows(header, _layout(block, widths, bold="**{}**".format)),
+        "",
+        _best_sentence(block.comparison),
+        "",
+        *markdown_rows(GAINS, _gains(block.comparison)),
+    ]
+    return "\n".join(lines)
+
+
+def _table_latex(space: Workspace, blocks: Sequence[Block], caption: str) -> str:
+    """Write each block as two ``tabular``: the errors, and what each network gains."""
+    widths = space.study.grid.units
+    said = "Simulated data: not comparable with the paper's. " if holds_simulated(space) else ""
+    parts = [LATEX_NEEDS]
+    for block in blocks:
+        title = f"{block.title}. {said}{caption}".translate(ESCAPES)
+        errors = pd.DataFrame(
+            _layout(block, widths, bold=r"\textbf{{{}}}".format),
+            columns=["", *(f"{units} units" for units in widths)],
+        )
+        gained = pd.DataFrame(_gains(block.comparison), columns=list(GAINS))
+        parts += [_tabular(errors, title), _tabular(gained, title.partition(".")[0] + ".")]
+    return "\n".join(parts)
+
+
+def _tabular(table: pd.DataFrame, caption: str) -> str:
+    escaped = table.map(lambda text: text.translate(ESCAPES))
+    latex: str = escaped.style.hide(axis="index").to_latex(
+        column_format="l" * table.shape[1],
+        hrules=True,
+        caption=caption,
+        position="htbp",
+        position_float="centering",
+    )
+    return latex
+
+
+def _layout(block: Block, widths: Sequence[int], bold: Callable[[str], str]) -> list[list[str]]:
+    """Lay the errors out as the paper does: methods and depths down, widths across."""
+    comparison = block.comparison
+    smallest = min(comparison.overall(entry).mean for entry in comparison.entries)
+
+    def cell(entry: Entry) -> str:
+        ours = comparison.overall(entry)
+        text = f"{ours.mean:.4f} ± {ours.sd:.4f}"
+        if ours.mean == smallest:
+            text = bold(text)
+        published = block.paper.find(entry.method, entry.network)[1] if block.paper else None
+        return f"{text} (paper {published.mean:.4f})" if published and published.mean else text
+
+    rows: list[list[str]] = []
+    by_depth: dict[str, list[str]] = {}
+    for entry in comparison.entries:
+        if entry.network is None:
+            rows.append([entry.method, cell(entry)] + [""] * (len(widths) - 1))
+            continue
+        depth = entry.network.hidden_layers
+        family = entry.network.name.rpartition("-")[0]
+        label = f"{family}, {depth} hidden layer{'s' if depth > 1 else ''}"
+        by_depth.setdefault(label, [label]).append(cell(entry))
+    return rows + list(by_depth.values())
+
+
+def _gains(comparison: Comparison) -> list[list[str]]:
+    """List for each network what it gains over LR and over KNN-GE, and in how many genes."""
+    rows = []
+    for entry in comparison.entries:
+        if entry.network is not None:
+            row = [entry.network.name]
+            for method in REFERENCES:
+                row.append(f"{comparison.improvement(entry, method):.2%}")
+                row.append(f"{comparison.share_better(entry, method):.2%}")
+            rows.append(row)
+    return rows
+
+
+def _best_sentence(comparison: Comparison) -> str:
+    best = comparison.best_network()
+    if best.network is None:
+        raise AssertionError("the best network is a network")
+    parts = []
+    for method in REFERENCES:
+        gain = comparison.improvement(best, method)
+        word = "lower" if gain >= 0 else "higher"
+        share = comparison.share_better(best, method)
+        parts.append(
+            f"{abs(gain):.2%} {word} overall error than {method} (better in {share:.2%} of genes)"
+        )
     return (
-        f"{space.study.title}. Overall error (mean over target genes of the mean absolute error, "
-        f"in standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
-        f"epochs, k, lambda and the best network chosen on {PART_NAMES[spec.selected_on]}. "
-        "Lowest error in bold."
+        f"Network chosen on {PART_NAMES[comparison.selected_on]}: {best.network.name}, with "
+        f"{' and '.join(parts)} on {PART_NAMES[comparison.part]}."
     )
 
 
-def table_markdown(space: Workspace, spec: TableSpec, blocks: Sequence[Block]) -> str:
-    """Write a table with what a reader must know to judge it."""
-    study = space.study
-    lines = preface(space, f"{spec.title} · study {study.name}", caption(space, spec))
-    for block in blocks:
-        lines += [block_markdown(block, study.grid.units), ""]
-    notes = [tuning_note(space, spec), NOT_IN_PAPER, paper_sentence(spec.part), paper_note(blocks)]
-    lines.append(" ".join(note for note in notes if note))
-    return "\n".join(lines) + "\n"
+def _sources(blocks: Sequence[Block]) -> str:
+    """Say where the published cells come from, or that none is known."""
+    if any(
+        cell is not None and cell.mean is not None
+        for block in blocks
+        if block.paper
+        for entry in block.comparison.entries
+        for cell in [block.paper.find(entry.method, entry.network)[1]]
+    ):
+        return (
+            "“paper”: the published value of the network of the same rank in depth and width, on "
+            "the paper's own data (sources in tables/paper)."
+        )
+    return "No cell of the paper's table is known here (tables/paper)."
 
 
-NOT_IN_PAPER = (
-    "Not in the paper's tables: Mean (the mean of all profiles, 0 in standardised units) and "
-    "KNN-profiles (the mean of the k profiles of GEO-tr nearest by their landmark genes)."
-)
-
-
-def tuning_note(space: Workspace, spec: TableSpec) -> str:
+def _tuning_note(space: Workspace, spec: TableSpec) -> str:
     """Say which k and lambda count in a table, and which lie at an edge of their grid."""
     sentences = []
     for method, by_part in chosen_values(space).items():

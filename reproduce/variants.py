@@ -11,68 +11,55 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dgex_jax.training.geneerrors import read_gene_errors
-from reproduce.grid import complete, missing_steps
-from reproduce.networks import widest
-from reproduce.product import Needs
+import pandas as pd
+
+from dgex_jax.config import EVALUATED, PART_NAMES
+from dgex_jax.scores import overall
+from dgex_jax.train.record import read_gene_errors
+from reproduce.grid import PREPARE, SIMULATE, complete, missing_steps
+from reproduce.tables import data_label, markdown_rows, preface, write_plain
+from reproduce.workspace import Needs, Product, widest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from dgex_jax.config import NetworkConfig
-    from dgex_jax.data.study import Study
-    from reproduce.options import Options
-    from reproduce.workspace import Workspace
+    from dgex_jax.prepare.study import Study
+    from reproduce.workspace import Options, Workspace
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One departure.
+    """One departure: what it changes in words, and what it sets in the study."""
 
-    Attributes
-    ----------
-    option
-        As it is written in a study file and on the command line.
-    changes
-        What it changes, in words.
-    section, key, value
-        What it sets in the study.
-    """
-
-    option: str
     changes: str
     section: str
     key: str
     value: object
 
+    @property
+    def option(self) -> str:
+        """As it is written in a study file and on the command line."""
+        value = f'"{self.value}"' if isinstance(self.value, str) else self.value
+        flag = self.key.replace("_", "-")
+        return f"`{self.section}.{self.key} = {value}`, `--{flag} {self.value}`"
+
 
 DEPARTURES = {
-    "one-network": Departure(
-        "`training.halves = 1`, `--halves 1`",
-        "all targets in one network",
-        "training",
-        "halves",
-        1,
-    ),
+    "one-network": Departure("all targets in one network", "training", "halves", 1),
     "clustered": Departure(
-        '`prepare.partition = "clustered"`, `--partition clustered`',
         "targets partitioned by clusters of their expression instead of at random",
         "prepare",
         "partition",
         "clustered",
     ),
     "autoencoder": Departure(
-        '`training.pretrain = "autoencoder"`, `--pretrain autoencoder`',
         "hidden layers initialised by a denoising autoencoder on the landmarks",
         "training",
         "pretrain",
         "autoencoder",
     ),
     "scale-on-train": Departure(
-        '`prepare.scale_on = "train"`, `--scale-on train`',
         "GEO's means, deviations and reference quantile from GEO-tr alone",
         "prepare",
         "scale_on",
@@ -98,19 +85,11 @@ def departure_network(study: Study) -> NetworkConfig:
     Fixed by the study alone, so that no choice among trained networks comes before it. A study
     without two layers takes the deepest below, or else its shallowest.
 
-    Raises
-    ------
-    StudyError
-        The study has no networks at 10 % dropout.
+    Raises `StudyError`: the study has no networks at 10 % dropout.
     """
     depths = study.grid.hidden_layers
     depth = max((one for one in depths if one <= 2), default=min(depths))
     return widest(study, depth, [0.1])[0]
-
-
-def departure_needs(study: Study) -> Needs:
-    """Return what each departure needs in its own workspace."""
-    return Needs(networks=(departure_network(study),))
 
 
 def departure_space(space: Workspace, name: str) -> Workspace:
@@ -137,34 +116,67 @@ def departure_space(space: Workspace, name: str) -> Workspace:
 def complete_departures(space: Workspace, names: Sequence[str], options: Options) -> None:
     """Prepare and train what the departures need and is not there yet."""
     for name in names:
-        ours, needs = departure_space(space, name), departure_needs(space.study)
+        ours, needs = departure_space(space, name), _own_needs(space.study)
         if missing_steps(ours, needs):
             print(f"departure {name}: {DEPARTURES[name].changes}", flush=True)
         complete(ours, needs, options)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one way of training reaches.
-
-    Attributes
-    ----------
-    name
-        Of the departure; ``default`` for the study as it is.
-    errors
-        Part → ``(n_targets,)`` float64, MAE of each gene.
-    """
-
-    name: str
-    errors: Mapping[str, NDArray[np.float64]]
+def missing_departures(space: Workspace, names: Sequence[str]) -> list[str]:
+    """List what `complete_departures` would do, a line a step."""
+    lines = []
+    for name in names:
+        ours = departure_space(space, name)
+        # Raw files are shared, and the prepared study where the departure is one of training.
+        shared = {SIMULATE, PREPARE} if ours.prepared == space.prepared else {SIMULATE}
+        steps = missing_steps(ours, _own_needs(space.study))
+        lines += [f"departure {name}: {step}" for step in steps if step not in shared]
+    return lines
 
 
-def measured_departures(space: Workspace) -> list[Measured]:
-    """Read the default's errors and those of every departure, all of them trained before."""
-    network = departure_network(space.study)
+def _own_needs(study: Study) -> Needs:
+    return Needs(networks=(departure_network(study),))
+
+
+def write_departures(space: Workspace) -> str:
+    """Write the table as CSV, Markdown and LaTeX; returns the Markdown."""
+    network, label = departure_network(space.study), data_label(space)
+    header = ["what changes", "option", *(PART_NAMES[part] for part in EVALUATED)]
     spaces = {"default": space}
     spaces |= {name: departure_space(space, name) for name in departures_of(space.study)}
-    found = []
+    default: dict[str, float] = {}
+    rows, texts = [], []
     for name, one in spaces.items():
-        found.append(Measured(name, read_gene_errors(one.run(network) / "errors.tsv").mae))
-    return found
+        mae = read_gene_errors(one.run(network) / "errors.tsv").mae
+        ours = {part: overall(mae[part]).mean for part in EVALUATED}
+        default = default or ours
+        departure = DEPARTURES.get(name)
+        option = departure.option if departure else ""
+        changes = departure.changes if departure else "the study as it is"
+        rows.append(
+            {"departure": name, "option": option.replace("`", ""), "changes": changes}
+            | {PART_NAMES[part]: ours[part] for part in EVALUATED}
+            | {"data": label}
+        )
+        texts.append([changes, option, *(_cell(ours[p], default[p]) for p in EVALUATED)])
+    title = f"Departures from the original, study {space.study.name}"
+    caption = (
+        f"{space.study.title}. Overall error (mean absolute error in standardised units) of "
+        f"{network.name}, in brackets the difference from the study as it is. Scaling on GEO-tr "
+        "alone changes the units the errors are measured in."
+    )
+    lines = [*preface(space, title, caption), *markdown_rows(header, texts)]
+    plain = pd.DataFrame([[cell.replace("`", "") for cell in row] for row in texts], columns=header)
+    return write_plain(space, "departures", pd.DataFrame(rows), lines, plain, f"{title}. {caption}")
+
+
+def _cell(ours: float, default: float) -> str:
+    return f"{ours:.4f}" if ours == default else f"{ours:.4f} ({ours - default:+.4f})"
+
+
+PRODUCT = Product(
+    "departures",
+    "Departures from the original, each measured with one network.",
+    lambda study: _own_needs(study) | Needs(departures=departures_of(study)),
+    write_departures,
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from dgex_jax.training.devices import epoch_program, gene_errors_program
+from dgex_jax.train.epoch import epoch_program, gene_errors_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,24 +49,20 @@ def test_the_second_start_finds_the_programs_of_the_first(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_who_told_jax_already_is_obeyed(tmp_path: Path) -> None:
-    cache, other = tmp_path / "cache", tmp_path / "other"
-    train(cache, tmp_path / "one", JAX_COMPILATION_CACHE_DIR=str(other))
-    assert not cache.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_that_can_t_be_written_to_is_done_without(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["told", "a file", "not writable"])
+def test_a_cache_that_is_done_without(tmp_path: Path, case: str) -> None:
+    """Who told JAX already is obeyed."""
     cache = tmp_path / "cache"
-    cache.mkdir(mode=0o500)
-    assert train(cache, tmp_path / "one") == ""
-
-
-@pytest.mark.slow
-def test_a_cache_that_is_a_file_is_done_without(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    cache.write_text("")
+    if case == "told":
+        train(cache, tmp_path / "one", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "other"))
+        assert not cache.exists()
+        return
+    if case == "a file":
+        cache.write_text("")
+    elif os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    else:
+        cache.mkdir(mode=0o500)
     assert train(cache, tmp_path / "one") == ""
 
 

@@ -1,18 +1,95 @@
+"""Settings: their defaults, what they refuse, and the tables of docs/study.md that they make.
+
+``python -m tests.test_config`` writes the tables anew.
+"""
+
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dgex_jax.config import (
     BaselineConfig,
+    GeoOnlyFiles,
     GridConfig,
     JobsConfig,
     NetworkConfig,
+    PredictOptions,
     PrepareConfig,
+    RawFiles,
     TrainingConfig,
 )
 from dgex_jax.errors import StudyError
+from dgex_jax.simulate.config import SimulationConfig
+
+PAGE = Path(__file__).parents[1] / "docs" / "study.md"
+TABLES = {
+    "\n## [files]\n": RawFiles,
+    "\n**Arrays alone.**": GeoOnlyFiles,
+    "\n## [simulate]\n": SimulationConfig,
+    "\n## [prepare]\n": PrepareConfig,
+    "\n## [networks]\n": GridConfig,
+    "\n## [training]\n": TrainingConfig,
+    "\n## [baselines]\n": BaselineConfig,
+    "\n## [jobs]\n": JobsConfig,
+}
+TYPES = {
+    "int": "whole number",
+    "float": "number",
+    "float | None": 'number or `"auto"`',
+    "bool": "true or false",
+    "Path": "path",
+    "tuple[int, ...]": "list of whole numbers",
+    "tuple[float, ...]": "list of numbers",
+}
+HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"
+
+
+def default_of(value: Any) -> str:
+    """Show a default as TOML has it."""
+    if value is dataclasses.MISSING:
+        return "none, needed"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    names: dict[Any, str] = {None: '"auto"', True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return f"`{names[value]}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value!r}`"
+
+
+def table_of(kind: Any) -> str:
+    rows = ""
+    for one in dataclasses.fields(kind):
+        key, type_name = one.metadata.get("key") or one.name, TYPES.get(str(one.type), "text")
+        text = (one.metadata["meaning"] + one.metadata["more"]).replace("|", r"\|")
+        text = re.sub(r'("[\w-]+")', r"`\1`", text)
+        rows += f"| `{key}` | {type_name} | {default_of(one.default)} | {text} |\n"
+    return HEAD + rows
+
+
+def with_tables(page: str) -> str:
+    """Put the tables of the settings into docs/study.md in place of those that stand there."""
+    for place, kind in TABLES.items():
+        if "meaning" not in dataclasses.fields(kind)[0].metadata:
+            continue
+        start = page.index(HEAD, page.index(place))
+        page = page[:start] + table_of(kind) + page[page.index("\n\n", start) + 1 :]
+    return page
+
+
+def test_documentation_has_every_setting_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page) == page
+
+
+def test_help_in_python_says_what_settings_mean() -> None:
+    text = TrainingConfig.__doc__ or ""
+    assert text.startswith("How one network is trained")
+    assert "\nmomentum\n    share of the velocity kept from update to update.\n" in text
 
 
 def test_defaults_are_the_original_settings() -> None:
@@ -32,15 +109,11 @@ def test_defaults_are_the_original_settings() -> None:
         "pretrain_epochs": 50,
     }
     assert [training.initial_rate(layers) for layers in (1, 2, 3)] == [5e-4, 3e-4, 3e-4]
+    assert {TrainingConfig(learning_rate=0.01).initial_rate(layers) for layers in (1, 2)} == {0.01}
     prepare = PrepareConfig()
     assert (prepare.duplicates, prepare.scale_on) == ("clusters", "all")
     assert prepare.partition == "random"
     assert not prepare.accept_wrong_dimensions
-
-
-def test_a_given_rate_is_that_of_every_depth() -> None:
-    training = TrainingConfig(learning_rate=0.01)
-    assert {training.initial_rate(layers) for layers in (1, 2, 3)} == {0.01}
 
 
 @pytest.mark.parametrize(
@@ -51,58 +124,62 @@ def test_networks_are_named_as_in_the_paper(dropout, name) -> None:
     assert NetworkConfig(3, 9000, dropout).name == f"D-GEX-{name}%-9000x3"
 
 
-REFUSED = [
-    (PrepareConfig, "duplicates", "some"),
-    (PrepareConfig, "scale_on", "test"),
-    (PrepareConfig, "partition", "sorted"),
-    (PrepareConfig, "seed", -1),
-    (PrepareConfig, "seed", 2**32),
-    (PrepareConfig, "block_size", 0),
-    (NetworkConfig, "hidden_layers", 0),
-    (NetworkConfig, "hidden_layers", 4),
-    (NetworkConfig, "units", 0),
-    (NetworkConfig, "units", 10**20),
-    (NetworkConfig, "dropout", -0.1),
-    (NetworkConfig, "dropout", 1.0),
-    (NetworkConfig, "dropout", float("nan")),
-    (GridConfig, "hidden_layers", (0,)),
-    (GridConfig, "hidden_layers", (2, 1)),
-    (GridConfig, "units", (5, 5)),
-    (GridConfig, "units", (0,)),
-    (GridConfig, "dropout", (0.1, 0.1)),
-    (GridConfig, "dropout", (1.0,)),
-    (GridConfig, "side_by_side", -1),
-    (JobsConfig, "minutes", 0),
-    (JobsConfig, "cpus", 0),
-    (JobsConfig, "memory_gb", 0),
-    (JobsConfig, "parallel", 0),
-    (BaselineConfig, "k_max", 0),
-    (BaselineConfig, "l1_lambdas", (0.0,)),
-    (BaselineConfig, "l1_lambdas", (0.1, float("inf"))),
-    (BaselineConfig, "l2_lambdas", (2.0, 1.0)),
-    (TrainingConfig, "epochs", 0),
-    (TrainingConfig, "batch_size", 0),
-    (TrainingConfig, "learning_rate", 0.0),
-    (TrainingConfig, "learning_rate", float("nan")),
-    (TrainingConfig, "learning_rate", float("inf")),
-    (TrainingConfig, "monitor_size", 0),
-    (TrainingConfig, "momentum", -0.1),
-    (TrainingConfig, "momentum", 1.1),
-    (TrainingConfig, "seed", -1),
-    (TrainingConfig, "halves", 0),
-    (TrainingConfig, "halves", 3),
-    (TrainingConfig, "precision", "bfloat16"),
-    (TrainingConfig, "pretrain", "rbm"),
-    (TrainingConfig, "pretrain_epochs", 0),
-    # Without pretraining it would be ignored.
-    (TrainingConfig, "pretrain_epochs", 51),
-]
+REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
+    PrepareConfig: {
+        "duplicates": ("some",),
+        "scale_on": ("test",),
+        "partition": ("sorted",),
+        "seed": (-1, 2**32),
+        "block_size": (0,),
+    },
+    NetworkConfig: {
+        "hidden_layers": (0, 4),
+        "units": (0, 10**20),
+        "dropout": (-0.1, 1.0, float("nan")),
+    },
+    GridConfig: {
+        "hidden_layers": ((0,), (2, 1), ()),
+        "units": ((5, 5), (0,)),
+        "dropout": ((0.1, 0.1), (1.0,)),
+        "side_by_side": (-1,),
+    },
+    JobsConfig: {"minutes": (0,), "cpus": (0,), "memory_gb": (0,), "parallel": (0,)},
+    BaselineConfig: {
+        "k_max": (0,),
+        "l1_lambdas": ((0.0,), (0.1, float("inf")), ()),
+        "l2_lambdas": ((2.0, 1.0),),
+    },
+    TrainingConfig: {
+        "epochs": (0,),
+        "batch_size": (0,),
+        "learning_rate": (0.0, float("nan"), float("inf")),
+        "monitor_size": (0,),
+        "momentum": (-0.1, 1.1),
+        "seed": (-1,),
+        "halves": (0, 3),
+        "precision": ("bfloat16", None),
+        "pretrain": ("rbm",),
+        # 51: without pretraining it would be ignored.
+        "pretrain_epochs": (0, 51),
+    },
+    PredictOptions: {
+        "platform": ("array", None),
+        "standardize": ("other", "training"),
+        "scale": ("raw",),
+        "ids": ("name",),
+        "block_size": (0,),
+    },
+}
 
 
-@pytest.mark.parametrize(("kind", "key", "value"), REFUSED)
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [(kind, key, one) for kind, of in REFUSED.items() for key, each in of.items() for one in each],
+)
 def test_values_out_of_range_are_refused_by_name(kind, key, value) -> None:
+    given = {"platform": "standardized"} if kind is PredictOptions else {}
     with pytest.raises(StudyError, match=f"^{key} = ") as caught:
-        kind(**{key: value})
+        kind(**given | {key: value})
     assert "\n" not in str(caught.value)
 
 
@@ -112,17 +189,16 @@ def test_epochs_of_a_pretraining_that_there_is() -> None:
     assert TrainingConfig(pretrain="autoencoder", pretrain_epochs=51).pretrain_epochs == 51
 
 
-def test_every_value_but_a_flag_is_checked() -> None:
-    checked = {(kind, key) for kind, key, _ in REFUSED}
-    for kind in {kind for kind, _, _ in REFUSED}:
-        for field in dataclasses.fields(kind):
-            # A text can hold anything.
-            if field.type not in {"bool", "str"}:
-                assert (kind, field.name) in checked
+@pytest.mark.parametrize("kind", REFUSED)
+def test_every_value_but_a_switch_is_checked_and_none_changes(kind) -> None:
+    # A text can hold anything.
+    free = {field.name for field in dataclasses.fields(kind) if field.type in {"bool", "str"}}
+    assert {field.name for field in dataclasses.fields(kind)} - free == set(REFUSED[kind])
+    one = kind(platform="l1000") if kind is PredictOptions else kind()
+    key = next(iter(REFUSED[kind]))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(one, key, getattr(one, key))
 
 
-def test_configurations_do_not_change() -> None:
-    for one in (PrepareConfig(), NetworkConfig(), GridConfig(), BaselineConfig(), TrainingConfig()):
-        field = dataclasses.fields(one)[0].name
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(one, field, getattr(one, field))
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.errors import FormatError
-from reproduce.published import COLUMNS, PublishedCell, published
+from reproduce.paper import COLUMNS, PublishedCell, published
 
 PAPER = Path(__file__).parents[1] / "tables" / "paper"
 BEST = ("D-GEX", 3, 9000, 0.1)

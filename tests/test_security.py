@@ -34,8 +34,10 @@ def called(node: ast.Call) -> str:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_runs_what_a_file_says(module: Path) -> None:
+    # Asks git for the commit of the checkout that the package itself lies in, and nothing else.
+    allowed = {"subprocess"} if module == PACKAGE / "io" / "manifest.py" else set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        assert not imported(node) & FORBIDDEN_IMPORTS, f"line {node.lineno}"
+        assert not imported(node) & FORBIDDEN_IMPORTS - allowed, f"line {node.lineno}"
         if isinstance(node, ast.Call):
             assert called(node) not in FORBIDDEN_CALLS, f"line {node.lineno}"
             for keyword in node.keywords:
@@ -51,7 +53,7 @@ def test_no_module_runs_what_a_file_says(module: Path) -> None:
 
 def test_imports_are_of_names_that_stand_in_the_code() -> None:
     """No file decides what is imported: constants, or names out of a table of the module itself."""
-    tables = {("__init__.py", "_HOMES[name]"), ("formats/zarr_library.py", "name")}
+    tables = {("__init__.py", "_HOMES[name]"), ("io/zarr.py", "name")}
     seen = set()
     for module in MODULES:
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):

@@ -14,22 +14,16 @@ CHECKOUT = Path(__file__).parents[1]
 pytestmark = pytest.mark.long
 
 
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-    built = [*pip, "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
+    built = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
     subprocess.run(built, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--target", folder, wheel], check=True, capture_output=True)
-    return folder
 
 
 def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
@@ -41,7 +35,10 @@ def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
     assert {name for name in names if name.endswith(".py")} == here
 
 
-def test_every_step_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+def test_every_step_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    install = [*PIP, "install", "--no-deps", "--target", installed, wheel]
+    subprocess.run(install, check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(installed)}
 
     def run(*command: str) -> str:

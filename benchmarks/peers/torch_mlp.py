@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.training.pylearn2 import learning_rate_scales
+from dgex_jax.train.pylearn2 import learning_rate_scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

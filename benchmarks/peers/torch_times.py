@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.peers.torch_mlp import load_torch, torch_training
-from dgex_jax.training.pylearn2 import initial_weights
+from dgex_jax.train.pylearn2 import initial_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from inspect import cleandoc
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
+from sklearn.model_selection import ShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from dgex_jax.config import PRETRAIN_EPOCHS
+from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig, describe
 from dgex_jax.errors import DgexError
-from dgex_jax.estimators.base import ExpressionRegressor, fit_scaler
-from dgex_jax.estimators.history import history_line, history_row, history_table
-from dgex_jax.estimators.infer import inferred_blocks
-from dgex_jax.estimators.parts import Tables, as_float32, set_aside, study_of
-from dgex_jax.estimators.settings import draw_seed, network_config, training_config
-from dgex_jax.training.devices import choose_devices
-from dgex_jax.training.loop import train_group
+from dgex_jax.estimators import FLOATS, ExpressionRegressor, fit_scaler, number, whole
+from dgex_jax.train.arrays import StudyArrays
+from dgex_jax.train.devices import choose_devices
+from dgex_jax.train.network import Forward
+from dgex_jax.train.train import train_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
     from sklearn.preprocessing import StandardScaler
 
     from dgex_jax.config import Precision, Pretrain
-    from dgex_jax.formats.expression import FloatArray
-    from dgex_jax.training.loop import EpochRecord
+    from dgex_jax.estimators import Tables
+    from dgex_jax.io.expression import FloatArray
+    from dgex_jax.train.run import EpochRecord
 
 
 class DGEXRegressor(ExpressionRegressor):
     """The D-GEX network: hidden layers of tanh units shared by all target genes (section 2.3).
 
     Trained as in the paper, on the GPU if there is one. The defaults are the paper's but for the
-    size: its largest network has 3 hidden layers of 9,000 units.
+    size, 3 hidden layers of 9,000 units at most, and for `halves`: here all targets are in one
+    network, which the paper split, in the order of y, for want of memory.
+
+    The loss is summed over targets: the paper's learning rates (``None``) suit thousands of them.
+    With fewer take a larger one, by validation (3e-3 for the 1,000 targets of the demo study, 1e-2
+    to 1e-1 for a handful).
 
     Parameters
     ----------
-    hidden_layers
-        Number of hidden layers, 1 to 3.
-    units
-        Hidden units of each.
-    dropout
-        Dropout rate of the hidden units.
-    epochs
-        Passes over the training profiles.
-    batch_size
-        Profiles per update.
-    learning_rate
-        Initial learning rate; ``None`` is the paper's, 5e-4 for one hidden layer and 3e-4 for
-        more. The loss is summed over targets: these rates suit thousands of them. With fewer take
-        a larger one, by validation (3e-3 for the 1,000 targets of the demo study, 1e-2 to 1e-1 for
-        a handful).
-    momentum
-        Share of the velocity kept from update to update.
-    monitor_size
-        Training profiles whose error steers the learning rate.
-    halves
-        1: all targets in one network; 2: each half of them, in the order of y, in a network of
-        its own, which the paper did for want of memory.
-    precision
-        ``highest`` (float32) or ``tf32`` (quicker and rounder, on GPUs that have it).
-    pretrain
-        ``none`` (the paper) or ``autoencoder``: hidden layers start from a stacked denoising
-        autoencoder of the landmarks.
-    pretrain_epochs
-        Passes over the training profiles for the autoencoder of each hidden layer.
+    <settings>
     standardize
         Standardise every gene of X and y by its mean and deviation over the training profiles, and
         put predictions back on the scale of y; so any values will do that are not skewed (take
@@ -114,17 +96,17 @@ class DGEXRegressor(ExpressionRegressor):
         self,
         hidden_layers: int = 1,
         units: int = 512,
-        dropout: float = 0.1,
+        dropout: float = NetworkConfig.dropout,
         *,
-        epochs: int = 200,
-        batch_size: int = 200,
-        learning_rate: float | None = None,
-        momentum: float = 0.5,
-        monitor_size: int = 5000,
+        epochs: int = TrainingConfig.epochs,
+        batch_size: int = TrainingConfig.batch_size,
+        learning_rate: float | None = TrainingConfig.learning_rate,
+        momentum: float = TrainingConfig.momentum,
+        monitor_size: int = TrainingConfig.monitor_size,
         halves: int = 1,
-        precision: Precision = "highest",
-        pretrain: Pretrain = "none",
-        pretrain_epochs: int = PRETRAIN_EPOCHS,
+        precision: Precision = TrainingConfig.precision,
+        pretrain: Pretrain = TrainingConfig.pretrain,
+        pretrain_epochs: int = TrainingConfig.pretrain_epochs,
         standardize: bool = True,
         validation_fraction: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -172,33 +154,30 @@ class DGEXRegressor(ExpressionRegressor):
             Tables that don't fit together, are empty or not finite; a bad parameter; a training
             that diverged (`dgex_jax.errors.DivergedError`).
         """
-        network = network_config(self)
-        training = training_config(self, draw_seed(self.random_state))
+        network = self._settings(NetworkConfig)
+        training = self._settings(TrainingConfig, seed=_draw_seed(self.random_state))
         tables = self._check_training(X, y)
         self.seed_ = training.seed
-        known, held_out = self._split(*tables, X_val, y_val)
+        known, held_out = self._split(tables, X_val, y_val)
         self.x_scaler_ = fit_scaler(known[0], self.standardize)
         self.y_scaler_ = fit_scaler(known[1], self.standardize)
-        study = study_of(
-            self._in_training_units(*known),
-            None if held_out is None else self._in_training_units(*held_out),
-            training.halves,
-        )
+        study = self._study(known, held_out, training.halves)
         rows: list[dict[str, float]] = []
 
         def on_epoch(records: Sequence[EpochRecord], _fetch: Callable[[], Any]) -> None:
             (record,) = records
-            row = history_row(record, study.half_sizes(), validated=held_out is not None)
-            rows.append(row)
+            rows.append(_history_row(record, study.half_sizes(), held_out is not None))
             if self.verbose:
-                print(history_line(row, record.epoch, training.epochs), flush=True)
+                cells = [f"{name} {value:.4g}" for name, value in rows[-1].items()][:-1]
+                shown = "  ".join([*cells, f"{record.seconds:.2f} s"])
+                print(f"epoch {record.epoch + 1}/{training.epochs}  {shown}", flush=True)
 
         ((devices, *_), _) = choose_devices(None, training.halves)
         try:
             (trained,) = train_group(study, [network], training, devices, on_epoch)
         finally:
             # Also of a training that diverged or was stopped.
-            self.errors_ = history_table(rows)
+            self.errors_ = pd.DataFrame(rows).rename_axis("epoch")
         self._precision = training.precision
         best = held_out is not None
         epochs = [half.best_va_epoch if best else training.epochs - 1 for half in trained.halves]
@@ -220,37 +199,11 @@ class DGEXRegressor(ExpressionRegressor):
             prediction[rows] = inferred
         return prediction
 
-    def _split(
-        self,
-        X: FloatArray,
-        Y: FloatArray,
-        X_val: ArrayLike | None,
-        y_val: ArrayLike | None,
-    ) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray] | None]:
-        """Return the profiles to learn from, and those to choose the epoch by."""
-        if X_val is None and y_val is None:
-            if self.validation_fraction is None:
-                return (X, Y), None
-            return set_aside(X, Y, self.validation_fraction, self.seed_)
-        if X_val is None or y_val is None:
-            raise DgexError("X_val, y_val: one is missing, they come together")
-        if self.validation_fraction is not None:
-            raise DgexError(
-                f"validation_fraction = {self.validation_fraction}: validation profiles are given "
-                "(X_val, y_val), so none are set aside"
-            )
-        return (X, Y), self._check_more(X_val, y_val, "_val")
-
-    def _in_training_units(self, X: FloatArray, Y: FloatArray) -> Tables:
-        return Tables(
-            as_float32("X", self.x_scaler_.transform(X)),
-            as_float32("y", self.y_scaler_.transform(Y)),
-        )
-
     def _inferred(self, X: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
         """Give profiles and their targets on the scale of y, in X's type, some at a time."""
-        landmarks = as_float32("X", self.x_scaler_.transform(X))
-        for rows, inferred in inferred_blocks(self.params_, landmarks, self._precision):
+        start = 0
+        for inferred in Forward(self.params_, self._precision)(_scaled("X", self.x_scaler_, X)):
+            rows = slice(start, start := start + len(inferred))
             yield rows, self.y_scaler_.inverse_transform(inferred.astype(X.dtype))
 
     def _measure(self, X: FloatArray, Y: FloatArray) -> NDArray[np.float64]:
@@ -259,3 +212,104 @@ class DGEXRegressor(ExpressionRegressor):
         for rows, inferred in self._inferred(X):
             total += np.abs(np.subtract(inferred, Y[rows], dtype=np.float64)).sum(axis=0)
         return total / len(X)
+
+    def _settings(self, kind: type[Any], **more: Any) -> Any:
+        """Make a configuration of the parameters, each checked to be of its default's type."""
+        for one in fields(kind):
+            if one.name not in more:
+                value = getattr(self, one.name)
+                if isinstance(one.default, int):
+                    value = whole(one.name, value)
+                elif isinstance(one.default, float) or (one.default is None and value is not None):
+                    value = number(one.name, value)
+                more[one.name] = value
+        return kind(**more)
+
+    def _split(
+        self, tables: Tables, X_val: ArrayLike | None, y_val: ArrayLike | None
+    ) -> tuple[Tables, Tables | None]:
+        """Return the profiles to learn from, and those to choose the epoch by."""
+        fraction = self.validation_fraction
+        if X_val is None and y_val is None:
+            if fraction is None:
+                return tables, None
+            fraction = number("validation_fraction", fraction)
+            if not 0.0 < fraction < 1.0:
+                raise DgexError(f"validation_fraction = {fraction}: must be above 0 and below 1")
+            splitter = ShuffleSplit(1, test_size=fraction, random_state=self.seed_)
+            ((kept, held_out),) = splitter.split(tables[0])
+            X, Y = tables
+            return (X[kept], Y[kept]), (X[held_out], Y[held_out])
+        if X_val is None or y_val is None:
+            raise DgexError("X_val, y_val: one is missing, they come together")
+        if fraction is not None:
+            raise DgexError(
+                f"validation_fraction = {fraction}: validation profiles are given (X_val, y_val), "
+                "so none are set aside"
+            )
+        landmarks = validate_data(self, X_val, reset=False, dtype=FLOATS)
+        targets = check_array(y_val, dtype=FLOATS, ensure_2d=False, input_name="y_val")
+        check_consistent_length(landmarks, targets)
+        if targets.shape[1:] != self._target_shape:
+            raise DgexError(
+                f"y_val: must be of shape {(len(landmarks), *self._target_shape)} like y, "
+                f"not {targets.shape}"
+            )
+        return tables, (landmarks, targets.reshape(len(targets), self.n_outputs_))
+
+    def _study(self, known: Tables, held_out: Tables | None, n_halves: int) -> StudyArrays:
+        """Make the study that training takes, in the units of training.
+
+        Training looks at a validation part after each epoch. Without validation profiles the first
+        training profile stands there, and what is measured on it says nothing.
+        """
+        n_targets = known[1].shape[1]
+        if n_halves > n_targets:
+            raise DgexError(f"halves = {n_halves}: {n_targets} target makes no 2 halves; take 1")
+        watched = held_out or (known[0][:1], known[1][:1])
+        parts = {"tr": known, "va": watched}
+        middle = n_targets // 2
+        cuts = (0, middle, n_targets) if n_halves == 2 else (0, n_targets)
+        return StudyArrays(
+            X={part: _scaled("X", self.x_scaler_, X) for part, (X, _) in parts.items()},
+            Y={part: _scaled("y", self.y_scaler_, Y) for part, (_, Y) in parts.items()},
+            halves=tuple(starmap(slice, pairwise(cuts))),
+        )
+
+
+_TRAINING = tuple(one.name for one in fields(TrainingConfig) if one.name != "seed")
+DGEXRegressor.__doc__ = cleandoc(DGEXRegressor.__doc__ or "").replace(
+    "<settings>", f"{describe(NetworkConfig)}\n{describe(TrainingConfig, *_TRAINING)}"
+)
+
+
+def _history_row(
+    record: EpochRecord, half_sizes: Sequence[int], validated: bool
+) -> dict[str, float]:
+    """Return one epoch's errors over all targets, learning rates and time, named as in a log."""
+    weights = np.asarray(half_sizes) / sum(half_sizes)
+    errors = dict(zip(LOGGED, (weights @ record.errors).tolist(), strict=True))
+    row = {f"MAE_{part}": errors[part] for part in (("tr", "va") if validated else ("tr",))}
+    rates = record.learning_rates.tolist()
+    for half, rate in enumerate(rates, start=1):
+        row["learning_rate" if len(rates) == 1 else f"learning_rate_half{half}"] = rate
+    return row | {"seconds": record.seconds}
+
+
+def _scaled(name: str, scaler: StandardScaler, values: FloatArray) -> NDArray[np.float32]:
+    """Return finite values scaled, as C-contiguous float32, in which networks compute."""
+    wide = scaler.transform(values)
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(wide, dtype=np.float32)
+    if narrow.dtype != wide.dtype and not np.isfinite(narrow).all():
+        raise DgexError(
+            f"{name}: has values beyond the range of float32, in which networks compute"
+        )
+    return narrow
+
+
+def _draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return a whole number as the seed it is; draw one from anything else (scikit-learn's way)."""
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))

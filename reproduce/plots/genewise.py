@@ -36,10 +36,7 @@ TEXT_WIDTH, TEXT_HEIGHT = 0.62, 0.14  # of a panel: two lines on the shares
 class Shares:
     """In how many genes each side is strictly better.
 
-    Attributes
-    ----------
-    ours, other, equal
-        Numbers of genes; they sum to the genes compared.
+    - `ours`, `other`, `equal`: numbers of genes; they sum to the genes compared.
     """
 
     ours: int
@@ -55,19 +52,15 @@ class Shares:
 def shares(ours: Values, other: Values, *, larger: bool) -> Shares:
     """Count the genes in which each of two methods is strictly better.
 
-    Parameters
-    ----------
-    ours, other
-        ``(n_targets,)``, finite.
-    larger
-        Whether larger is better (adjusted R²) or smaller (errors).
+    - `ours`, `other`: ``(n_targets,)``, finite.
+    - `larger`: whether larger is better (adjusted R²) or smaller (errors).
     """
     greater, smaller = int((ours > other).sum()), int((ours < other).sum())
     equal = ours.size - greater - smaller
     return Shares(greater, smaller, equal) if larger else Shares(smaller, greater, equal)
 
 
-def draw(
+def draw_genewise(
     table: pd.DataFrame,
     ours: str,
     others: Sequence[str],
@@ -79,29 +72,17 @@ def draw(
 ) -> Figure:
     """Draw a panel for each other method: a point for each gene, and the share on each side.
 
-    Parameters
-    ----------
-    table
-        A line for each target gene; a column for each method, named as it shall be labelled.
-        A gene for which a panel's method has no value (NaN) is not in that panel nor its shares.
-    ours
-        The column on every y axis.
-    others
-        The columns on the x axes, one panel each.
-    quantity
-        What the values are, as in ``MAE on GEO-te (standardised units)``.
-    larger
-        Whether larger values are better.
-    copies
-        Mark the genes that are copies of a landmark (column ``copy_of_landmark``, boolean or 0/1)
-        if there are any.
-    note
-        For the corner.
+    - `table`: A line for each target gene; a column for each method, named as it shall be labelled.
+      A gene for which a panel's method has no value (NaN) is not in that panel nor its shares.
+    - `ours`: the column on every y axis.
+    - `others`: the columns on the x axes, one panel each.
+    - `quantity`: what the values are, as in ``MAE on GEO-te (standardised units)``.
+    - `larger`: whether larger values are better.
+    - `copies`: mark the genes that are copies of a landmark (column ``copy_of_landmark``, boolean
+      or 0/1) if there are any.
+    - `note`: for the corner.
 
-    Raises
-    ------
-    DgexError
-        No gene has both values of a panel, or a value is infinite.
+    Raises `DgexError`: no gene has both values of a panel, or a value is infinite.
     """
     with in_style():
         n_panels = len(others)

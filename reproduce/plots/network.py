@@ -30,20 +30,12 @@ def network_table(
 ) -> pd.DataFrame:
     """Count units, weights and biases layer by layer (paper section 2.3).
 
-    Parameters
-    ----------
-    n_landmarks
-        Landmark genes, the input units.
-    hidden
-        Units of each hidden layer.
-    n_targets
-        Target genes of each half: a network each.
+    - `n_landmarks`: landmark genes, the input units.
+    - `hidden`: units of each hidden layer.
+    - `n_targets`: target genes of each half: a network each.
 
-    Returns
-    -------
-    DataFrame
-        ``half`` (from 1), ``layer`` (``input``, ``hidden 1`` …, ``output``), ``units``, and the
-        ``weights`` and ``biases`` that lead into the layer.
+    Returns ``half`` (from 1), ``layer`` (``input``, ``hidden 1`` …, ``output``), ``units``, and the
+    ``weights`` and ``biases`` that lead into the layer.
     """
     rows = []
     for half, targets in enumerate(n_targets, start=1):
@@ -56,7 +48,7 @@ def network_table(
     return pd.DataFrame(rows, columns=["half", "layer", "units", "weights", "biases"])
 
 
-def draw(
+def draw_network(
     table: pd.DataFrame,
     hidden_activation: str = "tanh",
     output_activation: str = "linear",
@@ -64,14 +56,9 @@ def draw(
 ) -> Figure:
     """Draw the layers as columns of a few units each, one network above the other.
 
-    Parameters
-    ----------
-    table
-        Of `network_table`.
-    hidden_activation, output_activation
-        How the layers' units respond, in words.
-    note
-        For the corner.
+    - `table`: of `network_table`.
+    - `hidden_activation`, `output_activation`: how the layers' units respond, in words.
+    - `note`: for the corner.
     """
     halves = [half for _, half in table.groupby("half", sort=True)]
     height = BAND * len(halves)

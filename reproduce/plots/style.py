@@ -1,29 +1,39 @@
-"""What all figures share: sizes, fonts, a look for each method, and how they are saved."""
+"""What all figures share: sizes, fonts, a look for each method, levels, and how they are saved."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib import style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from PIL import Image
+from scipy.optimize import isotonic_regression
 
 from dgex_jax.errors import DgexError
-from dgex_jax.formats.atomic import atomic_path
+from dgex_jax.io.files import atomic_path
+from reproduce.written import rounded_csv, same_numbers, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
 SMALL, NORMAL = 7.0, 8.0  # points; journals ask for at least 7
 NOTE_HEIGHT = 0.15  # inches
 DPI = 300
+DRAWN_BY = "Drawn by"
 
 RC: dict[str, object] = {
     # DejaVu comes with Matplotlib: the same bytes whatever fonts a machine has.
@@ -60,14 +70,10 @@ DASHED, DASH_DOT, DOTTED, LONG = (4, 2), (6, 1.5, 1.5, 1.5), (1, 1.2), (8, 2)
 class Look:
     """How one method or series is drawn; colour, marker and dashes differ, for greyscale.
 
-    Attributes
-    ----------
-    colour
-        ``#rrggbb``, told apart with every common colour blindness (Okabe and Ito's palette).
-    marker
-        Matplotlib's marker.
-    dashes
-        Lengths of dashes and gaps in line widths; empty for a solid line.
+    - `colour`: ``#rrggbb``, told apart with every common colour blindness (Okabe and Ito's
+      palette).
+    - `marker`: matplotlib's marker.
+    - `dashes`: lengths of dashes and gaps in line widths; empty for a solid line.
     """
 
     colour: str
@@ -99,10 +105,7 @@ _SERIES_MARKERS = "os^Dv*"
 def look(method: str) -> Look:
     """Return the look of a method, the same in every figure; a network's is D-GEX's.
 
-    Raises
-    ------
-    DgexError
-        A method that has none.
+    Raises `DgexError`: a method that has none.
     """
     name = "D-GEX" if method.startswith("D-GEX") else method
     if name not in LOOKS:
@@ -169,30 +172,80 @@ def settle(figure: Figure) -> None:
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write ``name.png`` (300 dpi), ``name.pdf`` and ``name.csv``, each complete or not at all.
 
-    The same figure and table give the same bytes: no file holds a date.
+    The same figure and table give the same bytes: no file holds a date. A picture of the same
+    code, whose numbers agree with those that it draws (`written.same_numbers`), is left alone.
 
-    Parameters
-    ----------
-    figure
-        What a ``draw`` returned.
-    table
-        The numbers it draws; floats are written so that they are read back exactly.
-    folder
-        An existing folder.
-    name
-        Of the files, without suffix.
+    - `figure`: what a ``draw`` returned.
+    - `table`: the numbers it draws.
+    - `folder`: an existing folder.
+    - `name`: of the files, without suffix.
 
-    Raises
-    ------
-    DgexError
-        The folder is missing or can't be written to.
+    Raises `DgexError`: the folder is missing or can't be written to.
     """
+    png, csv = folder / f"{name}.png", rounded_csv(table)
+    same = same_numbers(folder / f"{name}.csv", csv)
     settle(figure)
     with in_style():
-        with atomic_path(folder / f"{name}.png") as path:
-            figure.savefig(path, format="png", metadata={"Software": None})
+        if not (same and _drawn_by(png) == _code()):
+            with atomic_path(png) as path:
+                figure.savefig(path, format="png", metadata={"Software": None, DRAWN_BY: _code()})
         with atomic_path(folder / f"{name}.pdf") as path:
             nothing = {"CreationDate": None, "Creator": None, "Producer": None}
             figure.savefig(path, format="pdf", metadata=nothing)
-    with atomic_path(folder / f"{name}.csv") as path:
-        table.to_csv(path, index=False, lineterminator="\n")
+    if not same:
+        write_text(folder / f"{name}.csv", csv)
+
+
+@cache
+def _code() -> str:
+    """Checksum of the code that draws."""
+    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+
+
+def _drawn_by(png: Path) -> str | None:
+    try:
+        with Image.open(png) as picture:
+            return picture.info.get(DRAWN_BY)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def draw_levels(axes: Axes, levels: Mapping[str, float], height: float) -> None:
+    """Draw a line for each method, its name right of the axes.
+
+    - `axes`: with its final y limits.
+    - `levels`: method → error.
+    - `height`: roughly how high the axes will be, in inches: names keep a line's height apart.
+    """
+    for method, value in levels.items():
+        style = look(method)
+        axes.axhline(value, color=style.colour, linestyle=style.linestyle, zorder=1)
+    low, high = axes.get_ylim()
+    fractions = (np.array(list(levels.values()), dtype=float) - low) / (high - low)
+    places = spread(fractions, 1.25 * SMALL / 72 / height)
+    for method, place in zip(levels, places, strict=True):
+        axes.annotate(
+            method,
+            (1, place),
+            xycoords="axes fraction",
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            color=look(method).colour,
+            annotation_clip=False,
+        )
+
+
+def spread(wanted: Sequence[float] | NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Move places apart until each two are at least `gap` apart, keeping their order.
+
+    The places are the nearest to the wanted ones in the sense of least squares.
+    """
+    places = np.asarray(wanted, dtype=float)
+    order = np.argsort(places, kind="stable")
+    # With the gaps taken out, "at least a gap apart" is "not falling".
+    steps = gap * np.arange(places.size)
+    moved = np.empty_like(places)
+    moved[order] = isotonic_regression(places[order] - steps).x + steps
+    return moved

@@ -16,7 +16,7 @@ from benchmarks.madeup_study import load_study, scaled, write_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dgex_jax.training.arrays import StudyArrays
+    from dgex_jax.train.arrays import StudyArrays
 
 PARTS = {"tr": 2100, "va": 70, "1000G": 500}
 

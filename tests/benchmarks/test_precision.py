@@ -10,7 +10,7 @@ import pytest
 from benchmarks import precision
 from benchmarks.gpu_epochs import PAPER_PROFILES
 from dgex_jax.config import LOGGED
-from dgex_jax.data.study import read_study
+from dgex_jax.prepare.study import read_study
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from benchmarks.preprocessing_peer import explain
 from benchmarks.preprocessing_runs import Prepared
 from benchmarks.preprocessing_table import step_table
 from benchmarks.rawdata import PAPER, SMALL, copies, geo_blocks, make
-from dgex_jax.data.genemap import read_gene_map
 from dgex_jax.errors import DgexError
+from dgex_jax.prepare.genes import read_gene_map
 
 TINY = replace(SMALL, n_profiles=90, n_copies=13, n_near_misses=5)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.torch_mlp import load_torch, torch_training
-from dgex_jax.models.mlp import MLP
-from dgex_jax.training.pylearn2 import initial_weights
-from dgex_jax.training.step import optimizer, update
+from dgex_jax.train.epoch import optimizer, update
+from dgex_jax.train.network import MLP
+from dgex_jax.train.pylearn2 import initial_weights
 
 LANDMARKS, UNITS, TARGETS, PROFILES, BATCH = 7, 9, 5, 23, 10
 

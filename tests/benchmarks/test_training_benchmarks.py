@@ -19,11 +19,11 @@ from benchmarks.random_study import random_study
 from benchmarks.shapes import Shape
 from benchmarks.step_parts import PARTS
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.models.mlp import MLP
-from dgex_jax.training import step
-from dgex_jax.training.devices import choose_devices, unstack
-from dgex_jax.training.loop import train_group
-from dgex_jax.training.pylearn2 import initial_weights
+from dgex_jax.train import epoch as step
+from dgex_jax.train.devices import choose_devices, unstack
+from dgex_jax.train.network import MLP
+from dgex_jax.train.pylearn2 import initial_weights
+from dgex_jax.train.train import train_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,27 +19,29 @@ import h5py
 import numpy as np
 
 from dgex_jax import __version__
-from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.prepared import Prepared, open_prepared
-from dgex_jax.data.simulation.config import SimulationConfig
-from dgex_jax.data.simulation.write import simulate
+from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, TrainingConfig
 from dgex_jax.errors import Stopped
-from dgex_jax.formats.gctx import Gctx
-from dgex_jax.inference.evaluate import evaluate
-from dgex_jax.inference.export import export_model
-from dgex_jax.inference.modelfile import read_model, write_model
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.predict import predict
-from dgex_jax.training.arrays import load_arrays
-from dgex_jax.training.checkpoint import Checkpoints, to_arrays
-from dgex_jax.training.devices import choose_devices
-from dgex_jax.training.geneerrors import read_gene_errors
-from dgex_jax.training.loop import first_states
-from dgex_jax.training.run import Conduct, run_config, train_runs
-from dgex_jax.training.runfolder import CHECKPOINTS, group_hash
-from dgex_jax.training.stopping import StopRequest
-from dgex_jax.training.weights import load_weights
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.model.evaluate import evaluate
+from dgex_jax.model.export import export_model
+from dgex_jax.model.model import read_model, write_model
+from dgex_jax.model.predict import predict
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.prepared import Prepared, open_prepared
+from dgex_jax.simulate.config import SimulationConfig
+from dgex_jax.simulate.write import simulate
+from dgex_jax.train.arrays import load_arrays
+from dgex_jax.train.devices import choose_devices
+from dgex_jax.train.record import load_weights, read_gene_errors
+from dgex_jax.train.run import (
+    CHECKPOINTS,
+    Checkpoints,
+    StopRequest,
+    group_hash,
+    run_config,
+    to_arrays,
+)
+from dgex_jax.train.train import Conduct, first_states, train_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,20 +18,19 @@ import jax
 import numpy as np
 import pytest
 
-from dgex_jax.config import LOGGED
-from dgex_jax.data.prepared import open_prepared
+from dgex_jax.config import LOGGED, PredictOptions
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.gctx import Gctx
-from dgex_jax.formats.hdf5_seal import check_seal
-from dgex_jax.inference.evaluate import evaluate
-from dgex_jax.inference.export import export_model
-from dgex_jax.inference.modelfile import read_model
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.predict import predict
-from dgex_jax.training.arrays import load_arrays
-from dgex_jax.training.checkpoint import Checkpoints, to_arrays
-from dgex_jax.training.loop import first_states, train_group
-from dgex_jax.training.record import is_hash_of
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.hdf5 import check_seal
+from dgex_jax.model.evaluate import evaluate
+from dgex_jax.model.export import export_model
+from dgex_jax.model.model import read_model
+from dgex_jax.model.predict import predict
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.arrays import load_arrays
+from dgex_jax.train.record import is_hash_of
+from dgex_jax.train.run import Checkpoints, to_arrays
+from dgex_jax.train.train import first_states, train_group
 from tests.data.make_v1 import (
     NETWORK,
     TRAINING,
@@ -136,7 +135,7 @@ def test_the_zarr_store(expected) -> None:
     for package in ("anndata", "zarr"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs the optional package {package}")
-    from dgex_jax.formats.zarr_check import check_zarr
+    from dgex_jax.io.zarr import check_zarr
 
     assert check_zarr(V1 / "inferred.zarr") == 1
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A misbehaving server, a small file of the paper's kind for it to serve, and how it is fetched."""
+"""A misbehaving server of a small file of the paper's kind, and how it is fetched."""
 
 from __future__ import annotations
 
@@ -7,77 +7,48 @@ import os
 import shutil
 import ssl
 import subprocess
-import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from dgex_jax.download.fetch import download
-from dgex_jax.download.limits import Limits
-from dgex_jax.download.sources import Source
 from dgex_jax.errors import DgexError
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.rpkm import write_rpkm
-from tests.download.server import NAME, Faults, Site
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.gct import write_rpkm
+from tests.download.server import IMPATIENT, NAME, Site, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
-@pytest.fixture
-def faults() -> type[Faults]:
-    """What a server can do wrong."""
-    return Faults
-
-
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reach the local server itself."""
+def local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reach the local server itself, and spare waits for the disk, which only a power cut shows."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare what takes most of the time, and what only a power cut could show."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="session")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Expression:
-    """A GEUVADIS table of 20 samples."""
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A GEUVADIS table of 20 samples (gzip; about 90 kB)."""
     values = np.random.default_rng(1).gamma(1.0, 20.0, (20, 500))
     samples = tuple(f"NA{number:05d}" for number in range(20))
     genes = tuple(f"ENSG{number:011d}.1" for number in range(500))
-    return Expression(tmp_path_factory.mktemp("table") / NAME, values, samples, genes)
-
-
-@pytest.fixture(scope="session")
-def content(table: Expression) -> bytes:
-    """The bytes of the table's file (gzip; about 90 kB)."""
-    write_rpkm(table.path, table)
-    return table.path.read_bytes()
+    path = tmp_path_factory.mktemp("table") / NAME
+    write_rpkm(path, Expression(path, values, samples, genes))
+    return path.read_bytes()
 
 
 @pytest.fixture
 def serve(content: bytes) -> Iterator[Callable[..., Site]]:
     """Give a function that starts a server of the table's file."""
-    sites: list[Site] = []
-
-    def start(context: ssl.SSLContext | None = None) -> Site:
-        site = Site(content, context)
-        threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
-        sites.append(site)
-        return site
-
-    yield start
-    for site in sites:
-        site.closing.set()
-        site.shutdown()
-        site.server_close()
+    with ExitStack() as sites:
+        yield lambda context=None: sites.enter_context(serving(content, context))
 
 
 @pytest.fixture
@@ -87,41 +58,6 @@ def site(serve: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> Site:
     empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
     return serve()
-
-
-@pytest.fixture
-def source_of() -> Callable[..., Source]:
-    """Give a function that makes the source of a server's file."""
-
-    def make(site: Site, **changes: object) -> Source:
-        known: dict[str, object] = {
-            "name": "table",
-            "what": "a small table",
-            "file": NAME,
-            "format": "geuvadis",
-            "kind": "https",
-            "url": site.url,
-            "max_size": 200_000,
-        }
-        return Source(**{**known, **changes})  # type: ignore[arg-type]
-
-    return make
-
-
-@pytest.fixture
-def limits() -> Limits:
-    """As impatient as a test, but for its clocks: a busy machine is no fault."""
-    return Limits(
-        timeout=10,
-        attempts=3,
-        headway=1 << 14,
-        pause=0.01,
-        longest_pause=0.05,
-        pace_seconds=10,
-        pace_bytes=1000,
-        sync_bytes=1 << 15,
-        allow_http=True,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -148,12 +84,19 @@ def tls_site(serve: Callable[..., Site], certificate: Path) -> Site:
 
 
 @pytest.fixture
-def fetch(source_of, limits, tmp_path):
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust the certificate of the test server as the system's own."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("cert.pem")))
+
+
+@pytest.fixture
+def fetch(tmp_path):
     """Give a function that downloads a site's file and gives the lines it said."""
 
-    def run(site, patience=limits, **known) -> list[str]:
-        lines: list[str] = []
-        download([source_of(site, **known)], tmp_path, limits=patience, report=lines.append)
+    def run(site, limits=IMPATIENT, progress=None, said=None, **known) -> list[str]:
+        lines: list[str] = [] if said is None else said
+        source = site.source(**known)
+        download([source], tmp_path, limits=limits, report=lines.append, progress=progress)
         return lines
 
     return run
@@ -174,7 +117,7 @@ def fails(fetch, tmp_path):
 
 
 @pytest.fixture
-def whole(tmp_path, content):
+def complete(tmp_path, content):
     """Give a function that tells whether the folder holds the file and nothing unfinished."""
 
     def check() -> None:

@@ -1,9 +1,16 @@
-"""Many damaged files over the readers, in child processes that may die, hang or swell."""
+"""Many damaged files over the readers, in child processes that may die, hang or swell.
+
+Run as a module (``python -m tests.fuzz.drive FOLDER``) it is such a child: standard input has a
+JSON object a line, ``kind`` and ``path``, and for a file to be made first the ``seed`` of its
+faults; standard output answers each by a line.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import resource
 import select
 import subprocess
 import sys
@@ -13,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.fuzz.readers import SUFFIX
+from tests.fuzz.readers import SUFFIX, verdict, write_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +36,8 @@ PEAK_BYTES = 256 << 20
 """What reading one small file may take beyond what the process has already."""
 BARE_BYTES = 128 << 20
 """What a process takes that has imported h5py and nothing else, at most."""
+ADDRESSES = 16 << 30
+"""Of address space: keeps a fault of memory from taking the machine with it."""
 A_CHILD = 2000
 """Files a child process reads."""
 
@@ -59,8 +68,7 @@ class Tally:
             why = f"took {answer['bytes'] >> 20} MiB"
         if why and (answer.get("lost") or why.startswith("took")) and bare_fault(path):
             self.library.append(f"{path.stem}: {why}, also by h5py alone")
-            return False
-        if why:
+        elif why:
             self.failures.append(f"{path.stem}: {why}")
         elif answer["outcome"] == "read":
             self.read += 1
@@ -91,9 +99,7 @@ def answers(process: subprocess.Popen[bytes], patience: float) -> bool:
         ready, _, _ = select.select([process.stdout], [], [], min(0.5, patience))
         if ready:
             return True
-        if processor_seconds(process.pid) - start > patience:
-            return False
-        if time.monotonic() - begun > CLOCK:
+        if processor_seconds(process.pid) - start > patience or time.monotonic() - begun > CLOCK:
             return False
 
 
@@ -106,8 +112,8 @@ def processor_seconds(pid: int) -> float:
 class Child:
     """A process that reads files one by one; a new one takes the place of one that died."""
 
-    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
-        self.folder, self.patience = folder, patience
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = 0
 
@@ -128,17 +134,16 @@ class Child:
         """The answer to one task; a death or a hang is a failure."""
         if self._process is None or self._answered >= A_CHILD:
             self.stop()
-            self._start()
+            self._process = self._start()
         process = self._process
-        assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         failed = {"outcome": "failed", "seconds": 0.0, "bytes": 0, "lost": True}
         process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
-        if not answers(process, self.patience):
+        if not answers(process, PATIENCE):
             self.stop()
-            return {**failed, "why": f"no answer in {self.patience:.0f} s"}
+            return {**failed, "why": f"no answer in {PATIENCE:.0f} s"}
         line = process.stdout.readline()
         if not line.endswith(b"\n"):
             process.wait()
@@ -149,33 +154,25 @@ class Child:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._answered = 0
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", str(self.folder)],
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.drive", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
             env=os.environ | one_thread | {"PYTHONPATH": str(CHECKOUT)},
         )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process
 
 
 def drive(kinds: Iterable[str], cases: int, seed: int, keep: Path | None) -> dict[str, Tally]:
-    """Judge `cases` damaged files of each kind.
+    """Judge `cases` damaged files of each kind (see `SUFFIX`).
 
-    Parameters
-    ----------
-    kinds
-        See `SUFFIX`.
-    cases
-        Of each.
-    seed
-        The same seed makes the same files.
-    keep
-        Where files that failed are left; ``None`` to keep none.
+    The same seed makes the same files; those that failed are left in `keep`.
     """
     tallies = {}
     with tempfile.TemporaryDirectory(prefix="dgex-fuzz-") as name, Child(Path(name)) as child:
@@ -190,3 +187,39 @@ def drive(kinds: Iterable[str], cases: int, seed: int, keep: Path | None) -> dic
                     path.rename(keep / path.name)
                 path.unlink(missing_ok=True)
     return tallies
+
+
+def peak_bytes() -> int:
+    """Largest resident size since it was last reset (Linux)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
+
+def judge(task: dict[str, str]) -> dict[str, object]:
+    """Make the file if a seed is given, and read it."""
+    path = Path(task["path"])
+    if "seed" in task:
+        write_case(task["kind"], path, random.Random(task["seed"]))
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before, start = peak_bytes(), time.process_time()
+    outcome, why = verdict(task["kind"], path)
+    seconds = time.process_time() - start
+    return {"outcome": outcome, "why": why, "seconds": seconds, "bytes": peak_bytes() - before}
+
+
+def main(folder: Path) -> None:
+    """Answer until standard input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    for kind in SUFFIX:
+        # The first of each kind imports what the others then share.
+        path = folder / f"warm{SUFFIX[kind]}"
+        write_case(kind, path, random.Random(0))
+        verdict(kind, path)
+        path.unlink()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(judge(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""One to four faults in a valid file: bytes, lines, cells, columns, sizes, gzip, TOML values."""
+"""One to four faults in a valid text: bytes, lines, cells, columns, sizes, gzip, TOML values."""
 
 from __future__ import annotations
 
@@ -23,34 +23,28 @@ BITS = (
 SIZES = (b"0", b"1", b"-1", b"1000000000", b"9" * 30, b"9" * 5000, b"01", b"1.0", b" 2", b"2 ", b"")
 
 
-def place(content: bytes, draw: random.Random) -> int:
-    return draw.randint(0, len(content))
-
-
 def span(content: bytes, draw: random.Random) -> tuple[int, int]:
-    start = place(content, draw)
+    start = draw.randint(0, len(content))
     return start, min(len(content), start + draw.choice([1, 1, 2, 5, 20, 200]))
 
 
 def flip_bits(content: bytes, draw: random.Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(draw.choice([1, 1, 1, 3, 10])):
-        if changed:
-            changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+    for _ in range(draw.choice([1, 1, 1, 3, 10]) if content else 0):
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
     return bytes(changed)
 
 
 def random_bytes(content: bytes, draw: random.Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(draw.choice([1, 1, 4])):
-        if changed:
-            changed[draw.randrange(len(changed))] = draw.randrange(256)
+    for _ in range(draw.choice([1, 1, 4]) if content else 0):
+        changed[draw.randrange(len(changed))] = draw.randrange(256)
     return bytes(changed)
 
 
 def insert(content: bytes, draw: random.Random) -> bytes:
-    where = place(content, draw)
-    return content[:where] + draw.choice(BITS) + content[where:]
+    start, _ = span(content, draw)
+    return content[:start] + draw.choice(BITS) + content[start:]
 
 
 def delete(content: bytes, draw: random.Random) -> bytes:
@@ -64,90 +58,58 @@ def duplicate(content: bytes, draw: random.Random) -> bytes:
 
 
 def truncate(content: bytes, draw: random.Random) -> bytes:
-    return content[: place(content, draw)]
+    return content[: draw.randint(0, len(content))]
 
 
-def over_lines(change: Callable[[list[bytes], random.Random], None]) -> Bytes:
-    def changed(content: bytes, draw: random.Random) -> bytes:
-        lines = content.split(b"\n")
-        change(lines, draw)
-        return b"\n".join(lines)
-
-    return changed
-
-
-@over_lines
-def delete_line(lines: list[bytes], draw: random.Random) -> None:
-    del lines[draw.randrange(len(lines))]
-
-
-@over_lines
-def duplicate_line(lines: list[bytes], draw: random.Random) -> None:
-    lines.insert(draw.randrange(len(lines)), draw.choice(lines))
+def other_lines(content: bytes, draw: random.Random) -> bytes:
+    """A line deleted, repeated or moved, or blank ones."""
+    lines = content.split(b"\n")
+    here, there = draw.randrange(len(lines)), draw.randrange(len(lines))
+    kind = draw.randrange(4)
+    if kind == 0:
+        del lines[here]
+    elif kind == 1:
+        lines.insert(here, lines[there])
+    elif kind == 2:
+        lines[here], lines[there] = lines[there], lines[here]
+    else:
+        blank = draw.choice([b"", b"\r", b" ", b"\t", b"\r\r"])
+        lines[here:here] = [blank] * draw.randint(1, 3)
+    return b"\n".join(lines)
 
 
-@over_lines
-def swap_lines(lines: list[bytes], draw: random.Random) -> None:
-    one, other = draw.randrange(len(lines)), draw.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
-
-
-@over_lines
-def blank_lines(lines: list[bytes], draw: random.Random) -> None:
-    where = draw.randrange(len(lines))
-    lines[where:where] = [draw.choice([b"", b"\r", b" ", b"\t", b"\r\r"])] * draw.randint(1, 3)
-
-
-def over_cells(change: Callable[[list[bytes], random.Random, float], None], every: bool) -> Bytes:
-    """Change one line's cells, or the same column of every line."""
-
-    def changed(content: bytes, draw: random.Random) -> bytes:
-        lines = content.split(b"\n")
-        chosen = range(len(lines)) if every else [draw.randrange(len(lines))]
-        column, state = draw.random(), draw.getstate()
-        for number in chosen:
-            if lines[number]:
-                draw.setstate(state)
-                cells = lines[number].split(b"\t")
-                change(cells, draw, column)
-                lines[number] = b"\t".join(cells)
-        return b"\n".join(lines)
-
-    return changed
-
-
-def drop_cell(cells: list[bytes], draw: random.Random, column: float) -> None:  # noqa: ARG001
-    del cells[int(column * len(cells))]
-
-
-def repeat_cell(cells: list[bytes], draw: random.Random, column: float) -> None:  # noqa: ARG001
-    where = int(column * len(cells))
-    cells.insert(where, cells[where])
-
-
-def odd_cell(cells: list[bytes], draw: random.Random, column: float) -> None:
-    cells[int(column * len(cells))] = draw.choice(BITS)
-
-
-def add_cell(cells: list[bytes], draw: random.Random, column: float) -> None:
-    cells.insert(int(column * (len(cells) + 1)), draw.choice([b"", b"1.5", b"x", b"NA", b"new"]))
-
-
-def swap_cells(cells: list[bytes], draw: random.Random, column: float) -> None:
-    one, other = int(column * len(cells)), int(draw.random() * len(cells))
-    cells[one], cells[other] = cells[other], cells[one]
-
-
-def quote_cell(cells: list[bytes], draw: random.Random, column: float) -> None:
-    where = int(column * len(cells))
-    cells[where] = draw.choice([b'"%b"', b"'%b'", b'"%b', b'%b"', b' "%b"']) % cells[where]
+def other_cells(content: bytes, draw: random.Random) -> bytes:
+    """A cell dropped, repeated, added, moved, odd or quoted, in one line or in every line."""
+    kind = draw.choice(["drop", "repeat", "swap", "odd", "add", "quote"])
+    lines = content.split(b"\n")
+    everywhere = kind in {"drop", "repeat", "swap"} and draw.random() < 0.5
+    one, other = draw.random(), draw.random()
+    for number in range(len(lines)) if everywhere else [draw.randrange(len(lines))]:
+        if not lines[number]:
+            continue
+        cells = lines[number].split(b"\t")
+        here, there = int(one * len(cells)), int(other * len(cells))
+        if kind == "drop":
+            del cells[here]
+        elif kind == "repeat":
+            cells.insert(here, cells[here])
+        elif kind == "swap":
+            cells[here], cells[there] = cells[there], cells[here]
+        elif kind == "odd":
+            cells[here] = draw.choice(BITS)
+        elif kind == "add":
+            where = int(one * (len(cells) + 1))
+            cells.insert(where, draw.choice([b"", b"1.5", b"x", b"NA", b"new"]))
+        else:
+            quoted = draw.choice([b'"%b"', b"'%b'", b'"%b', b'%b"', b' "%b"'])
+            cells[here] = quoted % cells[here]
+        lines[number] = b"\t".join(cells)
+    return b"\n".join(lines)
 
 
 def other_delimiter(content: bytes, draw: random.Random) -> bytes:
     mark = draw.choice([b",", b";", b" ", b"|", b"\t\t"])
-    if draw.random() < 0.5:
-        return content.replace(b"\t", mark)
-    return content.replace(b"\t", mark, draw.randint(1, 3))
+    return content.replace(b"\t", mark, -1 if draw.random() < 0.5 else draw.randint(1, 3))
 
 
 def other_size(content: bytes, draw: random.Random) -> bytes:
@@ -173,28 +135,14 @@ def other_encoding(content: bytes, draw: random.Random) -> bytes:
 
 
 TEXT: tuple[Bytes, ...] = (
-    *(flip_bits, random_bytes, insert, delete, duplicate, truncate),
-    *(delete_line, duplicate_line, swap_lines, blank_lines),
-    *(over_cells(change, every=False) for change in (drop_cell, repeat_cell, odd_cell, add_cell)),
-    *(over_cells(change, every=True) for change in (drop_cell, repeat_cell, swap_cells)),
-    *(over_cells(change, every=False) for change in (odd_cell, swap_cells, quote_cell)),
-    *(other_delimiter, other_size, other_size, line_ends, other_encoding),
+    *(flip_bits, random_bytes, insert, delete, duplicate, truncate, line_ends, other_encoding),
+    *(other_delimiter, *[other_size] * 2, *[other_lines] * 4, *[other_cells] * 10),
 )
 
 
-def gzip_twice(content: bytes, draw: random.Random) -> bytes:
-    return gzip.compress(content, mtime=draw.randint(0, 9))
-
-
 def gzip_members(content: bytes, draw: random.Random) -> bytes:
-    cut = place(content, draw)
+    cut = draw.randint(0, len(content))
     return gzip.compress(content[:cut], mtime=0) + gzip.compress(content[cut:], mtime=0)
-
-
-def damaged_gzip(content: bytes, draw: random.Random) -> bytes:
-    packed = gzip_members(content, draw) if draw.random() < 0.3 else gzip.compress(content, mtime=0)
-    change = draw.choice([flip_bits, random_bytes, delete, duplicate, truncate, insert, tail])
-    return change(packed, draw)
 
 
 def tail(content: bytes, draw: random.Random) -> bytes:
@@ -208,9 +156,12 @@ def mutate_text(content: bytes, draw: random.Random) -> bytes:
     kind = draw.random()
     if kind < 0.75:
         return content
-    if kind < 0.85:
-        return gzip_members(content, draw)
-    return gzip_twice(content, draw) if kind < 0.88 else damaged_gzip(content, draw)
+    members = kind < 0.85 or draw.random() < 0.3
+    packed = gzip_members(content, draw) if members else gzip.compress(content, mtime=0)
+    if kind < 0.88:
+        return packed
+    change = draw.choice([flip_bits, random_bytes, delete, duplicate, truncate, insert, tail])
+    return change(packed, draw)
 
 
 VALUES: tuple[Any, ...] = (

@@ -117,14 +117,7 @@ def other_attribute(file: Any, draw: random.Random) -> None:
             *("GCTX1.0 ", b"GCTX1.1", "", "x\ny", 1.0, 3, [1, 2], ["a", "b"], h5py.Empty("f4")),
             *(np.zeros(2, PAIRS), np.array([10**9, 10**9]), np.array([-1, 2]), item.ref, True),
             *(np.bytes_(b"\xff\xff"), np.array([b"GCTX1.0", b"GCTX1.0"]), "csr_matrix", "array"),
-            *(
-                "dataframe",
-                "0.2.0",
-                "9.9",
-                np.array([2, 2]),
-                "x" * 5000,
-                old if old is not None else 0,
-            ),
+            *("dataframe", "0.2.0", "9.9", np.array([2, 2]), "x" * 5000, 0 if old is None else old),
         ]
     )
 
@@ -136,17 +129,12 @@ def other_link(file: Any, draw: random.Random) -> None:
         return
     name = draw.choice(names)
     del file[name]
-    kind = draw.randrange(6)
-    if kind == 0:
-        file[name] = h5py.SoftLink(f"/{name}")
-    elif kind == 1:
-        file[name] = h5py.SoftLink("/nowhere")
-    elif kind == 2:
-        file[name] = h5py.ExternalLink("/nowhere.h5", "/x")
-    elif kind == 3:
-        file[name] = file["/"]
-    elif kind == 4:
+    links = [h5py.SoftLink(f"/{name}"), h5py.SoftLink("/nowhere"), file["/"], None, "group"]
+    link = draw.choice([*links, h5py.ExternalLink("/nowhere.h5", "/x")])
+    if link == "group":
         file.require_group(name)
+    elif link is not None:
+        file[name] = link
 
 
 def other_field(file: Any, draw: random.Random) -> None:
@@ -177,8 +165,7 @@ def outside(file: Any, draw: random.Random) -> None:
         file.create_virtual_dataset(name, layout)
 
 
-SAID = (other_dataset, other_dataset, other_dtype, other_dtype, other_attribute, other_link)
-SAID = (*SAID, other_field, outside)
+SAID = (*[other_dataset] * 2, *[other_dtype] * 2, other_attribute, other_link, other_field, outside)
 
 
 def zero_block(content: bytes, draw: random.Random) -> bytes:
@@ -195,8 +182,7 @@ def other_word(content: bytes, draw: random.Random) -> bytes:
     return content[:start] + word.to_bytes(8, "little") + content[start + 8 :]
 
 
-CONTAINER = (flip_bits, random_bytes, other_word, other_word, zero_block)
-CONTAINER = (*CONTAINER, delete, duplicate, truncate)
+CONTAINER = (flip_bits, random_bytes, *[other_word] * 2, zero_block, delete, duplicate, truncate)
 
 
 def mutate_hdf5(path: Path, draw: random.Random) -> None:

@@ -93,6 +93,15 @@ def by_pandas(content: bytes, mark: str = "\t", **options: Any) -> list[list[str
     return [[cell_text(cell) for cell in row] for row in rows]
 
 
+def unended(table: bytes) -> bytes:
+    """A table whose rows all end in one separator more than its header has, without these."""
+    head, *rows = table.removesuffix(b"\n").split(b"\n")
+    wide = head.count(b"\t") + 1
+    if rows and all(row.endswith(b"\t") and row.count(b"\t") == wide for row in rows):
+        rows = [row.removesuffix(b"\t") for row in rows]
+    return b"\n".join([head, *rows]) + b"\n"
+
+
 def quotes(content: bytes) -> dict[str, Any]:
     """Options for a table in which some cells are quoted."""
     return {"quoting": csv.QUOTE_MINIMAL} if b'"' in content else {}
@@ -109,7 +118,7 @@ def gct(path: Path) -> Content:
     version, sizes = version.replace(b'"', b""), sizes.replace(b'"', b"")
     declared = [int(cell) for cell in sizes.rstrip(b"\t ").split(b"\t")]
     n_fields, n_notes = declared[2:] if version.rstrip(b"\t ") == b"#1.3" else (1, 0)
-    rows = by_pandas(table, **quotes(table))
+    rows = by_pandas(unended(table), **quotes(table))
     header, notes, body = rows[0], rows[1 : n_notes + 1], rows[n_notes + 1 :]
     first = 1 + n_fields
     assert declared[:2] == [len(body), len(header) - first]
@@ -125,7 +134,7 @@ def gct(path: Path) -> Content:
 
 def rpkm(path: Path) -> Content:
     """The GEUVADIS table."""
-    content = text_of(path)
+    content = unended(text_of(path))
     header, *body = by_pandas(content, **quotes(content))
     assert header[:4] == ["TargetID", "Gene_Symbol", "Chr", "Coord"]
     return Content(

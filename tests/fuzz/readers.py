@@ -10,29 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgex_jax.data.genemap import read_gene_map
-from dgex_jax.data.study import FILE_KEYS, Study, read_study
 from dgex_jax.errors import DgexError
-from dgex_jax.formats.delimited import read_delimited
-from dgex_jax.formats.gct import read_gct
-from dgex_jax.formats.gctx import Gctx
-from dgex_jax.formats.h5ad import H5ad
-from dgex_jax.formats.rpkm import read_rpkm
+from dgex_jax.io.delimited import read_delimited
+from dgex_jax.io.gct import read_gct, read_rpkm
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.h5ad import H5ad
+from dgex_jax.prepare.genes import read_gene_map
+from dgex_jax.prepare.study import FILE_KEYS, read_study
 from tests.fuzz import tables
 from tests.fuzz.mutate import flip_bits, mutate_study, mutate_text
 from tests.fuzz.mutate_hdf5 import mutate_hdf5
 from tests.fuzz.oracle import PARSERS, Content, same
+from tests.io.refusing import is_refusal
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from dgex_jax.formats.expression import Expression
+    from dgex_jax.io.expression import Expression
 
 SUFFIX = {"gct": ".gct", "gctx": ".gctx", "rpkm": ".txt", "table": ".tsv", "map": ".txt"}
 SUFFIX |= {"study": ".toml", "h5ad": ".h5ad"}
-LONGEST_LINE = 5000
-"""An error is a line to be read, not the file over again."""
 
 
 def fields_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
@@ -46,23 +44,18 @@ def fields_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
     }
 
 
-def of_expression(found: Expression) -> Content:
-    """Ids and values of a text file."""
-    return Content(found.profiles, found.genes, found.values)
+def of_expression(found: Expression, rest: Any = None) -> Content:
+    return Content(found.profiles, found.genes, found.values, rest)
 
 
 def our_gct(path: Path) -> Content:
     found = read_gct(path)
-    content = of_expression(found)
-    content.rest = [fields_of(found.profile_metadata), fields_of(found.gene_metadata)]
-    return content
+    return of_expression(found, [fields_of(found.profile_metadata), fields_of(found.gene_metadata)])
 
 
 def our_rpkm(path: Path) -> Content:
     found = read_rpkm(path)
-    content = of_expression(found)
-    content.rest = fields_of(found.gene_metadata)
-    return content
+    return of_expression(found, fields_of(found.gene_metadata))
 
 
 def our_map(path: Path) -> Content:
@@ -70,36 +63,30 @@ def our_map(path: Path) -> Content:
     return Content(rest=list(zip(found.symbols, found.ensembl, found.probes, strict=True)))
 
 
+def values_of(file: Gctx | H5ad) -> Any:
+    """All values; scattered selections, which take another way through the file, are the same."""
+    values = file.read()
+    if values.size:
+        rows, columns = (np.r_[n - 1 : -1 : -2, 0] for n in values.shape)
+        wanted = values[np.ix_(rows, columns)]
+        np.testing.assert_array_equal(file.read(rows, columns), wanted, strict=True)
+    return values
+
+
 def our_gctx(path: Path) -> Content:
     with Gctx(path) as file:
         fields = [fields_of(file.profile_metadata), fields_of(file.gene_metadata)]
-        values = file.read()
-        # Scattered selections take another way through the file.
-        if values.size:
-            rows, columns = (np.r_[n - 1 : -1 : -2, 0] for n in values.shape)
-            np.testing.assert_array_equal(
-                file.read(rows, columns), values[np.ix_(rows, columns)], strict=True
-            )
-        return Content(file.profiles, file.genes, values, fields)
+        return Content(file.profiles, file.genes, values_of(file), fields)
 
 
 def our_h5ad(path: Path) -> Content:
     with H5ad(path) as file:
-        values = file.read()
-        if values.size:
-            rows, columns = (np.r_[n - 1 : -1 : -2, 0] for n in values.shape)
-            np.testing.assert_array_equal(
-                file.read(rows, columns), values[np.ix_(rows, columns)], strict=True
-            )
-        return Content(file.profiles, file.genes, values)
+        return Content(file.profiles, file.genes, values_of(file))
 
 
 def our_study(path: Path) -> Content:
-    return Content(rest=said(read_study(path), path.parent))
-
-
-def said(study: Study, folder: Path) -> dict[str, Any]:
     """All settings of a study by the keys of its file."""
+    study = read_study(path)
     sections: dict[str, Any] = {
         "prepare": study.prepare,
         "networks": study.grid,
@@ -114,8 +101,8 @@ def said(study: Study, folder: Path) -> dict[str, Any]:
     if study.files is not None:
         given = dataclasses.asdict(study.files)
         content["files"] = {k: given[name] for k, name in FILE_KEYS.items() if name in given}
-        content["folder"] = folder
-    return content
+        content["folder"] = path.parent
+    return Content(rest=content)
 
 
 def agree(ours: Content, theirs: Content) -> bool:
@@ -124,15 +111,14 @@ def agree(ours: Content, theirs: Content) -> bool:
         return same(ours, theirs)
     for key, given in theirs.rest.items():
         found = ours.rest.get(key)
-        if not isinstance(given, dict):
-            if found != given:
-                return False
-        elif key == "files":
+        if key == "files":
             folder = ours.rest["folder"]
-            paths = {name: folder / Path(text).expanduser() for name, text in given.items()}
-            if paths != found:
+            if found != {name: folder / Path(text).expanduser() for name, text in given.items()}:
                 return False
-        elif any(not equal(found[name], value) for name, value in given.items()):
+        elif isinstance(given, dict):
+            if not all(equal(found[name], value) for name, value in given.items()):
+                return False
+        elif found != given:
             return False
     return True
 
@@ -157,17 +143,20 @@ OURS: dict[str, Callable[[Path], Content]] = {
 }
 
 
-def write_case(kind: str, path: Path, draw: random.Random) -> None:
-    """A valid file of `kind` with faults drawn at random."""
+def write_case(kind: str, path: Path, draw: random.Random, *, damage: bool = True) -> None:
+    """A valid file of `kind`, with faults drawn at random if it is to be damaged."""
     if kind in {"gctx", "h5ad"}:
         write_hdf5(kind, path, draw)
-        mutate_hdf5(path, draw)
+        if damage:
+            mutate_hdf5(path, draw)
     elif kind == "study":
         content = tables.random_study(draw)
-        text = tables.toml_bytes(mutate_study(content, draw) if draw.random() < 0.6 else content)
-        path.write_bytes(text if draw.random() < 0.5 else plain_faults(text, draw))
+        faulty = damage and draw.random() < 0.6
+        text = tables.toml_bytes(mutate_study(content, draw) if faulty else content)
+        path.write_bytes(plain_faults(text, draw) if damage and draw.random() < 0.5 else text)
     else:
-        path.write_bytes(mutate_text(text_file(kind, draw), draw))
+        content = text_file(kind, draw)
+        path.write_bytes(mutate_text(content, draw) if damage else content)
 
 
 def plain_faults(text: bytes, draw: random.Random) -> bytes:
@@ -211,7 +200,10 @@ def verdict(kind: str, path: Path) -> tuple[str, str]:
             warnings.simplefilter("error")
             found = OURS[kind](path)
     except DgexError as error:
-        return refusal(str(error), path)
+        text = str(error)
+        if is_refusal(text, path):
+            return "refused", text
+        return "failed", f"no short line that begins with the file: {text[:300]!r} ({len(text)})"
     except Exception as error:  # noqa: BLE001  (whatever it is: that is the fault looked for)
         return "failed", f"{type(error).__name__}: {error}"[:300]
     try:
@@ -219,18 +211,8 @@ def verdict(kind: str, path: Path) -> tuple[str, str]:
             warnings.simplefilter("ignore")
             wanted = PARSERS[kind](path)
     except Exception as error:  # noqa: BLE001
-        return "failed", f"read what the other parser refuses: {type(error).__name__}: {error}"[
-            :300
-        ]
+        why = f"read what the other parser refuses: {type(error).__name__}: {error}"
+        return "failed", why[:300]
     if agree(found, wanted):
         return "read", ""
     return "failed", f"read as {found}, by the other parser as {wanted}"[:2000]
-
-
-def refusal(text: str, path: Path) -> tuple[str, str]:
-    """Whether an error is one line that names the file."""
-    if not text.startswith(f"{path}: "):
-        return "failed", f"an error that does not begin with the file: {text[:300]!r}"
-    if len(text.splitlines()) != 1 or len(text) > LONGEST_LINE:
-        return "failed", f"an error of more than a line: {text[:300]!r} ({len(text)} characters)"
-    return "refused", text

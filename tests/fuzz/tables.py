@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +25,13 @@ NAMES = (
     *("g 1", "µ-gène", '"quoted', "it's", "#hash", "-1", "1e5", "NAN1", "日本", "=1+1", "a,b", "É"),
     *("200814_at", "ENSG00000182378.7", "x" * 300, "a\\tb", "{}", "%s", "é", "0", "7"),
 )
+LETTERS = "aZ09 _-.,;'\"#%&|\\/<>=+*éµ日😀\x85\u2028\ufeff\x0b\x7f"
 NUMBERS = (0.0, -0.0, 1e-300, 5e-324, 1.7976931348623157e308, 0.1, -12.034, 1e15, 1e22, 123456789.0)
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a valid file holds.
-
-    Attributes
-    ----------
-    profiles, genes
-        Ids, unique.
-    values
-        ``(n_profiles, n_genes)`` float64; NaN where missing.
-    profile_fields, gene_fields
-        Name of a field → a text an id.
-    """
+    """What a valid file holds: unique ids, NaN where missing, fields of a text an id."""
 
     profiles: tuple[str, ...]
     genes: tuple[str, ...]
@@ -65,14 +56,24 @@ def random_table(draw: random.Random) -> Table:
 
 def random_ids(draw: random.Random, n: int) -> tuple[str, ...]:
     """Unique ids."""
-    odd = draw.sample(NAMES, min(n, draw.randint(0, 4)))
-    return (*odd, *(f"id{k}" for k in range(n - len(odd))))
+    odd = [*draw.sample(NAMES, draw.randint(0, 3)), random_text(draw)]
+    some = dict.fromkeys(draw.sample(odd, min(n, len(odd)) if draw.random() < 0.8 else 0))
+    return (*some, *(f"id{k}" for k in range(n - len(some))))
+
+
+def random_text(draw: random.Random) -> str:
+    """A text that every format can hold: no tab, line end or zero byte, no spaces around it."""
+    text = "".join(draw.choices(LETTERS, k=draw.randint(1, 8))).strip()
+    return f"t{text}" if draw.random() < 0.5 else text.lstrip("#\ufeff") or "t"
 
 
 def random_number(draw: random.Random) -> float:
-    """A finite number or, rarely, NaN."""
+    """Any number or, rarely, NaN."""
     if draw.random() < 0.1:
         return float("nan")
+    if draw.random() < 0.1:
+        (number,) = struct.unpack("d", draw.randbytes(8))
+        return float("nan") if number == -666 else number
     return draw.choice(NUMBERS) if draw.random() < 0.2 else round(draw.gauss(0, 5), 4)
 
 
@@ -134,15 +135,6 @@ def random_map(draw: random.Random) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def dressed(content: bytes, draw: random.Random) -> bytes:
-    """The same text with a byte order mark, other line ends, or inside gzip."""
-    if draw.random() < 0.2:
-        content = content.replace(b"\n", b"\r\n")
-    if draw.random() < 0.2:
-        content = BOM + content
-    return gzip.compress(content, mtime=0) if draw.random() < 0.3 else content
-
-
 def write_gctx(path: Path, table: Table, dtype: Any = np.float32, **storage: Any) -> None:
     """A GCTX file by plain h5py."""
     with h5py.File(path, "w") as file:
@@ -193,7 +185,10 @@ def described(element: Any, kind: str, version: str) -> None:
 
 def random_study(draw: random.Random) -> dict[str, Any]:
     """What a study file says."""
-    content: dict[str, Any] = {"name": draw.choice(["a", "b-1.x", "é_2"]), "title": 'One "two" µ'}
+    content: dict[str, Any] = {
+        "name": draw.choice(["a", "b-1.x", "é_2"]),
+        "title": f"One {random_text(draw)}",
+    }
     if draw.random() < 0.5:
         keys = ["geo", "landmarks"]
         keys += ["gtex", "1000g", "targets"] if draw.random() < 0.7 else []
@@ -201,10 +196,26 @@ def random_study(draw: random.Random) -> dict[str, Any]:
     else:
         content["simulate"] = {"seed": draw.randint(0, 9), "n_profiles": draw.randint(3000, 5000)}
     sections: dict[str, dict[str, Any]] = {
-        "prepare": {"duplicates": "none", "scale_on": "train", "block_size": 100},
-        "networks": {"units": [3, 5], "hidden_layers": [1, 2], "dropout": [0.0, 0.25]},
-        "training": {"epochs": 3, "learning_rate": 0.001, "momentum": 0, "halves": 2},
-        "baselines": {"k_max": 5},
+        "prepare": {
+            "duplicates": draw.choice(["clusters", "all-pairs", "none"]),
+            "scale_on": draw.choice(["all", "train"]),
+            "seed": draw.randint(0, 2**31 - 1),
+            "block_size": draw.randint(1, 10**6),
+            "accept_wrong_dimensions": draw.random() < 0.5,
+        },
+        "networks": {
+            "units": sorted(draw.sample(range(1, 10**5), draw.randint(1, 5))),
+            "hidden_layers": [1, 2],
+            "dropout": [draw.choice([0.0, 0.1, 0.25, 0]), 0.5],
+        },
+        "training": {
+            "epochs": draw.randint(1, 10**6),
+            "learning_rate": draw.choice(["auto", 1, draw.uniform(1e-12, 1)]),
+            "momentum": draw.choice([0, draw.uniform(0, 0.999)]),
+            "precision": draw.choice(["highest", "tf32"]),
+            "halves": 2,
+        },
+        "baselines": {"k_max": draw.randint(1, 1000)},
     }
     for name, values in sections.items():
         if draw.random() < 0.6:

@@ -11,20 +11,23 @@ import jax
 import numpy as np
 import pytest
 
+from dgex_jax.cli import main
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.prepared import open_prepared
-from dgex_jax.data.simulation.config import SimulationConfig
-from dgex_jax.data.simulation.write import simulate
-from dgex_jax.inference.model import Model, ModelGenes
-from dgex_jax.training.devices import choose_devices
-from dgex_jax.training.run import train_runs
-from dgex_jax.training.weights import layer_names
+from dgex_jax.model.model import Model, ModelGenes
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.simulate.config import SimulationConfig
+from dgex_jax.simulate.write import simulate
+from dgex_jax.train.devices import choose_devices
+from dgex_jax.train.pylearn2 import layer_names
+from dgex_jax.train.train import train_runs
 from tests.compiling import compiled_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 PARTS = ("va", "te", "1000G", "GTEx")
 
@@ -148,6 +151,42 @@ def sign(folder: Path, **changes: Any) -> None:
 def signed() -> Callable[..., None]:
     """Change a model and give it valid checksums; see `sign`."""
     return sign
+
+
+def infer(model: Model, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The network in plain NumPy, float64."""
+    outputs = []
+    for half in model.halves:
+        hidden = np.asarray(X, np.float64)
+        for name in layer_names(len(half))[:-1]:
+            hidden = np.tanh(hidden @ half[name]["kernel"] + half[name]["bias"])
+        outputs.append(hidden @ half["output"]["kernel"] + half["output"]["bias"])
+    return np.concatenate(outputs, axis=1)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[..., NDArray[np.float64]]:
+    """Infer with plain NumPy; see `infer`."""
+    return infer
+
+
+@pytest.fixture
+def refused(capsys) -> Callable[..., str]:
+    """Run a command that must fail; give the one line it says."""
+
+    def run(*words: object) -> str:
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = stop.code
+        found = capsys.readouterr()
+        assert code == 2
+        assert found.out == ""
+        assert found.err.startswith("dgex")
+        assert found.err.count("\n") == 1
+        return found.err
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""``dgex info``: right numbers, quickly, of whole models only."""
+"""``dgex info``: right numbers, quickly, of complete models only."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -16,9 +15,9 @@ import pytest
 
 from dgex_jax import cli
 from dgex_jax.cli import main
-from dgex_jax.inference.export import export_model
-from dgex_jax.inference.info import info_lines, model_info
-from dgex_jax.inference.modelfile import write_model
+from dgex_jax.model.export import export_model
+from dgex_jax.model.info import info_lines, model_info
+from dgex_jax.model.model import write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +29,13 @@ def exported(trained, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("info") / "model"
     write_model(path, export_model(trained.run, trained.prepared))
     return path
+
+
+def info_text(path: Path, model=None) -> str:
+    """What is said of a model, which is written first."""
+    if model is not None:
+        write_model(path, model)
+    return "\n".join(info_lines(path, model_info(path)))
 
 
 def test_text_says_what_matters(exported, trained, capsys) -> None:
@@ -53,42 +59,35 @@ def test_text_says_what_matters(exported, trained, capsys) -> None:
     assert any(f"jax {versions['jax']}" in line for line in lines)
 
 
-def by_hand(path: Path) -> list[dict[str, str]]:
-    header, *rows = (line.split("\t") for line in (path / "genes.tsv").read_text().splitlines())
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
 def test_numbers_are_those_of_the_table(exported, capsys) -> None:
     assert main(["info", str(exported), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    described = json.loads((exported / "model.json").read_text())
-    assert found.items() >= described.items()
-    assert found["checksums"] == "ok"
-    assert found["expected_error_on"] == "te"
-    targets = [row for row in by_hand(exported) if row["role"] == "target"]
+    assert found.items() >= json.loads((exported / "model.json").read_text()).items()
+    assert (found["checksums"], found["expected_error_on"]) == ("ok", "te")
+    header, *rows = (line.split("\t") for line in (exported / "genes.tsv").read_text().splitlines())
+    targets = [dict(zip(header, row, strict=True)) for row in rows if row[0] == "target"]
     assert list(found["errors"]) == ["va", "te", "1000G", "GTEx"]
-    for part, error in found["errors"].items():
-        values = np.array([row[f"MAE_{part}"] for row in targets]).astype(np.float64)
-        assert error == {"mean": pytest.approx(values.mean(), rel=1e-14), "sd": values.std()}
-    ranked = sorted(targets, key=lambda row: float(row["MAE_te"]))
-    for which, rows in (("best", ranked[:10]), ("worst", ranked[::-1][:10])):
-        genes = found[f"{which}_genes"]
-        assert [gene["ensembl"] for gene in genes] == [row["ensembl"] for row in rows]
-        assert [gene["symbol"] for gene in genes] == [row["symbol"] for row in rows]
-        assert [gene["error"] for gene in genes] == [float(row["MAE_te"]) for row in rows]
-        assert [gene["probes"] for gene in genes] == [row["probes"].split(",") for row in rows]
-        copies = [row["copy_of_landmark"] == "1" for row in rows]
-        assert [gene["copy_of_landmark"] for gene in genes] == copies
-    text = "\n".join(info_lines(exported, found))
+    text = info_text(exported)
     for part, name in (("va", "GEO-va"), ("GTEx", "GTEx-te")):
         error = found["errors"][part]
+        values = np.array([row[f"MAE_{part}"] for row in targets]).astype(np.float64)
+        assert error == {"mean": pytest.approx(values.mean(), rel=1e-14), "sd": values.std()}
         assert f"{name:<10}{error['mean']:.4f} ± {error['sd']:.4f}" in text
-    for which in ("best", "worst"):
+    ranked = sorted(targets, key=lambda row: float(row["MAE_te"]))
+    for which, best in (("best", ranked[:10]), ("worst", ranked[::-1][:10])):
+        assert found[f"{which}_genes"] == [
+            {
+                "symbol": row["symbol"],
+                "ensembl": row["ensembl"],
+                "probes": row["probes"].split(","),
+                "copy_of_landmark": row["copy_of_landmark"] == "1",
+                "error": float(row["MAE_te"]),
+            }
+            for row in best
+        ]
         block = text.split(f"{which} 10 genes by error on GEO-te\n")[1].split("\n\n")[0]
-        listed = [line.split()[:3] for line in block.splitlines()]
-        assert listed == [
-            [gene["symbol"], gene["ensembl"], f"{gene['error']:.4f}"]
-            for gene in found[f"{which}_genes"]
+        assert [line.split()[:3] for line in block.splitlines()] == [
+            [row["symbol"], row["ensembl"], f"{float(row['MAE_te']):.4f}"] for row in best
         ]
 
 
@@ -98,32 +97,28 @@ def test_equal_errors_keep_the_order_of_the_model(new_model, tmp_path) -> None:
     errors["GTEx"][[3, 20]] = 0.25, 0.75
     write_model(tmp_path / "model", dataclasses.replace(model, errors=errors))
     found = model_info(tmp_path / "model")
-    probes = [list(gene) for gene in model.targets.probes]
     assert found["expected_error_on"] == "GTEx"
-    best, worst = (
-        [gene["probes"] for gene in found[f"{which}_genes"]] for which in ("best", "worst")
-    )
-    assert best == [probes[i] for i in (3, 0, 1, 2, 4, 5, 6, 7, 8, 9)]
-    assert worst == [probes[i] for i in (20, 0, 1, 2, 4, 5, 6, 7, 8, 9)]
+    for which, first in (("best", 3), ("worst", 20)):
+        order = [first, 0, 1, 2, 4, 5, 6, 7, 8, 9]
+        probes = [gene["probes"] for gene in found[f"{which}_genes"]]
+        assert probes == [list(model.targets.probes[place]) for place in order]
 
 
 def test_model_that_says_little(new_model, tmp_path) -> None:
-    path = tmp_path / "model"
-    write_model(path, new_model(bare=True, half_sizes=(3,)))
-    text = "\n".join(info_lines(path, model_info(path)))
-    assert "study       not known\n" in text
-    assert "data        not known\n" in text
-    assert "one network for all targets" in text
+    text = info_text(tmp_path / "model", new_model(bare=True, half_sizes=(3,)))
+    for said in (
+        "study       not known\n",
+        "data        not known\n",
+        "one network for all target",
+    ):
+        assert said in text
     assert text.endswith("errors: not recorded")
-
-
-@pytest.mark.parametrize("simulated", [True, False])
-def test_data_are_called_what_they_are(new_model, tmp_path, simulated) -> None:
-    record = {"study": {"name": "a", "title": "A", "simulated": simulated}}
-    write_model(tmp_path / "model", dataclasses.replace(new_model(), record=record))
-    text = "\n".join(info_lines(tmp_path / "model", model_info(tmp_path / "model")))
-    assert ("SIMULATED" in text) == simulated
-    assert ("data        measured" in text) != simulated
+    for simulated in (True, False):
+        record = {"study": {"name": "a", "title": "A", "simulated": simulated}}
+        path = tmp_path / str(simulated)
+        text = info_text(path, dataclasses.replace(new_model(), record=record))
+        assert ("SIMULATED" in text) == simulated
+        assert ("data        measured" in text) != simulated
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "text", [], {}, [3, "x"], {"va": ["one"]}, True, -1.5])
@@ -132,9 +127,8 @@ def test_a_strange_record_is_no_obstacle(new_model, tmp_path, wrong) -> None:
     keys = ("study", "settings", "seeds", "versions", "best_epochs", "seconds", "devices")
     records = [dict.fromkeys(keys, wrong), {key: {"training": wrong, "va": wrong} for key in keys}]
     for number, record in enumerate(records):
-        path = tmp_path / str(number)
-        write_model(path, dataclasses.replace(new_model(), record=record))
-        assert info_lines(path, model_info(path))[0].endswith("(model format 1, checksums ok)")
+        text = info_text(tmp_path / str(number), dataclasses.replace(new_model(), record=record))
+        assert text.splitlines()[0].endswith("(model format 1, checksums ok)")
 
 
 def test_it_is_quick_because_it_imports_little(exported) -> None:
@@ -142,38 +136,22 @@ def test_it_is_quick_because_it_imports_little(exported) -> None:
         "import sys; from dgex_jax.cli import main; main(['info', sys.argv[1]]);"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
-    found = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(exported)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-W", "error", "-c", code, str(exported)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     modules = set(found.stdout.splitlines()[-1].split())
     assert "numpy" in modules
     assert not modules & {"jax", "flax", "pandas", "h5py", "scipy", "sklearn", "optax"}
 
 
-def refusal(capsys, *words: object) -> str:
-    try:
-        code = main([str(word) for word in words])
-    except SystemExit as stop:
-        code = stop.code
-    found = capsys.readouterr()
-    assert code == 2
-    assert found.out == ""
-    assert found.err.count("\n") == 1
-    return found.err
-
-
-def test_what_can_not_be_shown(new_model, tmp_path, capsys) -> None:
+def test_what_can_not_be_shown(new_model, tmp_path, refused) -> None:
     path = tmp_path / "model"
     write_model(path, new_model())
-    assert "the following arguments are required: MODEL" in refusal(capsys, "info")
-    assert "nothing: no such model folder" in refusal(capsys, "info", tmp_path / "nothing")
+    assert "the following arguments are required: MODEL" in refused("info")
+    assert "nothing: no such model folder" in refused("info", tmp_path / "nothing")
     table = (path / "genes.tsv").read_text()
     (path / "genes.tsv").write_text(table.replace("780", "781"))
     for flags in ([], ["--json"]):
-        assert "genes.tsv: damaged or replaced" in refusal(capsys, "info", path, *flags)
+        assert "genes.tsv: damaged or replaced" in refused("info", path, *flags)
 
 
 @pytest.mark.parametrize("name", ["export", "info"])
@@ -186,21 +164,14 @@ def test_help_ends_with_examples(name, capsys) -> None:
     for line in examples.splitlines():
         words = line.strip().split("   ")[0].split()
         assert words[:2] == ["dgex", name]
-        options = cli.parser().parse_args(words[1:])
-        assert isinstance(options, argparse.Namespace)
-        assert callable(options.run)
+        assert callable(cli.parser().parse_args(words[1:]).run)
 
 
 def test_a_reader_that_leaves_is_no_error(exported) -> None:
     """As in ``dgex info MODEL | head``: the exit code of a broken pipe, and not a word."""
     reading, writing = os.pipe()
     os.close(reading)
+    command = [sys.executable, "-m", "dgex_jax.cli", "info", str(exported)]
     with open(writing, "wb") as pipe:  # noqa: PTH123 (a descriptor, no path)
-        done = subprocess.run(
-            [sys.executable, "-m", "dgex_jax.cli", "info", str(exported)],
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")

@@ -25,7 +25,7 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECORDED = re.compile(
-    r"training/test_recorded\.py::|test_all_ten_means_are_the_recorded_ones|"
+    r"train/test_recorded\.py::|test_all_ten_means_are_the_recorded_ones|"
     r"test_sample_is_python_27s|test_paper_monitors_these_profiles|"
     r"test_batch_orders_of_the_papers_size|test_first_weights_of_the_papers_narrowest_network|"
     r"test_recorded_streams_follow_from_the_seeds|test_recorded_study_equals_the_original|"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.extra.numpy import arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,23 +54,14 @@ def matrices(
     largest: float = float(SINGLE.max),
     max_profiles: int = 7,
     max_genes: int = 12,
-    *,
-    unique: bool = False,
     dtype: Any = np.float64,
 ) -> Matrices:
-    """Draw ``(n_profiles, n_genes)`` from one profile of one gene on; `unique`: without any tie."""
-    shapes = array_shapes(min_dims=2, max_dims=2, max_side=max(max_profiles, max_genes)).map(
-        lambda shape: (min(shape[0], max_profiles), min(shape[1], max_genes))
-    )
+    """Draw ``(n_profiles, n_genes)`` from one profile of one gene on."""
+    shapes = st.tuples(st.integers(1, max_profiles), st.integers(1, max_genes))
     elements = numbers(largest)
     if dtype != np.float64:
         elements = elements.map(lambda value: float(np.asarray(value, dtype)))
-    if not unique:
-        return shapes.flatmap(lambda shape: arrays(dtype, shape, elements=elements))
-    # 0.0 and -0.0 are equal and so a tie.
-    return shapes.flatmap(
-        lambda shape: arrays(dtype, shape, elements=elements.map(lambda v: v + 0.0), unique=True)
-    )
+    return shapes.flatmap(lambda shape: arrays(dtype, shape, elements=elements))
 
 
 def permutations(length: int) -> st.SearchStrategy[NDArray[np.intp]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,10 +13,10 @@ from hypothesis import strategies as st
 
 from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError
-from dgex_jax.training.devices import epoch_program, place, stack, unstack
-from dgex_jax.training.epoch import Best, keep_best
-from dgex_jax.training.loop import Progress, train_group
-from dgex_jax.training.start import build_model, device_data, half_networks
+from dgex_jax.train.devices import place, stack, unstack
+from dgex_jax.train.epoch import Best, epoch_program, keep_best
+from dgex_jax.train.run import Progress
+from dgex_jax.train.train import build_model, device_data, half_networks, train_group
 from tests.properties.inputs import examples
 from tests.properties.trainings import (
     HALF,
@@ -35,9 +34,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.training.arrays import StudyArrays
-    from dgex_jax.training.epoch import State
-    from dgex_jax.training.loop import EpochRecord
+    from dgex_jax.config import TrainingConfig
+    from dgex_jax.train.arrays import StudyArrays
+    from dgex_jax.train.epoch import State
+    from dgex_jax.train.run import EpochRecord
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -47,8 +47,8 @@ ERRORS = st.sampled_from([np.nan, np.inf, 0.5, 0.25, 0.125]) | st.floats(1e-300,
 LENGTH = 8
 
 
-@cache
-def best_of() -> Any:
+@jax.jit
+def best_of(errors: jax.Array) -> Any:
     """The best after each of `LENGTH` epochs, whose weights are their number."""
 
     def step(best: Best, epoch: jax.Array) -> tuple[Best, Best]:
@@ -56,12 +56,13 @@ def best_of() -> Any:
         best = keep_best(best, mae, number, {"w": number.astype(np.float32)[None]})
         return best, best
 
-    def run(errors: jax.Array) -> Any:
-        numbers = jax.numpy.arange(LENGTH, dtype=np.int32)
-        nothing = Best(np.float64(np.inf), np.int32(-1), {"w": np.full(1, -1, np.float32)})
-        return jax.lax.scan(step, jax.tree.map(jax.numpy.asarray, nothing), (numbers, errors))[1]
+    numbers = jax.numpy.arange(LENGTH, dtype=np.int32)
+    nothing = Best(np.float64(np.inf), np.int32(-1), {"w": np.full(1, -1, np.float32)})
+    return jax.lax.scan(step, jax.tree.map(jax.numpy.asarray, nothing), (numbers, errors))[1]
 
-    return jax.jit(run)
+
+def train(arrays: StudyArrays, states: list[State], training: TrainingConfig, look: Any) -> None:
+    train_group(arrays, [NETWORK], training, jax.local_devices()[:1], look, Progress([], states))
 
 
 @examples(60)
@@ -69,7 +70,7 @@ def best_of() -> Any:
 def test_nan_is_never_the_best_wherever_it_comes(errors: list[float]) -> None:
     """First, last or in between; nor does it keep a later epoch from being it."""
     with jax.enable_x64(True):
-        found = jax.device_get(best_of()(np.array(errors)))
+        found = jax.device_get(best_of(np.array(errors)))
     best, epoch = np.inf, -1
     for number, error in enumerate(errors):
         if error < best:
@@ -102,15 +103,9 @@ def test_an_error_that_is_no_number_ends_the_training_and_is_told(
     # An infinite landmark only saturates tanh, so it takes one that isn't a number.
     bad = np.nan if table == "X" else bad
     seen: list[Any] = []
+    bad_arrays = spoilt(arrays, part, table, place, bad)
     with pytest.raises(DivergedError) as told:
-        train_group(
-            spoilt(arrays, part, table, place, bad),
-            [NETWORK],
-            TRAINING,
-            jax.local_devices()[:1],
-            lambda row, _fetch: seen.append(row),
-            Progress([], first_states(2)),
-        )
+        train(bad_arrays, first_states(2), TRAINING, lambda row, _fetch: seen.append(row))
     text = str(told.value)
     assert seen == []
     assert "\n" not in text
@@ -136,10 +131,7 @@ def test_a_training_ends_finite_or_says_where_it_diverged(seed: int, exponent: f
 
     told = f"no longer finite after epoch {training.epochs} ("
     try:
-        train_group(
-            study(seed), [NETWORK], training, jax.local_devices()[:1], look,
-            Progress([], first_states(seed, training)),
-        )  # fmt: skip
+        train(study(seed), first_states(seed, training), training, look)
     except DivergedError as error:
         told = str(error)
     assert f"no longer finite after epoch {len(errors)} (" in told

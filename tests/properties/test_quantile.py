@@ -23,10 +23,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from dgex_jax.data.normalize import ProbeMeans, dense_rank_indices, quantile_ranks
-from dgex_jax.data.ranking import ROWS_AT_A_TIME, rank_dtype, rank_geo
-from dgex_jax.data.rowstore import RowStore
-from dgex_jax.data.summation import RowSum
+from dgex_jax.prepare.normalize import (
+    ROWS_AT_A_TIME,
+    ProbeMeans,
+    RowStore,
+    RowSum,
+    dense_rank_indices,
+    quantile_ranks,
+    rank_dtype,
+    rank_geo,
+)
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
 if TYPE_CHECKING:
@@ -39,13 +45,9 @@ RULES = pytest.mark.parametrize("rule", [quantile_ranks, dense_rank_indices])
 
 
 def original_geo(profile: NDArray[np.float64]) -> list[int]:
-    """The original's rank of every gene, by counting."""
-    ranks = []
-    for value in profile:
-        lower, equal = int((profile < value).sum()), int((profile == value).sum())
-        average = Fraction(sum(range(lower + 1, lower + equal + 1)), equal)
-        ranks.append(int(average - 1))
-    return ranks
+    """The original's rank of every gene, by counting: the average rank, less 1, cut off."""
+    counts = [(int((profile < one).sum()), int((profile == one).sum())) for one in profile]
+    return [int(lower + Fraction(equal + 1, 2) - 1) for lower, equal in counts]
 
 
 def original_rna(profile: NDArray[np.float64]) -> list[int]:
@@ -93,9 +95,8 @@ def test_monotone_equivariant_and_profile_by_profile(
         assert (rank[:, None] == rank[None])[profile[:, None] == profile[None]].all()
     genes = data.draw(permutations(values.shape[1]))
     np.testing.assert_array_equal(rule(values[:, genes])[0], ranks[:, genes])
-    profiles = data.draw(permutations(values.shape[0]))
-    np.testing.assert_array_equal(rule(values[profiles])[0], ranks[profiles])
-    np.testing.assert_array_equal(rule(values[:1])[0], ranks[:1])
+    for profiles in (data.draw(permutations(values.shape[0])), slice(1)):
+        np.testing.assert_array_equal(rule(values[profiles])[0], ranks[profiles])
     # Only the order of the values counts, not how far apart they are.
     places = rankdata(values, method="dense", axis=1) ** 3.0
     np.testing.assert_array_equal(rule(places)[0], ranks)
@@ -105,30 +106,20 @@ def test_monotone_equivariant_and_profile_by_profile(
 @given(matrices(LARGEST))
 def test_quantile_rises_and_stays_between_the_extremes(values: NDArray[np.float64]) -> None:
     quantile = reference(values)
-    exact = [sum(map(Fraction, column)) / len(values) for column in np.sort(values, axis=1).T]
-    spread = np.abs(np.sort(values, axis=1)).max(axis=0)
-    # One rounding of the sum and one of the quotient, and the errors' own.
-    for got, wanted, largest in zip(quantile, exact, spread, strict=True):
-        assert abs(Fraction(got) - wanted) <= 2 * Fraction(np.spacing(largest))
-    lowest, highest = values.min(), values.max()
+    for got, column in zip(quantile, np.sort(values, axis=1).T, strict=True):
+        exact = sum(map(Fraction, column)) / len(values)
+        # One rounding of the sum and one of the quotient, and the errors' own.
+        assert abs(Fraction(got) - exact) <= 2 * Fraction(np.spacing(np.abs(column).max()))
     slack = np.spacing(np.abs(values).max())
-    assert (quantile >= lowest - slack).all()
-    assert (quantile <= highest + slack).all()
+    assert values.min() - slack <= quantile.min() <= quantile.max() <= values.max() + slack
 
 
 @examples(25)
 @given(data=st.data(), values=matrices(LARGEST))
 def test_onto_a_given_quantile_twice_is_once(data: Any, values: NDArray[np.float64]) -> None:
     """To the bit, with any ties in the profile and in the quantile."""
-    quantile = np.sort(
-        data.draw(
-            st.lists(
-                st.integers(-4, 4).map(float) | st.floats(-LARGEST, LARGEST),
-                min_size=values.shape[1],
-                max_size=values.shape[1],
-            )
-        )
-    )
+    number, n = st.integers(-4, 4).map(float) | st.floats(-LARGEST, LARGEST), values.shape[1]
+    quantile = np.sort(data.draw(st.lists(number, min_size=n, max_size=n)))
     once = quantile[quantile_ranks(values)[0]]
     np.testing.assert_array_equal(quantile[quantile_ranks(once)[0]], once)
 
@@ -139,13 +130,9 @@ def test_with_ties_at_the_same_ranks_twice_is_once(
     data: Any, first: NDArray[np.float64], n_profiles: int
 ) -> None:
     """Profiles of one pattern of ties (of none, often), each with genes and scale of its own."""
-    (profile,) = first
-    values = np.stack(
-        [
-            np.arcsinh(profile[data.draw(permutations(profile.size))]) * 2.0**number + number
-            for number in range(n_profiles)
-        ]
-    )
+    orders = [data.draw(permutations(first.size)) for _ in range(n_profiles)]
+    scaled = [np.arcsinh(first[0][order]) * 2.0**n + n for n, order in enumerate(orders)]
+    values = np.stack(scaled)
     pattern = [np.diff(ordered) == 0 for ordered in np.sort(values, axis=1)]
     # Scaling can join neighbours in one profile alone.
     assume(all(np.array_equal(one, pattern[0]) for one in pattern))
@@ -195,11 +182,8 @@ def test_preparation_gives_the_same_ranks_and_quantile_in_any_blocks(
     """To the bit, also where a gene is the mean of several probes."""
     folder: Path = tmp_path_factory.mktemp("rows")
     n_probes = values.shape[1]
-    probes = data.draw(
-        st.lists(
-            st.lists(st.integers(0, n_probes - 1), min_size=1, max_size=4), min_size=1, max_size=5
-        )
-    )
+    of_a_gene = st.lists(st.integers(0, n_probes - 1), min_size=1, max_size=4)
+    probes = data.draw(st.lists(of_a_gene, min_size=1, max_size=5))
     stored = RowStore(folder / "probes", n_probes, values.dtype)
     stored.append(values)
     ranks, quantile = rank_geo(

@@ -11,10 +11,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dgex_jax.data.partition import MOST_PROFILES, sampled_profiles
-from dgex_jax.data.split import half_slices, shuffled, split_sizes
-from dgex_jax.data.streams import STREAMS
 from dgex_jax.errors import PreparationError
+from dgex_jax.prepare.split import (
+    MOST_PROFILES,
+    STREAMS,
+    half_slices,
+    sampled_profiles,
+    shuffled,
+    split_sizes,
+)
 from tests.properties.inputs import examples
 
 if TYPE_CHECKING:

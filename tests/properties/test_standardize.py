@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgex_jax.config import PrepareConfig, RawFiles
-from dgex_jax.data.normalize import OFFSET, standardise
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.ranking import blocks_of
-from dgex_jax.data.summation import mean_and_deviation
 from dgex_jax.errors import PreparationError
-from dgex_jax.formats.gctx import Gctx, GctxWriter
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.writers import GctxWriter
+from dgex_jax.prepare.normalize import OFFSET, blocks_of, mean_and_deviation, standardise
+from dgex_jax.prepare.prepare import prepare
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
 if TYPE_CHECKING:
@@ -66,9 +64,8 @@ def test_mean_deviation_and_values_are_the_exact_ones(values: NDArray[np.float64
         assert abs(Fraction(m) - exact_mean) <= Fraction(one_ulp)
         # The squares of denormals are 0.
         assert abs(sd - exact_sd) <= 1e-14 * exact_sd + 2 * one_ulp + 1e-160
-        wanted = [
-            float((Fraction(float(x)) - exact_mean) / Fraction(exact_sd + 1e-3)) for x in column
-        ]
+        unit = Fraction(exact_sd + 1e-3)
+        wanted = [float((Fraction(x) - exact_mean) / unit) for x in column.tolist()]
         room = 8 * one_ulp / (exact_sd + 1e-3)
         np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=room * (1 + np.abs(wanted).max()))
 
@@ -82,14 +79,13 @@ def test_mean_deviation_and_values_are_the_exact_ones(values: NDArray[np.float64
 def test_genes_are_independent_and_blocks_change_no_bit(
     data: Any, values: NDArray[np.float64], block_size: int
 ) -> None:
-    whole = np.array(fitted(values))
-    np.testing.assert_array_equal(np.array(fitted(values, block_size)), whole)
+    together = np.array(fitted(values))
+    np.testing.assert_array_equal(np.array(fitted(values, block_size)), together)
     genes = data.draw(permutations(values.shape[1]))
-    np.testing.assert_array_equal(np.array(fitted(values[:, genes])), whole[:, genes])
-    np.testing.assert_array_equal(np.array(fitted(values[:, :1])), whole[:, :1])
-    np.testing.assert_array_equal(
-        standardise(values[:, genes], *whole[:, genes]), standardise(values, *whole)[:, genes]
-    )
+    for some in (genes, slice(1)):
+        np.testing.assert_array_equal(np.array(fitted(values[:, some])), together[:, some])
+        got = standardise(values[:, some], *together[:, some])
+        np.testing.assert_array_equal(got, standardise(values, *together)[:, some])
 
 
 @examples(40)
@@ -104,17 +100,15 @@ def test_shift_does_not_count_and_neither_do_copies(
     """Of all profiles together: each gene has mean 0 and a deviation of sd / (sd + 1e-3)."""
     mean, deviation = fitted(values)
     scaled = standardise(values, mean, deviation)
+
+    def assert_scaled(got: NDArray[np.float64]) -> None:
+        np.testing.assert_allclose(got, scaled, rtol=1e-9, atol=64 * room)
+
     room = 1e-15 * (np.abs(values).max() + abs(shift) + 1) / OFFSET
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=room)
     np.testing.assert_allclose(scaled.std(axis=0), deviation / (deviation + OFFSET), atol=8 * room)
-    moved = values + shift
-    np.testing.assert_allclose(
-        standardise(moved, *fitted(moved)), scaled, rtol=1e-9, atol=64 * room
-    )
-    tiled = np.tile(values, (n_copies, 1))
-    np.testing.assert_allclose(
-        standardise(values, *fitted(tiled)), scaled, rtol=1e-9, atol=64 * room
-    )
+    assert_scaled(standardise(values + shift, *fitted(values + shift)))
+    assert_scaled(standardise(values, *fitted(np.tile(values, (n_copies, 1)))))
 
 
 @examples(40)
@@ -146,16 +140,11 @@ def test_values_whose_squares_overflow_are_refused_not_prepared(
     wide = values.astype(np.float64)
     with GctxWriter(tmp_path / "geo.gctx", profiles, genes, dtype=np.float64) as writer:
         writer.append(wide / wide.max() * largest)
-    raw = RawFiles(
-        GOLDEN / "geo.gctx",
-        GOLDEN / "gtex.gct.gz",
-        GOLDEN / "1000g.txt.gz",
-        GOLDEN / "map_lm.txt",
-        GOLDEN / "map_tg.txt",
-    )
+    others = ("gtex.gct.gz", "1000g.txt.gz", "map_lm.txt", "map_tg.txt")
+    raw = RawFiles(tmp_path / "geo.gctx", *(GOLDEN / name for name in others))
     config = PrepareConfig(duplicates="none")
     names = {"name": "wide", "title": "Wide values", "simulated": True}
     with pytest.raises(PreparationError, match="GEO: 65 of 65 genes have no standard dev") as told:
-        prepare(replace(raw, geo=tmp_path / "geo.gctx"), tmp_path / "p.h5", config, **names)
+        prepare(raw, tmp_path / "p.h5", config, **names)
     assert "\n" not in str(told.value)
     assert [path.name for path in tmp_path.iterdir()] == ["geo.gctx"]

@@ -7,9 +7,8 @@ change no bit at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgex_jax.training.checkpoint import Checkpoints
-from dgex_jax.training.loop import EpochRecord, Progress, TrainedNetwork, train_group
+from dgex_jax.train.run import Checkpoints, EpochRecord, Progress
+from dgex_jax.train.train import train_group
 from tests.properties.inputs import examples, permutations
 from tests.properties.trainings import (
     HALF,
@@ -39,16 +38,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import NetworkConfig, TrainingConfig
-    from dgex_jax.training.arrays import StudyArrays
-    from dgex_jax.training.epoch import State
+    from dgex_jax.train.arrays import StudyArrays
+    from dgex_jax.train.epoch import State
+    from dgex_jax.train.record import TrainedNetwork
 
 CLOSE = 5e-6
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A training and what it told after each epoch."""
 
     network: TrainedNetwork
@@ -57,29 +56,27 @@ class Trained:
 
 def train(
     arrays: StudyArrays,
-    states: Sequence[State],
+    start: Progress,
     training: TrainingConfig = TRAINING,
     network: NetworkConfig = NETWORK,
     n_devices: int = 1,
+    look: Callable[[Any, Any], object] = lambda _row, _fetch: None,
 ) -> Trained:
     devices = jax.local_devices()[:n_devices]
     if len(devices) < n_devices:
         pytest.skip(f"needs {n_devices} devices")
-    records: list[EpochRecord] = []
-    start = Progress([], states)
-    (trained,) = train_group(arrays, [network], training, devices, partial(note, records), start)
+    records = [record for (record,) in start.records]
+
+    def note(row: Sequence[EpochRecord], fetch: Callable[[], list[State]]) -> None:
+        records.extend(row)
+        look(records, fetch)
+
+    (trained,) = train_group(arrays, [network], training, devices, note, start)
     return Trained(trained, records)
 
 
-def note(records: list[EpochRecord], row: Sequence[EpochRecord], _fetch: Any) -> None:
-    records.extend(row)
-
-
-def reordered(params: Any, *, landmarks: Any = None, units: Any = None, targets: Any = None) -> Any:
+def reordered(params: Any, landmarks: Any, units: Any, targets: Any) -> Any:
     """Weights of the same network with its genes, or the units of its first layer, reordered."""
-    landmarks, units, targets = (
-        slice(None) if order is None else order for order in (landmarks, units, targets)
-    )
     first, second, output = params["hidden1"], params["hidden2"], params["output"]
     return {
         "hidden1": {"kernel": first["kernel"][landmarks][:, units], "bias": first["bias"][units]},
@@ -88,23 +85,31 @@ def reordered(params: Any, *, landmarks: Any = None, units: Any = None, targets:
     }
 
 
-def assert_reordered(
-    plain: Trained, moved: Trained, orders: list[dict[str, Any]], targets: NDArray[np.intp]
-) -> None:
+def assert_reordered(ours: Trained, theirs: Trained, orders: Any, targets: Any) -> None:
     """The second training is the first with everything in another order."""
-    errors = [np.stack([record.errors for record in one.records]) for one in (plain, moved)]
-    np.testing.assert_allclose(errors[1], errors[0], rtol=0, atol=CLOSE)
-    for ours, theirs in zip(plain.records, moved.records, strict=True):
-        np.testing.assert_array_equal(ours.learning_rates, theirs.learning_rates)
-    for ours, theirs, order in zip(plain.network.halves, moved.network.halves, orders, strict=True):
-        assert ours.best_va_epoch == theirs.best_va_epoch
-        assert ours.best_1000G_epoch == theirs.best_1000G_epoch
+    for one, other in zip(ours.records, theirs.records, strict=True):
+        np.testing.assert_array_equal(one.learning_rates, other.learning_rates)
+        np.testing.assert_allclose(other.errors, one.errors, rtol=0, atol=CLOSE)
+    for half, twin, order in zip(ours.network.halves, theirs.network.halves, orders, strict=True):
+        assert half.best_va_epoch == twin.best_va_epoch
+        assert half.best_1000G_epoch == twin.best_1000G_epoch
         for kind in ("final", "best_va", "best_1000G"):
-            wanted = reordered(getattr(ours, kind), **order)
-            assert farthest(getattr(theirs, kind), wanted) < CLOSE
-    for part, mae in plain.network.gene_errors.items():
-        found = moved.network.gene_errors[part]
+            wanted = reordered(getattr(half, kind), *order)
+            assert farthest(getattr(twin, kind), wanted) < CLOSE, kind
+    for part, mae in ours.network.gene_errors.items():
+        found = theirs.network.gene_errors[part]
         np.testing.assert_allclose(found, mae[targets], rtol=0, atol=CLOSE)
+
+
+def assert_same(ours: Trained, theirs: Trained) -> None:
+    """To the bit, whatever time they took."""
+
+    def bits(one: Trained) -> list[bytes]:
+        told = [asdict(replace(record, seconds=0.0)) for record in one.records]
+        leaves = jax.tree.leaves([asdict(one.network), told])
+        return [np.asarray(leaf).tobytes() for leaf in leaves]
+
+    assert bits(ours) == bits(theirs)
 
 
 @examples(6, shrink=False)
@@ -117,45 +122,24 @@ def test_order_of_genes_and_units_is_the_order_of_the_weights(
         return data.draw(permutations(size)) if chosen else np.arange(size)
 
     landmarks = draw("landmarks", LANDMARKS)
-    orders = [
-        {"landmarks": landmarks, "units": draw("units", UNITS), "targets": draw("targets", HALF)}
-        for _ in range(2)
-    ]
-    targets = np.concatenate([orders[0]["targets"], HALF + orders[1]["targets"]])
+    orders = [(landmarks, draw("units", UNITS), draw("targets", HALF)) for _ in range(2)]
+    targets = np.concatenate([orders[0][2], HALF + orders[1][2]])
     arrays, states = study(seed), first_states(seed + 1)
-    plain = train(arrays, states)
-    started = [
-        farthest(h.final, s.params) for h, s in zip(plain.network.halves, states, strict=True)
-    ]
-    assert min(started) > 4000 * CLOSE, "the weights moved far more than the room for rounding"
-    moved = train(
-        replace(
-            arrays,
-            X={part: X[:, landmarks] for part, X in arrays.X.items()},
-            Y={part: Y[:, targets] for part, Y in arrays.Y.items()},
-        ),
-        [
-            state.replace(params=reordered(state.params, **order))  # type: ignore[attr-defined]
-            for state, order in zip(states, orders, strict=True)
-        ],
+    plain = train(arrays, Progress([], states))
+    for half, state in zip(plain.network.halves, states, strict=True):
+        # The weights moved far more than the room for rounding.
+        assert farthest(half.final, state.params) > 4000 * CLOSE
+    other_arrays = replace(
+        arrays,
+        X={part: X[:, landmarks] for part, X in arrays.X.items()},
+        Y={part: Y[:, targets] for part, Y in arrays.Y.items()},
     )
+    other_states = [
+        state.replace(params=reordered(state.params, *order))  # type: ignore[attr-defined]
+        for state, order in zip(states, orders, strict=True)
+    ]
+    moved = train(other_arrays, Progress([], other_states))
     assert_reordered(plain, moved, orders, targets)
-
-
-def assert_same(ours: Trained, theirs: Trained) -> None:
-    """To the bit."""
-    for one, other in zip(ours.records, theirs.records, strict=True):
-        assert one.epoch == other.epoch
-        assert one.errors.tobytes() == other.errors.tobytes()
-        assert one.learning_rates.tobytes() == other.learning_rates.tobytes()
-    for half, twin in zip(ours.network.halves, theirs.network.halves, strict=True):
-        assert half.best_va_epoch == twin.best_va_epoch
-        assert half.best_1000G_epoch == twin.best_1000G_epoch
-        for kind in ("final", "best_va", "best_1000G"):
-            pairs = jax.tree.map(np.array_equal, getattr(half, kind), getattr(twin, kind))
-            assert all(jax.tree.leaves(pairs)), kind
-    for part, mae in ours.network.gene_errors.items():
-        assert mae.tobytes() == theirs.network.gene_errors[part].tobytes()
 
 
 @pytest.mark.long
@@ -164,9 +148,8 @@ def assert_same(ours: Trained, theirs: Trained) -> None:
 def test_one_device_and_two_give_the_same_bits(seed: int, dropout: float, rate: float) -> None:
     training = replace(TRAINING, seed=seed, learning_rate=rate)
     network = replace(NETWORK, dropout=dropout)
-    states = first_states(seed, training)
-    one, two = (train(study(seed), states, training, network, n) for n in (1, 2))
-    assert_same(one, two)
+    start = Progress([], first_states(seed, training))
+    assert_same(*(train(study(seed), start, training, network, n) for n in (1, 2)))
 
 
 EPOCHS = 6
@@ -183,25 +166,18 @@ def test_resumed_from_every_epoch_is_the_straight_training(
     network = replace(NETWORK, dropout=dropout)
     arrays, states = study(seed), first_states(seed, training)
     folder: Path = tmp_path_factory.mktemp("checkpoints")
-    devices = jax.local_devices()[:1]
-    history: list[list[EpochRecord]] = []
 
-    def keep(row: Sequence[EpochRecord], fetch: Callable[[], list[State]]) -> None:
-        history.append(list(row))
-        store = Checkpoints(folder / str(len(history)), "group", 1.0)
-        store.save(Progress(history, fetch()))
+    def stored(done: int) -> Checkpoints:
+        return Checkpoints(folder / str(done), "group", 1.0)
 
-    (trained,) = train_group(arrays, [network], training, devices, keep, Progress([], states))
-    straight = Trained(trained, [record for (record,) in history])
-    rates = np.stack([record.learning_rates for record in straight.records])
-    assert (rates[-1] < rates[0]).any()
+    def keep(records: list[EpochRecord], fetch: Callable[[], list[State]]) -> None:
+        stored(len(records)).save(Progress([[record] for record in records], fetch()))
+
+    straight = train(arrays, Progress([], states), training, network, look=keep)
+    assert (straight.records[-1].learning_rates < straight.records[0].learning_rates).any()
     for done in range(1, EPOCHS):
         told: list[str] = []
-        resume = Checkpoints(folder / str(done), "group", 1.0).newest(states, told.append)
+        resume = stored(done).newest(states, told.append)
         assert resume is not None
         assert (len(resume.records), told) == (done, [])
-        records = [record for (record,) in resume.records]
-        (trained,) = train_group(
-            arrays, [network], training, devices, partial(note, records), resume
-        )
-        assert_same(Trained(trained, records), straight)
+        assert_same(straight, train(arrays, resume, training, network))

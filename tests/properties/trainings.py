@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from dgex_jax.training.arrays import StudyArrays
-from dgex_jax.training.start import initial_states
+from dgex_jax.train.arrays import StudyArrays
+from dgex_jax.train.train import initial_states
 
 if TYPE_CHECKING:
-    from dgex_jax.training.epoch import State
+    from dgex_jax.train.epoch import State
 
 LANDMARKS, TARGETS, UNITS, HALF = 5, 8, 6, 4
 SIZES = {"tr": 47, "va": 9, "te": 5, "1000G": 8, "GTEx": 6}

@@ -12,7 +12,7 @@ from tests.reliability.bitrot_artefact import Read, every_file, fingerprint
 from tests.reliability.bitrot_studies import make_prepared
 
 if TYPE_CHECKING:
-    from dgex_jax.training.loop import Progress
+    from dgex_jax.train.run import Progress
 
 PARTS = ("va", "te", "1000G", "GTEx")
 NETWORK = NetworkConfig(hidden_layers=1, units=5, dropout=0.1)
@@ -21,8 +21,7 @@ TRAINING = TrainingConfig(epochs=5)
 
 def make_model(folder: Path) -> None:
     """A model of 7 landmarks and two halves, with all that a model may have."""
-    from dgex_jax.inference.model import Model, ModelGenes
-    from dgex_jax.inference.modelfile import write_model
+    from dgex_jax.model.model import Model, ModelGenes, write_model
 
     chance = np.random.default_rng(1)
 
@@ -66,14 +65,14 @@ def weights(chance: np.random.Generator, n_landmarks: int, n_targets: int) -> di
 
 def read_a_model(folder: Path) -> Read:
     """As every command that takes a model."""
-    from dgex_jax.inference.modelfile import read_model
+    from dgex_jax.model.model import read_model
 
     return fingerprint(read_model(folder / "model")), []
 
 
 def progress(epochs: int) -> Progress:
     """How far a training might have come."""
-    from dgex_jax.training.loop import EpochRecord, Progress
+    from dgex_jax.train.run import EpochRecord, Progress
 
     chance = np.random.default_rng(epochs)
     states: Any = [
@@ -89,7 +88,7 @@ def progress(epochs: int) -> Progress:
 
 def make_checkpoint(folder: Path) -> None:
     """The newest two checkpoints of a run."""
-    from dgex_jax.training.checkpoint import Checkpoints
+    from dgex_jax.train.run import Checkpoints
 
     for epochs in (2, 3):
         Checkpoints(folder / "checkpoint", "ab" * 32).save(progress(epochs))
@@ -97,7 +96,7 @@ def make_checkpoint(folder: Path) -> None:
 
 def read_checkpoint(folder: Path) -> Read:
     """As a training that goes on; whichever checkpoint it finds must be as it was saved."""
-    from dgex_jax.training.checkpoint import Checkpoints
+    from dgex_jax.train.run import Checkpoints
 
     told: list[str] = []
     found = Checkpoints(folder / "checkpoint", "ab" * 32).newest(progress(1).states, told.append)
@@ -117,11 +116,9 @@ def make_run(folder: Path) -> None:
     """A prepared study, and a run of it with made-up weights and errors."""
     import jax
 
-    from dgex_jax.data.prepared import open_prepared
-    from dgex_jax.training.loop import EpochRecord, TrainedHalf, TrainedNetwork
-    from dgex_jax.training.record import write_json
-    from dgex_jax.training.run import finish, run_config
-    from dgex_jax.training.runlog import RunLog
+    from dgex_jax.prepare.prepared import open_prepared
+    from dgex_jax.train.record import TrainedHalf, TrainedNetwork, write_json
+    from dgex_jax.train.run import EpochRecord, RunLog, finish, run_config
 
     make_prepared(folder)
     chance, run = np.random.default_rng(6), folder / "run"
@@ -146,14 +143,12 @@ def make_run(folder: Path) -> None:
 
 def read_run(folder: Path) -> Read:
     """As ``dgex train`` (not trained again), ``dgex export``, Figure 5 and the report do."""
-    from dgex_jax.data.prepared import open_prepared
-    from dgex_jax.inference.export import export_model
-    from dgex_jax.training.geneerrors import read_gene_errors
-    from dgex_jax.training.record import is_done
-    from dgex_jax.training.run import run_config
-    from dgex_jax.training.weights import load_weights
-    from reproduce.figure5 import read_log
-    from reproduce.reporting.provenance import read_run as read_record
+    from dgex_jax.model.export import export_model
+    from dgex_jax.prepare.prepared import open_prepared
+    from dgex_jax.train.record import is_done, load_weights, read_gene_errors
+    from dgex_jax.train.run import run_config
+    from reproduce.figures import read_log
+    from reproduce.sources import read_run as read_record
 
     run = folder / "run"
     with open_prepared(folder / "prepared.h5") as study:

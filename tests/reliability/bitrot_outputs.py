@@ -14,10 +14,9 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from dgex_jax.formats import partial
-from dgex_jax.formats.gctx import GctxWriter
-from dgex_jax.formats.h5ad_write import H5adWriter
-from dgex_jax.formats.partial import Resume
+from dgex_jax.io import partial
+from dgex_jax.io.partial import Resume
+from dgex_jax.io.writers import GctxWriter, H5adWriter
 from tests.reliability.bitrot_artefact import Artefact, Read, every_file, fingerprint
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ JOB = {"options": {"scale": "reference", "impute": False}, "input": "ab12"}
 
 def zarr_writer(path: Path, report: Callable[[str], None]) -> Any:
     """Three shards."""
-    from dgex_jax.formats.zarr_write import ZarrWriter
+    from dgex_jax.io.zarr import ZarrWriter
 
     profiles, genes = [f"p{n}" for n in range(N)], [f"g{n}" for n in range(GENES)]
     return ZarrWriter(
@@ -99,7 +98,7 @@ def interrupted(name: str) -> Artefact:
         told: list[str] = []
         fill(folder / name, told.append)
         # That it goes on is no word about damage.
-        usual = f"{name}: goes on at profile {2 * UNIT} of {N}"
+        usual = f"{name}: resumes at profile {2 * UNIT} of {N}"
         return read_output(folder / name, [line for line in told if not line.endswith(usual)])
 
     return Artefact(
@@ -114,7 +113,7 @@ def interrupted(name: str) -> Artefact:
 
 def read_checked_store(folder: Path) -> Read:
     """Checked by us, then read by anndata."""
-    from dgex_jax.formats.zarr_check import check_zarr
+    from dgex_jax.io.zarr import check_zarr
 
     check_zarr(folder / "a.zarr")
     return read_store(folder)

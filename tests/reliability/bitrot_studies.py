@@ -19,7 +19,7 @@ RAW = ("geo.gctx", "gtex.gct.gz", "1000g.txt.gz", "map_lm.txt", "map_tg.txt")
 
 def make_prepared(folder: Path) -> None:
     """All five parts, from the recorded raw files."""
-    from dgex_jax.data.prepare import prepare
+    from dgex_jax.prepare.prepare import prepare
 
     raw = RawFiles(*(GOLDEN / "preprocess" / name for name in RAW))
     config = PrepareConfig(duplicates="none")
@@ -38,7 +38,7 @@ def make_npz(folder: Path) -> None:
 
 def read_prepared(folder: Path) -> Read:
     """As training does, and everything else that a study can be asked for."""
-    from dgex_jax.data.prepared import open_prepared
+    from dgex_jax.prepare.prepared import open_prepared
 
     (path,) = (folder / file for file in studies(folder))
     with open_prepared(path) as study:
@@ -63,7 +63,7 @@ def studies(folder: Path) -> list[str]:
 
 def attributes(path: Path) -> Mapping[str, Any]:
     """What else a prepared study says of its making (models take it over)."""
-    from dgex_jax.inference.export import _preparation
+    from dgex_jax.model.export import _preparation
 
     return _preparation(path)
 

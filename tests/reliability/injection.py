@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from safetensors import SafetensorError
-
-from dgex_jax.formats import tensors
+from safetensors import numpy as tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

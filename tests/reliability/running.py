@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 DGEX = "dgex_jax.cli"
 IMPORTS = (
-    *("dgex_jax.cli", "dgex_jax.compiled", "dgex_jax.data.prepare", "dgex_jax.data.study"),
-    *("dgex_jax.training.run", "dgex_jax.training.seeds", "dgex_jax.inference.export"),
-    *("dgex_jax.inference.predict", "dgex_jax.inference.evaluate", "dgex_jax.download.fetch"),
-    *("anndata", "zarr", "pooch", "tests.reliability.running"),
+    *("dgex_jax.cli", "dgex_jax.compiled", "dgex_jax.prepare.prepare", "dgex_jax.prepare.study"),
+    *("dgex_jax.train.run", "dgex_jax.train.seeds", "dgex_jax.model.export"),
+    *("dgex_jax.model.predict", "dgex_jax.model.evaluate", "dgex_jax.download.fetch"),
+    *("anndata", "zarr", "tests.reliability.running"),
 )
 UNDER_WAY = (".tmp", ".partial", ".replaced", "checkpoint", ".new")
 """What names of files hold that are not final."""

@@ -1,21 +1,19 @@
-"""``dgex download`` from a local server: a full disk, no permission, what vanishes, two at once.
+"""``dgex download`` from a local server: a full disk, no permission, what vanishes.
 
-What had arrived is kept in ``<name>.partial``, by design, and gone on from.
+What had arrived is kept in ``<name>.partial``, by design, and resumed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ssl
-import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dgex_jax.download import fetch, sources
-from dgex_jax.download.limits import Limits
-from dgex_jax.download.sources import Source
-from tests.download.server import NAME, Site
+from tests.download.server import IMPATIENT, NAME, Site, serving
 from tests.reliability.commands import Command, shared_world
 from tests.reliability.running import DGEX, Outcome, full_disk, not_one_line, plain_user, run_here
 
@@ -43,24 +41,12 @@ def site(content, monkeypatch) -> Iterator[Site]:
     # Reading the system's certificates takes longer than all the rest of a request.
     empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    site = Site(content)
-    source = Source(
-        name="table",
-        what="a small table",
-        file=NAME,
-        format="geuvadis",
-        kind="https",
-        url=site.url,
-        max_size=1_000_000,
-    )
-    impatient = Limits(timeout=10, attempts=2, pause=0.01, longest_pause=0.01, allow_http=True)
-    monkeypatch.setattr(sources, "read_sources", lambda: (source,))
-    monkeypatch.setattr(fetch, "Limits", lambda: impatient)
-    threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
-    yield site
-    site.closing.set()
-    site.shutdown()
-    site.server_close()
+    with serving(content) as site:
+        source = site.source(max_size=1_000_000)
+        hasty = replace(IMPATIENT, attempts=2, longest_pause=0.01)
+        monkeypatch.setattr(sources, "read_sources", lambda: (source,))
+        monkeypatch.setattr(fetch, "Limits", lambda: hasty)
+        yield site
 
 
 def download(folder: Path, fault: AbstractContextManager[None] | None = None) -> Outcome:
@@ -93,30 +79,26 @@ def test_a_full_disk(share, content, tmp_path) -> None:
     check_whole(folder, content)
 
 
+@pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.usefixtures("site")
-def test_no_permission_to_write(content, tmp_path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir(mode=0o555)
-    outcome = download(folder, plain_user())
-    assert not_one_line(COMMAND, outcome) == []
-    assert f"{folder / NAME}: can't be locked: Permission denied" in outcome.err
-    assert shown(folder) == set()
-    folder.chmod(0o755)
-    check_whole(folder, content)
-
-
-@pytest.mark.usefixtures("site")
-def test_no_permission_to_read_what_is_there(content, tmp_path) -> None:
+def test_no_permission(is_there, content, tmp_path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / NAME).write_bytes(content)
-    (folder / NAME).chmod(0o000)
+    if is_there:
+        (folder / NAME).write_bytes(content)
+        (folder / NAME).chmod(0o000)
+    else:
+        folder.chmod(0o555)
     outcome = download(folder, plain_user())
     assert not_one_line(COMMAND, outcome) == []
+    where = "" if is_there else f"{folder / NAME}: can't be locked: "
+    assert f"{where}Permission denied" in outcome.err
     assert NAME in outcome.err
-    assert "Permission denied" in outcome.err
-    (folder / NAME).chmod(0o644)
-    assert (folder / NAME).read_bytes() == content
+    assert shown(folder) == ({NAME} if is_there else set())
+    folder.chmod(0o755)
+    if is_there:
+        (folder / NAME).chmod(0o644)
+        assert (folder / NAME).read_bytes() == content
     check_whole(folder, content)
 
 
@@ -137,32 +119,3 @@ def test_the_folder_vanishes_midway(site, content, tmp_path) -> None:
     assert not_one_line(COMMAND, outcome) == []
     assert str(folder) in outcome.err
     check_whole(folder, content)
-
-
-def test_two_at_once(site, content, tmp_path) -> None:
-    """Of one process: the lock is of the file, whoever opens it."""
-    folder, outcomes = tmp_path / "data", []
-
-    def second_meanwhile(handler) -> None:
-        rest = handler.rest()
-        handler.send(rest[: len(rest) // 2])
-        second = threading.Thread(target=lambda: outcomes.append(fetch_again(folder)))
-        second.start()
-        seconds.append(second)
-        handler.send(rest[len(rest) // 2 :])
-
-    seconds: list[threading.Thread] = []
-    site.faults.append(second_meanwhile)
-    assert download(folder).code == 0
-    for second in seconds:
-        second.join()
-    (said,) = outcomes
-    assert any("was there" in line for line in said)
-    assert len(site.gets) == 1
-    check_whole(folder, content)
-
-
-def fetch_again(folder: Path) -> list[str]:
-    lines: list[str] = []
-    fetch.download(list(sources.read_sources()), folder, report=lines.append)
-    return lines

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dgex_jax.errors import DgexError
-from dgex_jax.formats import partial
+from dgex_jax.io import partial
 from tests.arguments import one_of
 from tests.reliability.injection import KINDS, Disk, Kind, Stop, contents
 from tests.reliability.writers import COSTLY, GENES, LONG, SLOW, WRITERS, Writer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dgex_jax import locks
+from dgex_jax.io import files as locks
 from tests.reliability.commands import (
     FORMATS,
     Command,

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 SCRIPTS = ("table1", "figure1", "weight_hubs")
 
 MIDWAY = {
-    "prepare": "dgex_jax.data.prepare.find_duplicates",
-    "evaluate": "dgex_jax.inference.evaluate.part_scores",
-    "predict gctx": "dgex_jax.inference.outputs.locked",
-    "predict gct.gz": "dgex_jax.inference.outputs.locked",
-    "predict h5ad": "dgex_jax.inference.outputs.locked",
+    "prepare": "dgex_jax.prepare.prepare.find_duplicates",
+    "evaluate": "dgex_jax.model.evaluate.part_scores",
+    "predict gctx": "dgex_jax.model.outputs.locked",
+    "predict gct.gz": "dgex_jax.model.outputs.locked",
+    "predict h5ad": "dgex_jax.model.outputs.locked",
 }
 """Functions that are called when a command has opened all its inputs, and is to read on."""
 
@@ -109,7 +109,7 @@ def test_an_input_that_vanishes_midway(name, action, world, tmp_path, monkeypatc
 def test_a_folder_that_vanishes_midway(name, world, tmp_path, monkeypatch) -> None:
     command, out = commands()[name], tmp_path / "out"
     out.mkdir()
-    place = MIDWAY[name] if "predict" not in name else "dgex_jax.inference.predict.inferred"
+    place = MIDWAY[name] if "predict" not in name else "dgex_jax.model.predict.inferred"
     hooked(monkeypatch, place, lambda: shutil.rmtree(out))
     outcome = run_here(command.module, command.argv(out), world.folder)
     assert not_one_line(command, outcome) == []

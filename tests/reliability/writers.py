@@ -10,25 +10,18 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.config import PrepareConfig, RawFiles
-from dgex_jax.data.prepare import prepare
-from dgex_jax.formats.atomic import atomic_path
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.gct import write_gct
-from dgex_jax.formats.gct_stream import GctWriter
-from dgex_jax.formats.gctx import GctxWriter
-from dgex_jax.formats.h5ad_write import H5adWriter
-from dgex_jax.formats.partial import Resume
-from dgex_jax.formats.zarr_write import ZarrWriter
-from dgex_jax.inference.modelfile import write_model
-from dgex_jax.inference.outputs import Output, open_output
-from dgex_jax.training.checkpoint import Checkpoints
-from dgex_jax.training.loop import EpochRecord, Progress
-from dgex_jax.training.record import mark_done, write_json
-from dgex_jax.training.runfolder import clear_folder
-from dgex_jax.training.runlog import RunLog
-from dgex_jax.training.weights import save_weights
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.files import atomic_path
+from dgex_jax.io.partial import Resume
+from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, write_gct
+from dgex_jax.io.zarr import ZarrWriter
+from dgex_jax.model.model import write_model
+from dgex_jax.model.outputs import Output, open_output
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.train.record import mark_done, save_weights, write_json
+from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, clear_folder
 from reproduce.plots.style import new_figure, save
-from reproduce.tables import write_texts
+from reproduce.written import write_table_files
 from tests.inference.conftest import make_model
 
 if TYPE_CHECKING:
@@ -179,7 +172,8 @@ def run(folder: Path, version: int) -> None:
 
 def table(folder: Path, version: int) -> None:
     words = {suffix: f"{suffix} {version}\n" * 300 for suffix in ("csv", "md", "tex")}
-    write_texts(folder / "tables", "table1", **words)
+    (folder / "tables").mkdir(exist_ok=True)
+    write_table_files(folder / "tables", "table1", **words)
 
 
 def figure(folder: Path, version: int) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import reproduce.baselines as module
-from dgex_jax.data.prepared import open_prepared
-from dgex_jax.models.penalised import LinearFit
-from dgex_jax.training.arrays import load_arrays
-from reproduce.baselines import METHODS, chosen_values, fit_baselines
-from reproduce.tuned import tune_lambda
+from dgex_jax.baselines.linear import LinearFit
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.arrays import load_arrays
+from reproduce.baselines import METHODS, chosen_values, fit_baselines, tune_lambda
 
 
 @pytest.fixture

@@ -34,16 +34,23 @@ def test_figures_are_those_of_the_runs(made, rows) -> None:
         space = made.space if name == "default" else departure_space(made.space, name)
         table = errors(space, network)
         for column, part in PARTS.items():
-            assert rows[column][name] == pytest.approx(table[f"MAE_{part}"].mean(), rel=1e-12)
+            assert rows[column][name] == pytest.approx(table[f"MAE_{part}"].mean(), rel=1e-4)
     # Each of them changed something.
     for column in PARTS:
         assert rows[column].nunique() == len(rows)
 
 
-def test_markdown_shows_the_differences(made, rows) -> None:
+def test_markdown_shows_the_differences(made) -> None:
     text = (made.space.tables / "departures.md").read_text(encoding="utf-8")
+    network = departure_network(made.space.study)
+
+    def mean(space, part) -> float:
+        return errors(space, network)[f"MAE_{part}"].mean()
+
     for name, departure in DEPARTURES.items():
-        cells = [f"{rows[c][name]:.4f} ({rows[c][name] - rows[c]['default']:+.4f})" for c in PARTS]
+        space = departure_space(made.space, name)
+        pairs = [(mean(space, part), mean(made.space, part)) for part in PARTS.values()]
+        cells = [f"{ours:.4f} ({ours - default:+.4f})" for ours, default in pairs]
         assert f"| {departure.changes} | {departure.option} | {' | '.join(cells)} |" in text
     assert "**Simulated data**" in text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dgex_jax.errors import FormatError
-from reproduce.facts import published_facts
+from reproduce.paper import published_facts
 
 HEADER = "fact,value,unit,source,note\n"
 

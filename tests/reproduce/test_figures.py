@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dgex_jax.config import NetworkConfig
-from reproduce.comparison import best_of
-from reproduce.networks import at_rates
+from reproduce.tables import best_of
+from reproduce.workspace import at_rates
 
 DRAWN = ["figure1", "figure2", "figure3", "figure4", "figure5", "figureS1", "figureS2"]
 
@@ -50,7 +50,7 @@ def test_gene_by_gene(made, name, part, selected) -> None:
     assert len(figure) == 31
     assert figure["copy_of_landmark"].sum() == 3
     for column, source in (("LR", "LR"), ("KNN-GE", "KNN-GE"), (best.name, best)):
-        np.testing.assert_array_equal(figure[column], errors(made, source)[f"MAE_{part}"])
+        np.testing.assert_allclose(figure[column], errors(made, source)[f"MAE_{part}"], rtol=1e-4)
 
 
 def test_densities_are_those_of_the_errors(made) -> None:
@@ -68,10 +68,10 @@ def test_figure5_is_the_logs(made) -> None:
     figure = numbers(made, "figure5")
     for rate in (0.0, 0.1, 0.25):
         log = pd.read_csv(made.space.run(NetworkConfig(2, 9, rate)) / "log.tsv", sep="\t")
-        np.testing.assert_array_equal(figure[f"{rate:.0%}"], log["MAE_GTEx"])
+        np.testing.assert_allclose(figure[f"{rate:.0%}"], log["MAE_GTEx"], rtol=1e-4)
         np.testing.assert_array_equal(figure["epoch"], log["epoch"])
     lr = errors(made, "LR")["MAE_GTEx"].mean()
-    np.testing.assert_allclose(figure["LR"], lr, rtol=1e-12)
+    np.testing.assert_allclose(figure["LR"], lr, rtol=1e-4)
 
 
 def test_figure_s1_counts_the_weights_of_the_largest_network(made) -> None:

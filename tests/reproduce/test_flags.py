@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dgex_jax.locks import locked
+from dgex_jax.io.files import locked
 from reproduce import all as all_tables
 from reproduce import all_figures, departures, figure5, table1, weight_hubs
 from reproduce.commandline import parser

@@ -17,7 +17,7 @@ import pytest
 
 from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import DivergedError, Stopped
-from dgex_jax.training.stopping import StopRequest
+from dgex_jax.train.run import StopRequest
 from reproduce import all as all_tables
 from reproduce import grid, table1, table_s3
 from reproduce.grid import share_out

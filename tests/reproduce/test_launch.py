@@ -16,8 +16,9 @@ import pytest
 from dgex_jax.config import JobsConfig, NetworkConfig
 from dgex_jax.errors import DgexError
 from reproduce import launch, table1
+from reproduce.grid import train_here
 from reproduce.launch import GroupJob, job_executor
-from reproduce.options import Options
+from reproduce.workspace import Options
 from tests.reproduce.test_grid import run_results
 
 submitit = pytest.importorskip("submitit")
@@ -149,7 +150,7 @@ def test_slurm_is_asked_for_what_study_and_flags_say(
 
 
 def test_a_preempted_job_is_submitted_again(made) -> None:
-    job = GroupJob(made.space, (NetworkConfig(1, 6, 0.1),), None)
+    job = GroupJob(made.space, (NetworkConfig(1, 6, 0.1),), None, train_here)
     again = job.checkpoint()
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function is job

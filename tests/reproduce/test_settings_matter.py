@@ -7,7 +7,7 @@ import gzip
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import jax
@@ -23,15 +23,18 @@ from dgex_jax.config import (
     RawFiles,
     TrainingConfig,
 )
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.prepared import open_prepared
 from dgex_jax.errors import FormatError
-from dgex_jax.formats.gctx import Gctx, GctxWriter
-from dgex_jax.training.arrays import StudyArrays, load_arrays
-from dgex_jax.training.loop import EpochRecord, train_group
-from dgex_jax.training.start import build_model
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.writers import GctxWriter
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.arrays import StudyArrays, load_arrays
+from dgex_jax.train.train import build_model, train_group
 from reproduce.baselines import METHODS, fit_baseline, settings
 from reproduce.tables import TABLES, table_blocks
+
+if TYPE_CHECKING:
+    from dgex_jax.train.run import EpochRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RAW = RawFiles(

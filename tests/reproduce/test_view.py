@@ -8,8 +8,8 @@ import re
 import pytest
 
 from dgex_jax.config import NetworkConfig
-from reproduce import view as view_module
-from reproduce.view import GridView
+from reproduce import grid as view_module
+from reproduce.grid import GridView
 
 SMALL, LARGE = NetworkConfig(1, 8, 0.1), NetworkConfig(3, 8, 0.1)
 COSTS = [(SMALL, 1.0), (LARGE, 3.0)]

@@ -13,8 +13,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from dgex_jax.cli import main
-from dgex_jax.provenance import commit
-from dgex_jax.verify.check import verify
+from dgex_jax.io.manifest import commit
+from dgex_jax.verify import verify
 from reproduce import all as everything
 from reproduce import table1, table_s3
 from tests.compiling import compiled_quickly

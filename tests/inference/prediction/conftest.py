@@ -16,25 +16,23 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dgex_jax.config import NetworkConfig, PrepareConfig, RawFiles
-from dgex_jax.data.genemap import read_gene_map
-from dgex_jax.data.prepare import prepare
-from dgex_jax.data.progress import Progress
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.gct import write_gct
-from dgex_jax.formats.gctx import write_gctx
-from dgex_jax.inference.inputs import open_input
-from dgex_jax.inference.model import Model, ModelGenes
-from dgex_jax.inference.network import Network
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.plan import make_plan
-from dgex_jax.inference.predict import inferred
-from dgex_jax.training.weights import layer_names
+from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, RawFiles
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.progress import Progress
+from dgex_jax.io.writers import write_gct, write_gctx
+from dgex_jax.model.model import Model, ModelGenes
+from dgex_jax.model.predict import inferred, network_of, open_input
+from dgex_jax.model.scale import make_plan
+from dgex_jax.prepare.genes import read_gene_map
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.train.pylearn2 import layer_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from dgex_jax.train.network import Forward
 
 RAW = Path(__file__).parents[2] / "golden" / "preprocess"
 UNITS = 7
@@ -109,23 +107,6 @@ def model(prepared: Path, raw: RawFiles) -> Model:
         errors={part: rng.uniform(0.2, 0.9, len(targets)) for part in ("va", "te", "GTEx")},
         record={"study": {"name": "recorded", "simulated": True}},
     )
-
-
-def infer(model: Model, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The network in plain NumPy, float64."""
-    outputs = []
-    for half in model.halves:
-        hidden = np.asarray(X, np.float64)
-        for name in layer_names(len(half))[:-1]:
-            hidden = np.tanh(hidden @ half[name]["kernel"] + half[name]["bias"])
-        outputs.append(hidden @ half["output"]["kernel"] + half["output"]["bias"])
-    return np.concatenate(outputs, axis=1)
-
-
-@pytest.fixture(scope="session")
-def oracle() -> Callable[..., NDArray[np.float64]]:
-    """Infer with plain NumPy; see `infer`."""
-    return infer
 
 
 @dataclass(frozen=True)
@@ -237,13 +218,13 @@ def write() -> Callable[[Table, Path, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def network(model: Model) -> Network:
+def network(model: Model) -> Forward:
     """The compiled network."""
-    return Network(model)
+    return network_of(model)
 
 
 @pytest.fixture
-def results(model: Model, network: Network) -> Callable[..., NDArray[np.float32]]:
+def results(model: Model, network: Forward) -> Callable[..., NDArray[np.float32]]:
     """Give a function that infers from a file, without writing: landmarks, then targets."""
 
     def run(path: Path, platform: str = "standardized", **options: Any) -> NDArray[np.float32]:

@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
-from dgex_jax.cli import main
-from dgex_jax.inference.modelfile import write_model
+from dgex_jax.model.model import write_model
+from tests.cli.case import command, refused_line
 
 
 @pytest.fixture(scope="session")
@@ -23,35 +24,57 @@ def folder(model, tmp_path_factory):
     return path
 
 
-def run(*arguments: object) -> int:
-    return main(["predict", *map(str, arguments)])
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out.gctx"
 
 
 @pytest.fixture
-def refused(capsys, tmp_path, folder):
-    """Give a function that runs a prediction which must fail with one line and write nothing."""
+def run(folder, output):
+    """Give a function that predicts a file, to ``out.gctx``."""
 
-    def call(path, *more: object, platform: str = "standardized") -> str:
-        before = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
-        try:
-            code = run(folder, path, "-o", tmp_path / "out.gctx", "--platform", platform, *more)
-        except SystemExit as stop:
-            code = stop.code
-        error = capsys.readouterr().err
-        assert code == 2
-        assert error.count("\n") == 1
-        assert error.startswith("dgex")
-        after = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
-        assert after == before
-        return error
+    def call(path, *more: object, platform: str = "standardized") -> int:
+        return command("predict", folder, path, "-o", output, "--platform", platform, *more)
 
     return call
 
 
-def test_what_was_done_is_said(folder, table, tmp_path, write, capsys) -> None:
+@pytest.fixture
+def refused(capsys, tmp_path, run):
+    """Give a function that runs a prediction which must fail with one line and write nothing."""
+
+    return partial(refused_line, capsys, tmp_path, run)
+
+
+@pytest.fixture
+def spoilt(table, tmp_path):
+    """Give a function that writes the table as TSV with changes."""
+
+    def make(**changes: object):
+        path = tmp_path / "in.tsv"
+        replace(table, **changes).frame().to_csv(path, sep="\t", index_label="gene")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def told(run, table, tmp_path, output, write, capsys):
+    """Give a function that predicts with some flags: the values and what was said."""
+    path = write(table, tmp_path / "in.gct", "gct")
+
+    def call(*flags: str) -> tuple[bytes, str, str]:
+        assert run(path, *flags, platform="rnaseq") == 0
+        said = capsys.readouterr()
+        with h5py.File(output) as file:
+            return file["0/DATA/0/matrix"][...].tobytes(), said.out, said.err
+
+    return call
+
+
+def test_what_was_done_is_said(run, table, tmp_path, output, write, capsys) -> None:
     path = write(table, tmp_path / "in.csv", "csv")
-    output = tmp_path / "out.gctx"
-    assert run(folder, path, "-o", output, "--platform", "rnaseq", "-q") == 0
+    assert run(path, "-q", platform="rnaseq") == 0
     told = capsys.readouterr()
     assert told.err == ""
     lines = told.out.splitlines()
@@ -67,18 +90,6 @@ def test_what_was_done_is_said(folder, table, tmp_path, write, capsys) -> None:
     with h5py.File(output) as file:
         assert file["0/DATA/0/matrix"].shape == (40, 65)
         assert b'"sha256": "' in file.attrs["provenance"].encode()
-
-
-@pytest.fixture
-def spoilt(table, tmp_path):
-    """Give a function that writes the table as TSV with changes."""
-
-    def make(**changes: object):
-        path = tmp_path / "in.tsv"
-        replace(table, **changes).frame().to_csv(path, sep="\t", index_label="gene")
-        return path
-
-    return make
 
 
 def test_genes_that_can_not_be_told(refused, spoilt, table, tmp_path, model) -> None:
@@ -107,11 +118,10 @@ def test_values_that_can_not_be_used(refused, spoilt, table, tmp_path, model) ->
     flat[5] = 1
     first = "1 missing and 0 infinite values; the first is nan in profile 'p03'"
     assert first in refused(spoilt(values=holes))
-    assert "1 profiles have one value for all genes, the first is 'p05'" in refused(
-        spoilt(values=flat)
-    )
+    one_value = "1 profiles have one value for all genes, the first is 'p05'"
+    assert one_value in refused(spoilt(values=flat))
     one = spoilt(values=table.values[:1], profiles=("p",))
-    assert "has 1 profiles, too few" in refused(one, platform="rnaseq")
+    assert "has 1 profiles, too few" in refused(one, "--platform", "rnaseq")
     path = tmp_path / "in.tsv"
     path.write_text("gene\n")
     assert "is no table" in refused(path)
@@ -119,86 +129,73 @@ def test_values_that_can_not_be_used(refused, spoilt, table, tmp_path, model) ->
     assert "line 1: has the ids' column alone" in refused(path)
 
 
-def test_one_profile_is_enough_for_the_scale_of_training(folder, spoilt, table, tmp_path) -> None:
+def test_one_profile_is_enough_for_the_scale_of_training(run, spoilt, table, output) -> None:
     one = spoilt(values=table.values[:1], profiles=("p",))
-    assert run(folder, one, "-o", tmp_path / "o.gctx", "--platform", "microarray", "-q") == 0
-    with h5py.File(tmp_path / "o.gctx") as file:
+    assert run(one, "-q", platform="microarray") == 0
+    with h5py.File(output) as file:
         assert np.isfinite(file["0/DATA/0/matrix"][...]).all()
 
 
 def test_bad_options(refused, folder, table, tmp_path, write, capsys) -> None:
     path = write(table, tmp_path / "in.gctx", "gctx")
     assert "are taken as they are" in refused(path, "--standardize", "input")
-    assert "invalid choice: 'array'" in refused(path, platform="array")
+    assert "invalid choice: 'array'" in refused(path, "--platform", "array")
     assert "block_size = 0: must be at least 1" in refused(path, "--block-size", "0")
     assert "invalid choice: 'name'" in refused(path, "--ids", "name")
     assert "of 20 landmarks 0 on its rows" in refused(path, "--ids", "probe")
-    assert run(tmp_path / "none", path, "-o", tmp_path / "o.gctx", "--platform", "l1000") == 2
+    endings = "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"
+    assert endings in refused(path, "-o", tmp_path / "o.csv")
+    assert command("predict", "none", path, "-o", "o.gctx", "--platform", "l1000") == 2
     assert "no such model folder" in capsys.readouterr().err
-    assert run(folder, path, "-o", tmp_path / "o.csv", "--platform", "l1000") == 2
-    assert "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr" in capsys.readouterr().err
-
-
-@pytest.fixture
-def told(folder, table, tmp_path, write, capsys):
-    """Give a function that predicts with some flags: the values and what was said."""
-    path = write(table, tmp_path / "in.gct", "gct")
-
-    def call(*flags: str, platform: str = "rnaseq") -> tuple[bytes, str, str]:
-        output = tmp_path / "out.gctx"
-        assert run(folder, path, "-o", output, "--platform", platform, *flags) == 0
-        said = capsys.readouterr()
-        with h5py.File(output) as file:
-            return file["0/DATA/0/matrix"][...].tobytes(), said.out, said.err
-
-    return call
+    assert command("predict", folder, path, "-o", "o.gctx") == 2
+    assert "the following arguments are required: --platform" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "flags", [("--standardize", "training"), ("--scale", "reference"), ("--platform", "l1000")]
+    ("flags", "changes"),
+    [
+        (("--standardize", "training"), True),
+        (("--scale", "reference"), True),
+        (("--platform", "l1000"), True),
+        (("--impute",), False),
+        (("--ids", "ensembl"), False),
+        (("--block-size", "3"), False),
+    ],
 )
-def test_flags_that_change_values(told, flags) -> None:
-    assert told(*flags)[0] != told()[0]
-
-
-@pytest.mark.parametrize("flags", [("--impute",), ("--ids", "ensembl"), ("--block-size", "3")])
-def test_flags_that_change_nothing_of_a_good_file(told, flags) -> None:
-    assert told(*flags) == told()
+def test_flags_that_change_values_or_nothing_of_a_good_file(told, flags, changes) -> None:
+    found, plain = told(*flags), told()
+    assert found[0] != plain[0] if changes else found == plain
 
 
 def test_quiet(told, monkeypatch) -> None:
-    monkeypatch.setattr("dgex_jax.data.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("dgex_jax.io.progress.SECONDS_BETWEEN_LINES", 0.0)
     plain, quiet = told(), told("--quiet")
     assert plain[:2] == quiet[:2]
     assert plain[2]
     assert not quiet[2]
 
 
-def test_impute_and_accept_wrong_dimensions(folder, table, tmp_path, write, capsys, model) -> None:
+def test_impute_and_accept_wrong_dimensions(
+    run, refused, table, tmp_path, write, capsys, model
+) -> None:
     kept = [n for n, gene in enumerate(table.genes) if gene != model.landmarks.ensembl[4]]
     fewer = replace(table, values=table.values[:, kept], genes=tuple(table.genes[n] for n in kept))
     path = write(fewer, tmp_path / "in.gct", "gct")
     lines = path.read_text().splitlines()
     lines[1] = lines[1].replace("28", "56200", 1)
     path.write_text("\n".join(lines) + "\n")
-    words = [folder, path, "-o", tmp_path / "o.gctx", "--platform", "standardized", "-q"]
-    assert run(*words) == 2
-    assert "the dimension line says 56200 rows" in capsys.readouterr().err
-    words.append("--accept-wrong-dimensions")
-    assert run(*words) == 2
-    assert f"missing (by Ensembl id on its rows): {model.landmarks.symbols[4]};" in (
-        capsys.readouterr().err
-    )
+    assert "the dimension line says 56200 rows" in refused(path, "-q")
+    words = [path, "-q", "--accept-wrong-dimensions"]
+    missing = f"missing (by Ensembl id on its rows): {model.landmarks.symbols[4]};"
+    assert missing in refused(*words)
     assert run(*words, "--impute") == 0
     assert "1 missing landmarks have their training mean" in capsys.readouterr().out
 
 
-def test_progress_has_rate_and_time_left(
-    folder, table, tmp_path, write, capsys, monkeypatch
-) -> None:
-    monkeypatch.setattr("dgex_jax.data.progress.SECONDS_BETWEEN_LINES", 0.0)
+def test_progress_has_rate_and_time_left(run, table, tmp_path, write, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("dgex_jax.io.progress.SECONDS_BETWEEN_LINES", 0.0)
     path = write(table, tmp_path / "in.gctx", "gctx")
-    assert run(folder, path, "-o", tmp_path / "o.gctx", "--platform", "l1000") == 0
+    assert run(path, platform="l1000") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("checking in.gctx: 40 of 40 profiles, ")
     assert lines[-2].startswith("inferring: 40 of 40 profiles, ")

@@ -1,31 +1,194 @@
-"""From a file to a file: the same bits however it is cut, read again by others, whole or absent."""
+"""``dgex predict``: the same bits of every kind of file, what it says, and what it refuses."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import importlib
 import json
 import re
+import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
-from dgex_jax.data.progress import Progress
+from dgex_jax.cli import main
+from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.gctx import Gctx, write_gctx
-from dgex_jax.inference.network import BATCH
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.plan import make_plan
-from dgex_jax.inference.predict import inferred, predict
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.progress import Progress
+from dgex_jax.io.writers import write_gctx
+from dgex_jax.model.model import write_model
+from dgex_jax.model.predict import inferred, open_input, predict
+from dgex_jax.model.scale import make_plan
+from dgex_jax.train.network import BATCH
 
 PLAIN = PredictOptions("standardized")
+KINDS = {
+    "gctx": "a.csv",
+    "packed gctx": "a.gctx",
+    "gct": "a.gct",
+    "gct 1.2": "a.gct",
+    "tsv": "a.h5ad",
+    "csv": "a.csv.gz",
+    "quoted csv": "a.gctx",
+    "R's header": "a.txt",
+    "BOM and CRLF": "a.tsv.gz.txt",
+    "dense": "a.h5ad",
+    "csr": "a.h5ad",
+    "csc": "a.h5ad",
+}
+"""Kind of file → a name, which does not matter."""
+
+
+def matrix(path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file["0/DATA/0/matrix"][...]
+
+
+# --- files of every kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_same_bits(
+    kind, table, tmp_path, write, results, model, oracle
+) -> None:
+    expected = results(write(table, tmp_path / "plain.gctx", "gctx"))
+    path = write(table, tmp_path / KINDS[kind], kind)
+    found = results(path)
+    assert found.tobytes() == expected.tobytes()
+    columns = [table.genes.index(gene) for gene in model.landmarks.ensembl]
+    np.testing.assert_array_equal(found[:, :20], table.values[:, columns])
+    np.testing.assert_allclose(found[:, 20:], oracle(model, found[:, :20]), rtol=0, atol=2e-5)
+    if kind in {"gct 1.2", "quoted csv", "R's header", "BOM and CRLF"}:
+        return
+    with ExitStack() as files:
+        source = open_input(path, files)
+        assert source.profiles == table.profiles
+        if kind not in {"tsv", "csv"}:
+            tissue = source.profile_metadata["tissue"].tolist()
+            assert tissue[:4] == ["t0", "t1", "t2", "t0"]
+    turned = replace(
+        table, values=table.values.T.copy(), profiles=table.genes, genes=table.profiles
+    )
+    path = write(turned, tmp_path / "turned", kind)
+    assert results(path, block_size=7).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("a\tp1\tp2\ng1\t1\t1,5\n", "line 2, row 'g1', column 'p2': '1,5' is not a number"),
+        ("a,p1,p2\ng1,1,2\ng2,3,0x1F\n", "line 3, row 'g2', column 'p2': '0x1F' is not a number"),
+        ("a,p1,p2\ng1,1,2\ng2,3\n", "line 3, row 'g2': 2 columns, but the header has 3"),
+        ("a,p1\ng1,1,2,3\n", "line 2, row 'g1': 4 columns, but the header has 2"),
+        ("a,p1,p2\n,1,2\n", "line 2: the row id is empty"),
+        ("a,p1,p2\n  ,1,2\n", "the id of row 1 is empty"),
+        ("a,p1,\ng1,1,2\n", "line 1: the id of column 2 is empty"),
+        ("a,p1,,\ng1,1,2,\n", "line 1: the id of column 2 is empty"),
+        ("a,p1,p2\n1,2,3\n2\n", "line 3, row '2': 1 columns, but the header has 3"),
+        ("a,p1\nGC,#N/A\nTP53,1\n", "line 2, row 'GC', column 'p1': '#N/A' is not a number"),
+        ("a,p1,p2\nGC,#N/A,2\nTP53,1,2\n", "row 'GC', column 'p1': '#N/A' is not a number"),
+        ("a,p1,p2\n", "has no rows below its header"),
+        ("", "is empty"),
+        ("g1,1.5,2.5\ng2,3,4\n", "line 1 has numbers, not ids"),
+        ("just a text\nof two lines\n", "is no table of tab- or comma-separated cells"),
+        ('a,p1\n"g1,1\n', "line 2: an open quote: a quoted cell must end where the cell does"),
+        ('a,p1\n"g\t1",1\n', "line 2: a tab inside a quoted cell"),
+        ("a,p1\ng1,\t1\n", "line 2: a tab in a comma-separated table"),
+        ("PK\x03\x04rubbish", "is a zip archive; unpack it first"),
+        ("%PDF-1.7", "is a PDF document"),
+        ("a\0b", "is neither HDF5 nor text"),
+    ],
+)
+def test_tables_that_can_not_be_read(tmp_path, text, cause) -> None:
+    path = tmp_path / "table.tsv"
+    contents = [text.encode(), gzip.compress(text.encode())]
+    for content in contents if text else contents[:1]:
+        path.write_bytes(content)
+        with pytest.raises(FormatError) as error, ExitStack() as files:
+            open_input(path, files)
+        assert str(error.value).startswith(f"{path}: ")
+        assert cause in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_cells_of_a_table(tmp_path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbf"","p,1", p2 \r\n\r\n" g1",NA,1e-3\r\ng1,,"-2.5"\r\n')
+    with ExitStack() as files:
+        source = open_input(path, files)
+        assert source.profiles == ("p,1", "p2")
+        assert source.genes == ("g1", "g1")
+        np.testing.assert_array_equal(source.read(), [[np.nan, np.nan], [1e-3, -2.5]])
+
+
+def test_hdf5_files_that_can_not_be_read(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.h5ad"
+    with h5py.File(path, "w") as file:
+        file["X"] = np.zeros((2, 2))
+    with pytest.raises(FormatError, match=r"neither GCTX .* nor AnnData"), ExitStack() as files:
+        open_input(path, files)
+    with h5py.File(path, "a") as file:
+        file.create_group("obs")
+        file.create_group("var")
+    find = importlib.import_module
+
+    def refuse(name: str):
+        if name == "anndata":
+            raise ImportError
+        return find(name)
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    with pytest.raises(DgexError) as error, ExitStack() as files:
+        open_input(path, files)
+    assert str(error.value) == (
+        f'{path}: an .h5ad file needs anndata: pip install "dgex-jax[anndata]"'
+    )
+
+
+def test_damaged_anndata_files(table, tmp_path, write) -> None:
+    path = write(table, tmp_path / "a.h5ad", "csr")
+    with h5py.File(path, "r+") as file:
+        del file["X/indptr"]
+    with pytest.raises(FormatError, match=f"{path}: "), ExitStack() as files:
+        open_input(path, files).read()
+    path = write(table, tmp_path / "b.h5ad", "dense")
+    with h5py.File(path, "r+") as file:
+        del file["X"]
+    with pytest.raises(FormatError, match="has no X"), ExitStack() as files:
+        open_input(path, files)
+
+
+def test_part_of_a_sparse_file(table, tmp_path, write) -> None:
+    rng = np.random.default_rng(3)
+    values = np.where(rng.uniform(size=table.values.shape) < 0.6, 0, table.values)
+    sparse = replace(table, values=values.astype(np.float32))
+    for kind in ("csr", "csc", "dense"):
+        path = write(sparse, tmp_path / f"{kind}.h5ad", kind)
+        with ExitStack() as files:
+            source = open_input(path, files)
+            for _ in range(4):
+                rows, columns = rng.integers(0, 40, 9), rng.integers(0, 29, 6)
+                for profiles, genes in ((rows, columns), (slice(3, 11), columns), (None, None)):
+                    left = slice(None) if profiles is None else profiles
+                    right = slice(None) if genes is None else genes
+                    found = source.read(profiles, genes)
+                    assert found.dtype == np.float32
+                    np.testing.assert_array_equal(found, sparse.values[left][:, right])
+
+
+# --- in blocks, in memory that does not grow
 
 
 @pytest.fixture(scope="module")
 def many(model, tmp_path_factory):
-    """Two whole batches of profiles and a piece, with raw values."""
+    """Two full batches of profiles and a piece, with raw values."""
     n = 2 * BATCH + 37
     rng = np.random.default_rng(11)
     genes = tuple(dict.fromkeys([*model.landmarks.ensembl, *model.targets.ensembl]))
@@ -34,11 +197,6 @@ def many(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("many") / "many.gctx"
     write_gctx(path, Expression(path, values, profiles, genes))
     return path
-
-
-def matrix(path) -> np.ndarray:
-    with h5py.File(path) as file:
-        return file["0/DATA/0/matrix"][...]
 
 
 @pytest.mark.parametrize(
@@ -52,18 +210,6 @@ def test_any_block_size_gives_the_same_file(many, model, tmp_path, platform, sca
         sums.add(hashlib.sha256((tmp_path / "a.gctx").read_bytes()).hexdigest())
     assert len(sums) == 1
     assert matrix(tmp_path / "a.gctx").shape == (2 * BATCH + 37, 65)
-
-
-def test_a_run_of_profiles_is_that_part_of_all(many, model, network) -> None:
-    """Shares of a file, cut where batches begin, have the bits of the whole."""
-    with Gctx(many) as source:
-        plan = make_plan(model, source, PLAIN, Progress())
-        whole = np.concatenate(list(inferred(plan, network, slice(0, len(source.profiles)))))
-        for rows in (slice(BATCH, 2 * BATCH), slice(2 * BATCH, len(source.profiles))):
-            part = np.concatenate(list(inferred(plan, network, rows)))
-            assert part.tobytes() == whole[rows].tobytes()
-        with pytest.raises(ValueError, match="rows begin at 7, no multiple"):
-            next(inferred(plan, network, slice(7, 20)))
 
 
 class Watched:
@@ -82,23 +228,24 @@ class Watched:
         return values
 
 
-def test_no_more_profiles_at_a_time_than_a_block(many, model, network) -> None:
-    with Gctx(many) as source:
-        watched = Watched(source)
-        options = PredictOptions("rnaseq", block_size=BATCH)
-        plan = make_plan(model, watched, options, Progress())
-        n = sum(len(values) for values in inferred(plan, network, slice(0, len(source.profiles))))
-    assert n == 2 * BATCH + 37
-    assert watched.most == BATCH
+def test_a_run_of_profiles_is_that_part_of_all(many, model, network) -> None:
+    """Shares of a file, cut where batches begin, have the bits of all; no more is read at once."""
+    with Gctx(many) as gctx:
+        source = Watched(gctx)
+        n = len(source.profiles)
+        plan = make_plan(model, source, PredictOptions("rnaseq", block_size=BATCH), Progress())
+        entire = np.concatenate(list(inferred(plan, network, slice(0, n))))
+        assert (len(entire), source.most) == (n, BATCH)
+        for rows in (slice(BATCH, 2 * BATCH), slice(2 * BATCH, n)):
+            part = np.concatenate(list(inferred(plan, network, rows)))
+            assert part.tobytes() == entire[rows].tobytes()
+        with pytest.raises(ValueError, match="rows begin at 7, no multiple"):
+            next(inferred(plan, network, slice(7, 20)))
 
 
 def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) -> None:
     names = list(model.landmarks.ensembl)
-    kept = [place for place, gene in enumerate(table.genes) if gene not in names[2:5]]
-    fewer = replace(
-        table, values=table.values[:, kept], genes=tuple(table.genes[place] for place in kept)
-    )
-    path = write(fewer, tmp_path / "in.tsv", "tsv")
+    path = write(without(table, *names[2:5]), tmp_path / "in.tsv", "tsv")
     options = PredictOptions("rnaseq", impute=True, scale="reference")
     done = predict(model, path, tmp_path / "a.gctx", options)
     with h5py.File(tmp_path / "a.gctx") as file:
@@ -115,7 +262,6 @@ def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) 
         "notes": [next(note for note in done.notes if note.endswith("taken for logarithms"))],
         "comments": [],
     }
-    assert told["warnings"] == []
     assert told["options"] == {
         "platform": "rnaseq",
         "standardize": "input",
@@ -123,23 +269,30 @@ def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) 
         "impute": True,
         "force_platform": False,
     }
+    assert (told["warnings"], told["precision"]) == ([], "highest")
     assert told["imputed"] == list(model.landmarks.symbols[2:5])
     assert told["expected_error_on"] == "GTEx"
     assert [place for place, text in enumerate(sources) if text == "imputed"] == [2, 3, 4]
     np.testing.assert_allclose(errors, model.errors["GTEx"] * model.targets.sd)
-    values = matrix(tmp_path / "a.gctx")
-    np.testing.assert_allclose(
-        values[:, 2:5], np.tile(model.landmarks.mean[2:5], (40, 1)), rtol=1e-6
-    )
+    imputed = np.tile(model.landmarks.mean[2:5], (40, 1))
+    np.testing.assert_allclose(matrix(tmp_path / "a.gctx")[:, 2:5], imputed, rtol=1e-6)
     assert str(tmp_path) not in json.dumps(told)
     assert done.notes[0] == "40 profiles, 17 of 20 landmarks by Ensembl id on its rows"
-    assert (
-        f"3 missing landmarks have their training mean: {', '.join(told['imputed'])}" in done.notes
-    )
-    assert "the model was trained on simulated data" in done.notes
+    missing = f"3 missing landmarks have their training mean: {', '.join(told['imputed'])}"
+    assert {missing, "the model was trained on simulated data"} <= set(done.notes)
     with pytest.raises(FormatError, match="3 of 20 landmarks are missing"):
         predict(model, path, tmp_path / "b.gctx", PredictOptions("rnaseq"))
     assert not (tmp_path / "b.gctx").exists()
+
+
+def test_precision_of_training_does_not_matter(model, table, tmp_path, write) -> None:
+    """A model in use takes products in float32, whatever its record says."""
+    path = write(table, tmp_path / "in.gctx", "gctx")
+    settings = {"settings": {"training": {"precision": "tf32"}}}
+    for name, record in (("a", {}), ("b", settings)):
+        used = replace(model, record={**model.record, **record})
+        predict(used, path, tmp_path / f"{name}.gctx", PLAIN)
+    assert (tmp_path / "a.gctx").read_bytes() == (tmp_path / "b.gctx").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["a.gctx", "a.gct", "a.h5ad"])
@@ -178,3 +331,182 @@ def test_places_that_can_not_be_written(name, cause, model, table, tmp_path, wri
     with pytest.raises(DgexError, match=re.escape(f"{tmp_path / name}: {cause}")):
         predict(model, path, tmp_path / name, PLAIN)
     assert path.read_bytes() == before
+
+
+# --- the command
+
+
+@pytest.fixture(scope="session")
+def folder(model, tmp_path_factory):
+    """The model as a folder."""
+    path = tmp_path_factory.mktemp("model") / "model"
+    write_model(path, model)
+    return path
+
+
+def run(*arguments: object) -> int:
+    return main(["predict", *map(str, arguments)])
+
+
+def without(table, *genes: str):
+    """The table without some genes."""
+    kept = [place for place, gene in enumerate(table.genes) if gene not in genes]
+    names = tuple(table.genes[place] for place in kept)
+    return replace(table, values=table.values[:, kept], genes=names)
+
+
+def test_what_was_done_is_said(folder, table, tmp_path, write, capsys) -> None:
+    path = write(table, tmp_path / "in.csv", "csv")
+    output = tmp_path / "out.gctx"
+    assert run(folder, path, "-o", output, "--platform", "rnaseq", "-q") == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    lines = told.out.splitlines()
+    assert lines[0] == f"{path}: 40 profiles, 20 of 20 landmarks by Ensembl id on its rows"
+    assert re.fullmatch(rf"{path}: values from -\S+ to \S+: taken for logarithms", lines[1])
+    assert lines[2].startswith(f"{path}: 2")
+    assert "fewer than 90%: ranks among the 20 landmarks present" in lines[2]
+    assert lines[3:] == [
+        f"{path}: standardised by the means and deviations of these profiles",
+        f"{path}: the model was trained on simulated data",
+        f"{output}: 40 profiles x 20 landmarks and 45 inferred genes, standardised units",
+    ]
+    with h5py.File(output) as file:
+        assert file["0/DATA/0/matrix"].shape == (40, 65)
+        assert b'"sha256": "' in file.attrs["provenance"].encode()
+
+
+@pytest.fixture
+def spoilt(table, tmp_path):
+    """Give a function that writes the table as TSV with changes."""
+
+    def make(**changes: object):
+        path = tmp_path / "in.tsv"
+        replace(table, **changes).frame().to_csv(path, sep="\t", index_label="gene")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def not_predicted(refused, folder, tmp_path):
+    """Give a function that runs a prediction which must fail with one line and write nothing."""
+
+    def call(path, *more: object, platform: str = "standardized") -> str:
+        before = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
+        words = ("predict", folder, path, "-o", tmp_path / "out.gctx", "--platform", platform)
+        error = refused(*words, *more)
+        after = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
+        assert after == before
+        return error
+
+    return call
+
+
+def test_genes_that_can_not_be_told(not_predicted, spoilt, table, tmp_path, model) -> None:
+    genes, first = table.genes, model.landmarks.ensembl[0]
+    twice = [first if gene.startswith("ENSG90000000008") else gene for gene in genes]
+    symbols = dict(zip(model.landmarks.ensembl, model.landmarks.symbols, strict=True))
+    mangled = ["1-Mar" if gene == first else symbols.get(gene, gene) for gene in genes]
+    for changes, cause in (
+        ({"genes": [f"x{n}" for n in range(len(genes))]}, "of 20 landmarks 0 on its rows"),
+        ({"genes": [str(n) for n in range(len(genes))]}, "row numbers are no ids"),
+        (
+            {"profiles": (*genes, *table.profiles[len(genes) :])},
+            "which of them are the genes can't be told",
+        ),
+        ({"genes": twice}, f"genes of the model are there twice: {first!r}"),
+        ({"genes": mangled}, "1 of 20 landmarks are missing (by symbol on its rows): "),
+    ):
+        assert cause in not_predicted(spoilt(**changes))
+    told = not_predicted(spoilt(genes=mangled))
+    assert f"{symbols[first]}; a spreadsheet has turned symbols into dates ('1-Mar')" in told
+    assert "no such file" in not_predicted(tmp_path / "nothing.gct")
+    assert "is a folder" in not_predicted(tmp_path)
+
+
+def test_values_that_can_not_be_used(not_predicted, spoilt, table, tmp_path, model, folder) -> None:
+    holes, flat = table.values.copy(), table.values.copy()
+    holes[3, table.genes.index(model.landmarks.ensembl[2])] = np.nan
+    flat[5] = 1
+    told = not_predicted(spoilt(values=holes))
+    assert "1 missing and 0 infinite values; the first is nan in profile 'p03'" in told
+    told = not_predicted(spoilt(values=flat))
+    assert "1 profiles have one value for all genes, the first is 'p05'" in told
+    path = tmp_path / "in.tsv"
+    for text, cause in (
+        ("gene\n", "is no table"),
+        ("gene\t\nENSG1\t\n", "line 1: has the ids' column alone"),
+    ):
+        path.write_text(text)
+        assert cause in not_predicted(path)
+    path = spoilt(values=table.values[:1], profiles=("p",))
+    assert "has 1 profiles, too few" in not_predicted(path, platform="rnaseq")
+    # One is enough for the scale of training.
+    assert run(folder, path, "-o", tmp_path / "o.gctx", "--platform", "microarray", "-q") == 0
+    assert np.isfinite(matrix(tmp_path / "o.gctx")).all()
+
+
+def test_bad_options(not_predicted, refused, folder, table, tmp_path, write) -> None:
+    path = write(table, tmp_path / "in.gctx", "gctx")
+    for flags, cause in (
+        (("--standardize", "input"), "are taken as they are"),
+        (("--block-size", "0"), "block_size = 0: must be at least 1"),
+        (("--ids", "name"), "invalid choice: 'name'"),
+        (("--ids", "probe"), "of 20 landmarks 0 on its rows"),
+    ):
+        assert cause in not_predicted(path, *flags)
+    assert "invalid choice: 'array'" in not_predicted(path, platform="array")
+    for used, name, cause in (
+        (tmp_path / "none", "o.gctx", "no such model folder"),
+        (folder, "o.csv", "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"),
+    ):
+        words = ("predict", used, path, "-o", tmp_path / name, "--platform", "l1000")
+        assert cause in refused(*words)
+
+
+def test_flags(folder, table, tmp_path, write, capsys, monkeypatch) -> None:
+    """Some change values, others nothing of a good file; progress has rate and time left."""
+    monkeypatch.setattr("dgex_jax.io.progress.SECONDS_BETWEEN_LINES", 0.0)
+    path, output = write(table, tmp_path / "in.gct", "gct"), tmp_path / "out.gctx"
+
+    def told(*flags: str) -> tuple[bytes, str, str]:
+        assert run(folder, path, "-o", output, "--platform", "rnaseq", *flags) == 0
+        said = capsys.readouterr()
+        return matrix(output).tobytes(), said.out, re.sub(r"[\d,]+ a second", "", said.err)
+
+    values, out, err = told()
+    lines = err.splitlines()
+    assert lines[0].startswith("checking in.gct: 40 of 40 profiles, ")
+    assert lines[-1].startswith("inferring: 40 of 40 profiles, ")
+    assert lines[-1].endswith(" s left")
+    for flags in (("--impute",), ("--ids", "ensembl"), ("--block-size", "3")):
+        assert told(*flags)[:2] == (values, out)
+    for flags in (("--standardize", "training"), ("--scale", "reference"), ("--platform", "l1000")):
+        assert told(*flags)[0] != values
+    assert told("--quiet") == (values, out, "")
+
+
+def test_impute_and_accept_wrong_dimensions(folder, table, tmp_path, write, capsys, model) -> None:
+    path = write(without(table, model.landmarks.ensembl[4]), tmp_path / "in.gct", "gct")
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1].replace("28", "56200", 1)
+    path.write_text("\n".join(lines) + "\n")
+    words = [folder, path, "-o", tmp_path / "o.gctx", "--platform", "standardized", "-q"]
+    assert run(*words) == 2
+    assert "the dimension line says 56200 rows" in capsys.readouterr().err
+    words.append("--accept-wrong-dimensions")
+    assert run(*words) == 2
+    missing = f"missing (by Ensembl id on its rows): {model.landmarks.symbols[4]};"
+    assert missing in capsys.readouterr().err
+    assert run(*words, "--impute") == 0
+    assert "1 missing landmarks have their training mean" in capsys.readouterr().out
+
+
+def test_help_starts_without_numerical_libraries() -> None:
+    code = (
+        "import sys, dgex_jax.cli as c; c.parser(); "
+        "print(sorted({'jax', 'numpy', 'pandas', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,15 +1,17 @@
-"""A prediction that was interrupted goes on, and ends in the bytes of an undisturbed one."""
+"""An interrupted prediction resumes and ends in the bytes of an undisturbed one; zarr in parts."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from dataclasses import replace
 
 import h5py
@@ -17,28 +19,30 @@ import numpy as np
 import pytest
 
 from dgex_jax.cli import main
-from dgex_jax.config import NetworkConfig
+from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError
-from dgex_jax.formats import partial
-from dgex_jax.formats.expression import Expression
-from dgex_jax.formats.gctx import write_gctx
-from dgex_jax.inference import provenance
-from dgex_jax.inference.model import ModelGenes
-from dgex_jax.inference.modelfile import write_model
-from dgex_jax.inference.network import BATCH
-from dgex_jax.inference.options import PredictOptions
-from dgex_jax.inference.predict import predict
-from dgex_jax.locks import locked
-from dgex_jax.provenance import sidecar
+from dgex_jax.io import partial
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.files import locked
+from dgex_jax.io.manifest import sidecar
+from dgex_jax.io.writers import write_gctx
+from dgex_jax.io.zarr import check_zarr
+from dgex_jax.model import predict as provenance
+from dgex_jax.model.model import write_model
+from dgex_jax.model.predict import predict
+from dgex_jax.train.network import BATCH
 
 RNASEQ = PredictOptions("rnaseq", block_size=300)
 N = 5 * BATCH + 37
+SHARDS = 6
+SHARDING = "dgex_jax.io.zarr.default_profiles_per_shard"
 
 
 @pytest.fixture(autouse=True)
 def small_runs(monkeypatch) -> None:
-    """A run of the journal is a batch."""
+    """A run of the journal, or a shard, is a batch."""
     monkeypatch.setattr(partial, "RUN_BYTES", 1)
+    monkeypatch.setattr(SHARDING, lambda _: BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def test_resumed_is_straight(name, at, model, many, tmp_path) -> None:
     output.write_text("older")
     kept = at // BATCH * BATCH
     (line,) = stopped(model, many, output, at=at)
-    left = f"profiles are kept in {name}.partial, the same command goes on there"
+    left = f"profiles are kept in {name}.partial, the same command resumes there"
     assert line == f"{output}: {kept:,} of 1,317 {left}"
     assert output.read_text() == "older"
     said: list[str] = []
@@ -101,7 +105,7 @@ def test_resumed_is_straight(name, at, model, many, tmp_path) -> None:
         report=said.append,
         progress=lambda *event: seen.append(event),
     )
-    assert said == [f"{output}: goes on at profile {kept:,} of 1,317"]
+    assert said == [f"{output}: resumes at profile {kept:,} of 1,317"]
     assert output.read_bytes() == straight.read_bytes()
     whole = [output, straight]
     assert visible(tmp_path) == sorted(
@@ -116,7 +120,7 @@ def test_resumed_is_straight(name, at, model, many, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.gct", "a.gct.gz"])
-def test_text_begins_anew(name, model, many, tmp_path) -> None:
+def test_text_restarts(name, model, many, tmp_path) -> None:
     output, seen = tmp_path / name, []
     assert stopped(model, many, output) == []
     assert visible(tmp_path) == []
@@ -124,72 +128,67 @@ def test_text_begins_anew(name, model, many, tmp_path) -> None:
     assert ("inferring", BATCH, N) in seen
 
 
-@pytest.fixture
-def begins_anew(model, many, tmp_path):
-    """Give a function that says why a prediction does not go on with another one's work."""
-
-    def why(options=RNASEQ, other=model, path=many, **how) -> str:
-        output = tmp_path / "a.gctx"
-        stopped(model, many, output, model_sha256="ab12" if how else None)
-        said: list[str] = []
-        predict(other, path, output, options, report=said.append, **how)
-        predict(other, path, tmp_path / "straight.gctx", options, **how)
-        assert output.read_bytes() == (tmp_path / "straight.gctx").read_bytes()
-        (line,) = said
-        start = f"{output}: begins anew, not at profile 768: not the same "
-        assert line.startswith(start)
-        return line.removeprefix(start)
-
-    return why
-
-
-def test_another_job_begins_anew(begins_anew, model, many, tmp_path) -> None:
-    about = "ids and metadata, "
-    told = begins_anew(replace(RNASEQ, scale="reference"))
-    assert told == f"{about}options (scale)"
-    told = begins_anew(replace(RNASEQ, standardize="training"))
-    assert told == f"{about}options (standardize)"
-    assert begins_anew(model_sha256="cd34") == f"{about}model (sha256)"
-    # A model without a file is known by its weights.
+def with_bias(model):
     halves = [{**half, "output": {**half["output"]}} for half in model.halves]
     halves[1]["output"]["bias"] = halves[1]["output"]["bias"] + np.float32(1e-6)
-    assert begins_anew(other=replace(model, halves=halves)) == "model (weights)"
-    moved = replace(model.targets, mean=model.targets.mean + 1e-9)
-    assert begins_anew(other=replace(model, targets=moved)) == "model (weights)"
-    other = tmp_path / "many.gctx"
-    content = bytearray(many.read_bytes())
+    return replace(model, halves=halves)
+
+
+def with_means(model):
+    return replace(model, targets=replace(model.targets, mean=model.targets.mean + 1e-9))
+
+
+def with_errors(model):
+    return replace(model, errors={part: errors + 1e-9 for part, errors in model.errors.items()})
+
+
+def other_file(path):
+    content = bytearray(path.read_bytes())
     content[-5] ^= 1
+    other = path.with_name("other.gctx")
     other.write_bytes(content)
-    assert begins_anew(path=other) == f"{about}input (sha256)"
+    return other
+
+
+def first_as_it_is(function, n, change):
+    """Let a function answer as ever the first `n` times."""
+    calls = iter(range(n))
+    return lambda *given: change(*given) if next(calls, None) is None else function(*given)
 
 
 @pytest.mark.parametrize(
-    ("what", "change", "told"),
+    ("change", "told"),
     [
-        ("version", lambda _: "0.0.1", "software versions (jaxlib, pandas, scipy)"),
-        ("processor", lambda: {"model name": "another"}, "processor (flags, machine, model name)"),
+        ({"scale": "reference"}, "metadata, options (scale)"),
+        ({"standardize": "training"}, "options (standardize)"),
+        ({"model_sha256": "cd34"}, "model (sha256)"),
+        # A model without a file is known by its weights.
+        ({"model": with_bias}, "model (weights)"),
+        ({"model": with_means}, "model (weights)"),
+        ({"model": with_errors}, "metadata"),
+        ({"path": other_file}, "input (name, sha256)"),
+        ({"version": (3, lambda _: "0.0.1")}, "software versions (jaxlib, pandas, scipy)"),
+        (
+            {"processor": (1, lambda: {"model name": "another"})},
+            "processor (flags, machine, model name)",
+        ),
     ],
 )
-def test_other_software_or_another_machine_begins_anew(
-    begins_anew, monkeypatch, what, change, told
-) -> None:
-    before = getattr(provenance, what)
-    calls = iter(range(100))
-    n = 3 if what == "version" else 1
-
-    def first_as_it_is(*arguments):
-        return before(*arguments) if next(calls) < n else change(*arguments)
-
-    monkeypatch.setattr(provenance, what, first_as_it_is)
-    assert begins_anew() == told
-
-
-def test_an_output_names_the_device(model, many, tmp_path) -> None:
-    predict(model, many, tmp_path / "a.gctx", RNASEQ)
-    with h5py.File(tmp_path / "a.gctx") as file:
-        told = json.loads(file.attrs["provenance"])
-    assert told["device"] == {"platform": "cpu", "kind": "cpu"}
-    assert told["precision"] == "highest"
+def test_another_job_restarts(model, many, tmp_path, monkeypatch, change, told) -> None:
+    output, said = tmp_path / "a.gctx", []
+    ((name, new),) = change.items()
+    if name in {"version", "processor"}:
+        changed = first_as_it_is(getattr(provenance, name), *new)
+        monkeypatch.setattr(provenance, name, changed)
+    how = {"model_sha256": new} if name == "model_sha256" else {}
+    stopped(model, many, output, model_sha256="ab12" if how else None)
+    options = replace(RNASEQ, **change) if name in {"scale", "standardize"} else RNASEQ
+    other, path = (new(model) if name == "model" else model), many
+    path = new(many) if name == "path" else many
+    predict(other, path, output, options, report=said.append, **how)
+    assert said == [f"{output}: restarts, not at profile 768: not the same {told}"]
+    predict(other, path, tmp_path / "straight.gctx", options, **how)
+    assert output.read_bytes() == (tmp_path / "straight.gctx").read_bytes()
 
 
 def test_one_process_at_a_time(model, many, tmp_path) -> None:
@@ -223,74 +222,41 @@ def test_one_process_at_a_time(model, many, tmp_path) -> None:
     assert output.is_file()
 
 
-@pytest.fixture(scope="module")
-def large(model, tmp_path_factory):
-    """A model of 3,000 targets as a folder, 4,000 profiles for it, and their prediction."""
-    folder = tmp_path_factory.mktemp("large")
-    rng = np.random.default_rng(8)
-    n = 3000
-    targets = ModelGenes(
-        ensembl=tuple(f"ENSG8{k:010d}" for k in range(n)),
-        symbols=tuple(f"T{k}" for k in range(n)),
-        entrez=("",) * n,
-        probes=((),) * n,
-        mean=rng.normal(size=n),
-        sd=rng.uniform(0.5, 2, n),
-    )
-    n_landmarks = len(model.landmarks)
-    layers = {
-        name: {
-            "kernel": rng.normal(size=(n_in, n_out)).astype(np.float32),
-            "bias": rng.normal(size=n_out).astype(np.float32),
-        }
-        for name, n_in, n_out in (("hidden1", n_landmarks, 16), ("output", 16, n))
-    }
-    large = replace(
-        model,
-        targets=targets,
-        network=NetworkConfig(1, 16, 0.1),
-        halves=[layers],
-        half_sizes=(n,),
-        quantile=None,
-        errors={},
-    )
-    write_model(folder / "model", large)
-    values = rng.normal(size=(4000, n_landmarks)).astype(np.float32)
-    profiles = tuple(f"p{k}" for k in range(4000))
-    path = folder / "in.gctx"
-    write_gctx(path, Expression(path, values, profiles, model.landmarks.ensembl))
-    words = [str(folder / "model"), str(path), "--platform", "standardized"]
-    assert main(["predict", *words, "-o", str(folder / "straight.gctx"), "-q"]) == 0
-    return words, (folder / "straight.gctx").read_bytes()
+def profiles_in(journal) -> int:
+    runs = json.loads(journal.read_text())["runs"] if journal.exists() else []
+    return runs[-1][0] if runs else 0
 
 
 SLOW_DISK = """
 import os, sys, time
-from dgex_jax.formats import partial
+from dgex_jax.io import partial
 from dgex_jax.cli import main
 write = os.pwrite
 def slowly(*arguments):
-    time.sleep(0.2)
+    time.sleep(1)
     return write(*arguments)
 partial.RUN_BYTES, os.pwrite = 1, slowly
 sys.exit(main())
 """
 
 
+@pytest.fixture(scope="module")
+def words(model, many, tmp_path_factory) -> list[str]:
+    """What the command gets, but for its output."""
+    folder = tmp_path_factory.mktemp("words") / "model"
+    write_model(folder, model)
+    return ["predict", str(folder), str(many), "--platform", "rnaseq", "-q", "-o"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_command_that_is_killed_goes_on(number, large, tmp_path, capsys) -> None:
-    words, straight = large
-    output = tmp_path / "out.gctx"
-    words = ["predict", *words, "-o", str(output), "-q"]
-    journal = tmp_path / "out.gctx.partial.json"
-    capsys.readouterr()
+def test_a_command_that_is_killed_resumes(number, words, tmp_path, capsys) -> None:
+    output, journal = tmp_path / "out.gctx", tmp_path / "out.gctx.partial.json"
+    words = [*words, str(output)]
     with subprocess.Popen(
         [sys.executable, "-c", SLOW_DISK, *words], stderr=subprocess.PIPE, text=True
     ) as process:
-        while process.poll() is None and not (
-            journal.exists() and journal.read_bytes().count(b"\n") > 2
-        ):
+        while process.poll() is None and profiles_in(journal) < 2 * BATCH:
             time.sleep(0.01)
         if number == signal.SIGKILL:
             # A second command does not touch what a first one writes.
@@ -300,37 +266,100 @@ def test_a_command_that_is_killed_goes_on(number, large, tmp_path, capsys) -> No
             assert error.count("\n") == 1
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
-    done = 256 * (journal.read_bytes().count(b"\n") - 1)
-    assert 2 * 256 <= done < 4000
+    done = profiles_in(journal)
+    assert 2 * BATCH <= done < N
     assert not output.exists()
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number
-        left = "profiles are kept in out.gctx.partial, the same command goes on there"
-        assert told == f"{output}: {done:,} of 4,000 {left}\ndgex: stopped\n"
+        left = "profiles are kept in out.gctx.partial, the same command resumes there"
+        assert told == f"{output}: {done:,} of 1,317 {left}\ndgex: stopped\n"
     assert main(words) == 0
-    assert capsys.readouterr().err == f"{output}: goes on at profile {done:,} of 4,000\n"
-    assert output.read_bytes() == straight
+    assert capsys.readouterr().err == f"{output}: resumes at profile {done:,} of 1,317\n"
     assert visible(tmp_path) == ["out.gctx", "out.gctx.provenance.json"]
+    assert main([*words[:-1], str(tmp_path / "straight.gctx")]) == 0
+    assert output.read_bytes() == (tmp_path / "straight.gctx").read_bytes()
 
 
-def test_a_full_disk_is_one_line(large, tmp_path, capsys, monkeypatch) -> None:
-    words, straight = large
-    output, write, left = tmp_path / "out.gctx", os.pwrite, iter(range(3))
-    words = ["predict", *words, "-o", str(output), "-q"]
+# Zarr stores, by one process or several
 
-    def full(*arguments) -> int:
-        if next(left, None) is None:
-            raise OSError(28, "No space left on device")
-        return write(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
-        assert main(words) == 2
-    assert capsys.readouterr().err == (
-        f"dgex: error: {output}: can't be written: No space left on device; 768 of 4,000 profiles "
-        "are kept in out.gctx.partial, the same command goes on there\n"
-    )
-    assert main(words) == 0
-    assert output.read_bytes() == straight
+def digest(folder) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def alone(many, model, tmp_path_factory):
+    """The store as one process writes it."""
+    pytest.importorskip("zarr")
+    path = tmp_path_factory.mktemp("alone") / "out.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SHARDING, lambda _: BATCH)
+        assert predict(model, many, path, RNASEQ).missing_shards == 0
+    return path
+
+
+def test_anndata_reads_the_values_of_the_gctx_file(many, model, alone, tmp_path) -> None:
+    anndata = pytest.importorskip("anndata")
+    predict(model, many, tmp_path / "out.gctx", RNASEQ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata's own, of pandas
+        found = anndata.read_zarr(alone)
+    with h5py.File(tmp_path / "out.gctx") as file:
+        np.testing.assert_array_equal(found.X, file["0/DATA/0/matrix"][...])
+        assert list(found.obs_names) == [name.decode() for name in file["0/META/COL/id"]]
+        assert list(found.var_names) == [name.decode() for name in file["0/META/ROW/id"]]
+        assert json.loads(found.uns["dgex"]) == json.loads(file.attrs["provenance"])
+    assert found.var["source"].value_counts().to_dict() == {"inferred": 45, "measured": 20}
+    assert check_zarr(alone) == SHARDS
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4), (4, 2, 1, 3)])
+def test_parts_in_any_order_make_the_same_store(many, model, alone, tmp_path, order) -> None:
+    path = tmp_path / "out.zarr"
+    left = []
+    for number in order:
+        assert not path.exists()
+        left.append(predict(model, many, path, RNASEQ, part=(number, 4)).missing_shards)
+    assert left[0] < SHARDS
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == 0
+    assert digest(path) == digest(alone)
+
+
+def test_a_store_that_was_interrupted_resumes(many, model, alone, tmp_path) -> None:
+    path, seen = tmp_path / "out.zarr", []
+    stopped(model, many, path)
+    assert not path.exists()
+    predict(model, many, path, RNASEQ, progress=lambda *event: seen.append(event))
+    assert seen[-1] == ("inferring", N - 3 * BATCH, N - 3 * BATCH)
+    assert digest(path) == digest(alone)
+
+
+def test_parts_on_the_command_line(words, alone, tmp_path, capsys) -> None:
+    path = tmp_path / "out.zarr"
+
+    def run(*more: str, output=path) -> int:
+        return main([*words, str(output), *more])
+
+    assert run("--shard", "2/2") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == f"{path}: part 2 of 2 is written; 3 shards are missing"
+    assert run("--scale", "reference", "--shard", "1/2") == 2
+    error = capsys.readouterr().err
+    assert re.search(r"belongs to another job \(its .*options \(scale\) differs\)", error)
+    assert run("--shard", "1/2") == 0
+    assert "missing" not in capsys.readouterr().out.splitlines()[-1]
+    found = digest(path)
+    # The command knows the model's file, the function does not.
+    for name, data in digest(alone).items():
+        assert found[name] == data or not name.startswith("X/c")
+    assert run("--shard", "1/2", output=tmp_path / "out.gctx") == 2
+    error = capsys.readouterr().err
+    assert error.endswith("only an output that ends in .zarr can be written in parts\n")
+    for wrong in ("0/2", "3/2", "1", "a/2", "1/2/3"):
+        with pytest.raises(SystemExit, match="2"):
+            run("--shard", wrong)
+        assert "is no part I/N" in capsys.readouterr().err

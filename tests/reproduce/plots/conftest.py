@@ -11,15 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from reproduce.plots import (
-    architectures,
-    densities,
-    epochs,
-    genewise,
-    network,
-    style,
-    weight_map,
-)
+from reproduce.plots import genewise, lines, network, style, weight_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,30 +69,32 @@ def training() -> pd.DataFrame:
 
 def _examples() -> dict[str, Example]:
     errors, wide, single = gene_errors(), grid_table(), grid_table((128,), (2,))
-    density = densities.density_table({name: errors[name] for name in ("LR", "KNN-GE", BEST)})
+    density = lines.density_table({name: errors[name] for name in ("LR", "KNN-GE", BEST)})
     layers = network.network_table(943, [9000, 9000, 9000], [4760, 4760])
     mae = "MAE on GTEx-te (standardised units)"
     return {
-        "architectures": (lambda: architectures.draw(wide, "GEO-te", NOTE), wide),
-        "one_network": (lambda: architectures.draw(single, "GEO-te", NOTE), single),
-        "densities": (lambda: densities.draw(density, "GEO-te", NOTE), density),
+        "architectures": (lambda: lines.draw_architectures(wide, "GEO-te", NOTE), wide),
+        "one_network": (lambda: lines.draw_architectures(single, "GEO-te", NOTE), single),
+        "densities": (lambda: lines.draw_densities(density, "GEO-te", NOTE), density),
         "genewise": (
-            lambda: genewise.draw(errors, BEST, ["LR", "KNN-GE"], mae, copies=True, note=NOTE),
+            lambda: genewise.draw_genewise(
+                errors, BEST, ["LR", "KNN-GE"], mae, copies=True, note=NOTE
+            ),
             errors,
         ),
         "adjusted_r2": (
-            lambda: genewise.draw(
+            lambda: genewise.draw_genewise(
                 errors, "KNN-GE", ["LR"], "adjusted R² on GEO-tr", larger=True, note=NOTE
             ),
             errors,
         ),
         "epochs": (
-            lambda: epochs.draw(training(), "D-GEX-9000x2", "GTEx-te", note=NOTE),
+            lambda: lines.draw_epochs(training(), "D-GEX-9000x2", "GTEx-te", note=NOTE),
             training(),
         ),
-        "network": (lambda: network.draw(layers, note=NOTE), layers),
+        "network": (lambda: network.draw_network(layers, note=NOTE), layers),
         "weight_map": (
-            lambda: weight_map.draw(connections(), 12, 20, 30, [1, 2, 3, 4, 5], NOTE),
+            lambda: weight_map.draw_weight_map(connections(), 12, 20, 30, [1, 2, 3, 4, 5], NOTE),
             connections(),
         ),
     }

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dgex_jax.errors import DgexError
-from reproduce.plots.architectures import draw, split_levels
-from reproduce.plots.levels import spread
+from reproduce.plots.lines import draw_architectures, split_levels
+from reproduce.plots.style import spread
 
 
 def series(figure):
@@ -35,7 +35,7 @@ def levels(figure):
 @pytest.mark.parametrize("widths", [(3000, 6000, 9000), (128,), tuple(range(1000, 13000, 1000))])
 def test_the_lines_are_the_tables_numbers(tables, texts, widths, depths):
     table = tables["grid"](widths, depths)
-    figure = draw(table.sample(frac=1, random_state=1), "GEO-te")
+    figure = draw_architectures(table.sample(frac=1, random_state=1), "GEO-te")
     lines = series(figure)
     assert list(lines) == [str(depth) for depth in depths]
     for depth in depths:
@@ -69,7 +69,7 @@ def test_every_method_is_drawn_wherever_it_lies(tables, texts):
     table = pd.concat(
         [pd.DataFrame(rows).reindex(columns=table.columns).astype(table.dtypes), table]
     )
-    figure = draw(table, "GEO-te")
+    figure = draw_architectures(table, "GEO-te")
     assert len(figure.axes) == 3
     assert levels(figure) == sorted(table[table["units"].isna()]["mean"])
     assert {method for method, _ in more} <= {text.get_text() for text in texts(figure)}
@@ -80,7 +80,7 @@ def test_two_rates_or_a_network_twice_or_none_are_refused(tables):
     two_rates = table.assign(dropout=[None, None, *np.linspace(0, 0.5, 9)])
     for bad in (two_rates, pd.concat([table, table.tail(1)]), table.head(2)):
         with pytest.raises(DgexError, match="every network once"):
-            draw(bad, "GEO-te")
+            draw_architectures(bad, "GEO-te")
 
 
 def test_places_move_as_little_as_needed_and_keep_their_order():

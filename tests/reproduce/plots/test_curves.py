@@ -9,7 +9,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde, norm
 
 from dgex_jax.errors import DgexError
-from reproduce.plots import densities, epochs
+from reproduce.plots.lines import density_table, draw_densities, draw_epochs
 
 
 def labelled(figure):
@@ -19,7 +19,7 @@ def labelled(figure):
 
 def test_densities_have_area_one_and_are_scipys_away_from_zero(tables):
     errors = tables["errors"]()
-    table = densities.density_table({"LR": errors["LR"], "KNN-GE": errors["KNN-GE"] + 1})
+    table = density_table({"LR": errors["LR"], "KNN-GE": errors["KNN-GE"] + 1})
     for method in ("LR", "KNN-GE"):
         assert trapezoid(table[method], table["MAE"]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(
@@ -29,7 +29,7 @@ def test_densities_have_area_one_and_are_scipys_away_from_zero(tables):
 
 def test_errors_at_zero_lose_nothing_below_it():
     near_zero = np.abs(np.random.default_rng(2).normal(size=4000))
-    table = densities.density_table({"LR": near_zero}, n_points=2000)
+    table = density_table({"LR": near_zero}, n_points=2000)
     assert table["MAE"].iloc[0] == 0
     assert trapezoid(table["LR"], table["MAE"]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(table["LR"], 2 * norm.pdf(table["MAE"]), atol=0.06)
@@ -47,13 +47,13 @@ def test_errors_at_zero_lose_nothing_below_it():
 )
 def test_errors_without_a_density_are_refused(errors, message):
     with pytest.raises(DgexError, match=message):
-        densities.density_table(errors)
+        density_table(errors)
 
 
 def test_density_lines_are_the_tables_numbers(tables, texts):
     errors = tables["errors"]()
-    table = densities.density_table({"LR": errors["LR"], "D-GEX-10%-9000x3": errors["KNN-GE"]})
-    figure = densities.draw(table, "GEO-te")
+    table = density_table({"LR": errors["LR"], "D-GEX-10%-9000x3": errors["KNN-GE"]})
+    figure = draw_densities(table, "GEO-te")
     lines = labelled(figure)
     assert list(lines) == ["LR", "D-GEX-10%-9000x3"]
     for method, line in lines.items():
@@ -67,7 +67,7 @@ def test_density_lines_are_the_tables_numbers(tables, texts):
 @pytest.mark.parametrize("n_epochs", [1, 2, 30])
 def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
     table = tables["training"]().head(n_epochs)
-    figure = epochs.draw(table, "D-GEX-9000x2", "GTEx-te")
+    figure = draw_epochs(table, "D-GEX-9000x2", "GTEx-te")
     lines = labelled(figure)
     assert list(lines) == ["0%", "10%", "25%"]
     for rate, line in lines.items():
@@ -81,6 +81,6 @@ def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
 
 def test_one_rate_without_levels_and_an_epoch_that_is_missing(texts):
     table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan]})
-    figure = epochs.draw(table, "D-GEX-64x1", "GTEx-te", levels=())
+    figure = draw_epochs(table, "D-GEX-64x1", "GTEx-te", levels=())
     np.testing.assert_array_equal(labelled(figure)["10%"].get_ydata(), table["10%"])
     texts(figure)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dgex_jax.analysis.errors import share_better
 from dgex_jax.errors import DgexError
-from reproduce.plots.genewise import Shares, draw, point_size, shares
+from dgex_jax.scores import share_better
+from reproduce.plots.genewise import Shares, draw_genewise, point_size, shares
 
 MAE = "MAE on GTEx-te (standardised units)"
 BEST = "D-GEX-10%-9000x3"
@@ -22,7 +22,7 @@ def points(axes):
 
 def test_points_are_the_tables_numbers_and_axes_are_equal(tables, texts):
     table = tables["errors"]()
-    figure = draw(table, BEST, ["LR", "KNN-GE"], MAE, copies=True)
+    figure = draw_genewise(table, BEST, ["LR", "KNN-GE"], MAE, copies=True)
     for axes, other in zip(figure.axes, ["LR", "KNN-GE"], strict=True):
         expected = table[[other, BEST]].to_numpy()
         np.testing.assert_array_equal(points(axes), expected[np.lexsort(expected.T)])
@@ -56,13 +56,13 @@ def corner_texts(axes):
 
 def test_each_share_stands_on_its_side(texts):
     table = pd.DataFrame({"a": [0.5, 0.4, 0.6, 0.5], "b": [0.6, 0.5, 0.5, 0.5]})
-    smaller = draw(table, "a", ["b"], MAE)
+    smaller = draw_genewise(table, "a", ["b"], MAE)
     texts(smaller)
     assert corner_texts(smaller.axes[0]) == {
         "b better:\n25.00 % (1 gene)\nequal: 25.00 % (1 gene)": (0.03, 0.97),
         "a better:\n50.00 % (2 genes)": (0.97, 0.03),
     }
-    larger = draw(table, "a", ["b"], "adjusted R²", larger=True)
+    larger = draw_genewise(table, "a", ["b"], "adjusted R²", larger=True)
     texts(larger)
     assert corner_texts(larger.axes[0]) == {
         "a better:\n25.00 % (1 gene)": (0.03, 0.97),
@@ -74,7 +74,7 @@ def test_each_share_stands_on_its_side(texts):
     ("ours", "other", "place"), [(0.02, 0.9, (0.03, 0.97)), (0.9, 0.02, (0.97, 0.03))]
 )
 def test_points_in_a_corner_send_its_text_to_the_other(texts, ours, other, place):
-    figure = draw(pd.DataFrame({"a": [ours, 0.5], "b": [other, 0.6]}), "a", ["b"], MAE)
+    figure = draw_genewise(pd.DataFrame({"a": [ours, 0.5], "b": [other, 0.6]}), "a", ["b"], MAE)
     texts(figure)
     ((text, position),) = corner_texts(figure.axes[0]).items()
     assert {"a better:", "b better:"} <= set(text.splitlines())
@@ -83,7 +83,7 @@ def test_points_in_a_corner_send_its_text_to_the_other(texts, ours, other, place
 
 def test_genes_without_a_value_are_in_neither_points_nor_shares():
     table = pd.DataFrame({"a": [0.5, np.nan, 0.7, 0.6], "b": [0.4, 0.3, np.nan, 0.5]})
-    (axes,) = draw(table, "a", ["b"], "adjusted R²", larger=True).axes
+    (axes,) = draw_genewise(table, "a", ["b"], "adjusted R²", larger=True).axes
     assert len(points(axes)) == 2
     assert "a better:\n100.00 % (2 genes)" in corner_texts(axes)
 
@@ -91,7 +91,7 @@ def test_genes_without_a_value_are_in_neither_points_nor_shares():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_panel_without_finite_values_is_refused(value):
     with pytest.raises(DgexError, match="a against b"):
-        draw(pd.DataFrame({"a": [0.5], "b": [value]}), "a", ["b"], MAE)
+        draw_genewise(pd.DataFrame({"a": [0.5], "b": [value]}), "a", ["b"], MAE)
 
 
 def test_points_shrink_as_they_get_more():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dgex_jax.models.mlp import n_parameters
-from reproduce.plots.network import draw, network_table
+from dgex_jax.train.network import n_parameters
+from reproduce.plots.network import draw_network, network_table
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -23,7 +23,7 @@ def test_the_table_counts_what_the_network_holds(depth):
 
 def test_the_figure_names_every_number_of_the_table(texts):
     table = network_table(943, [3000, 600], [4760, 4761])
-    figure = draw(table, "tanh", "linear")
+    figure = draw_network(table, "tanh", "linear")
     words = "\n".join(text.get_text() for text in texts(figure))
     for row in table.itertuples():
         assert f"{row.units:,}" in words
@@ -37,7 +37,7 @@ def test_the_figure_names_every_number_of_the_table(texts):
 
 
 def test_layers_are_densely_connected():
-    (axes,) = draw(network_table(10, [5, 5], [7])).axes
+    (axes,) = draw_network(network_table(10, [5, 5], [7])).axes
     lines = {
         tuple(map(tuple, segment))
         for group in axes.collections
@@ -56,6 +56,6 @@ def test_layers_are_densely_connected():
 
 
 def test_one_network_for_all_targets_speaks_of_no_halves(texts):
-    seen = texts(draw(network_table(200, [512], [1001])))
+    seen = texts(draw_network(network_table(200, [512], [1001])))
     assert any("all target genes" in text.get_text() for text in seen)
     assert not any("half" in text.get_text() for text in seen)

@@ -9,8 +9,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
 from dgex_jax.errors import DgexError
-from reproduce.plots.weight_map import NEGATIVE, POSITIVE, draw, line_look
-from reproduce.plots.weight_order import HUB_WIDTH, HUBS_AT_MOST, centre_out, degrees, lay_out
+from reproduce.plots.weight_map import (
+    HUB_WIDTH,
+    HUBS_AT_MOST,
+    NEGATIVE,
+    POSITIVE,
+    centre_out,
+    degrees,
+    draw_weight_map,
+    lay_out,
+    line_look,
+)
 
 SIZES = (12, 20, 30)
 
@@ -42,7 +51,7 @@ def expected(part, start, end):
 def test_each_weight_is_a_line_between_its_nodes_in_its_colour(tables, texts):
     table, hubs = tables["connections"](), [1, 2, 3]
     layout = lay_out(table, *SIZES, hubs)
-    figure = draw(table, *SIZES, hubs)
+    figure = draw_weight_map(table, *SIZES, hubs)
     into, out = table[table["layer"] == "input"], table[table["layer"] == "output"]
     first, second = drawn_connections(figure)
     assert first == expected(into, layout.landmarks, layout.hidden)
@@ -62,25 +71,25 @@ def test_each_weight_is_a_line_between_its_nodes_in_its_colour(tables, texts):
 def test_one_layer_alone_is_drawn(tables, layer):
     table = tables["connections"]()
     table = table[table["layer"] == layer]
-    figure = draw(table, *SIZES, hubs=[1, 2])
+    figure = draw_weight_map(table, *SIZES, hubs=[1, 2])
     assert [len(lines) for lines in drawn_connections(figure)] == [len(table)]
 
 
 def test_nothing_kept_or_something_impossible_is_an_error(tables):
     table = tables["connections"]()
     with pytest.raises(ValueError, match="no weight was kept"):
-        draw(table.head(0), *SIZES, hubs=[])
+        draw_weight_map(table.head(0), *SIZES, hubs=[])
     with pytest.raises(DgexError, match="neither input nor output"):
-        draw(table.assign(layer="hidden"), *SIZES, hubs=[])
+        draw_weight_map(table.assign(layer="hidden"), *SIZES, hubs=[])
     for kind, numbers in (
         ("landmark genes", (8, 20, 30)),
         ("hidden units", (12, 5, 30)),
         ("target genes", (12, 20, 3)),
     ):
         with pytest.raises(DgexError, match=f"{kind} must be numbered"):
-            draw(table, *numbers, hubs=[])
+            draw_weight_map(table, *numbers, hubs=[])
     with pytest.raises(DgexError, match="hubs must be numbered from 0 to 19"):
-        draw(table, *SIZES, hubs=[20])
+        draw_weight_map(table, *SIZES, hubs=[20])
 
 
 def test_hubs_stand_in_the_middle_and_only_connected_ones_count(tables):
@@ -133,7 +142,7 @@ def test_more_hubs_than_fit_are_labelled_by_degree(texts):
     layout = lay_out(table, 5, 100, n, range(n))
     n_fit = int(HUBS_AT_MOST / HUB_WIDTH)
     assert layout.hubs == tuple(range(n - 1, n - 1 - n_fit, -1))
-    seen = {text.get_text() for text in texts(draw(table, 5, 100, n, range(n)))}
+    seen = {text.get_text() for text in texts(draw_weight_map(table, 5, 100, n, range(n)))}
     assert f"{n_fit} of {n} hub units: number (connections to targets)" in seen
 
 

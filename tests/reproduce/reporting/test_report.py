@@ -15,9 +15,8 @@ import h5py
 import pytest
 
 from dgex_jax.errors import FormatError
-from reproduce.products import ANALYSES, FIGURES, TABLES
-from reproduce.reporting.markup import to_html
-from reproduce.reporting.report import write_report
+from reproduce.products import GROUPS
+from reproduce.report import to_html, write_report
 from reproduce.workspace import open_workspace
 
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -69,11 +68,11 @@ class Page(HTMLParser):
 def shown_by(space) -> dict[str, str]:
     """What the products returned, as far as their files tell."""
     texts = {}
-    for one in (*TABLES, *ANALYSES):
+    for one in (*GROUPS["tables"], *GROUPS["analyses"]):
         path = space.tables / f"{one.name.replace('-', '_')}.md"
         if path.is_file():
             texts[one.name] = path.read_text(encoding="utf-8")
-    for one in FIGURES:
+    for one in GROUPS["figures"]:
         path = space.figures / f"{one.name}.png"
         drawn = f"{path} (.pdf, .csv)"
         texts[one.name] = drawn if path.is_file() else f"{one.name}: not drawn: nothing is <kept>"
@@ -82,7 +81,7 @@ def shown_by(space) -> dict[str, str]:
 
 def write(space, left_out=None):
     texts = shown_by(space)
-    return write_report(space, list(texts), texts, left_out or {})
+    return write_report(space, texts, left_out or {})
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +218,7 @@ def test_markup_in_a_title_is_shown_not_obeyed(copy, tmp_path):
         file.attrs["title"] = title
     space = open_workspace(str(copy.path), tmp_path / "out")
     texts = shown_by(space) | {"table1": f"# Table 1\n\n{title}\n\n| a |\n|---|\n| {title} |\n"}
-    path = write_report(space, list(texts), texts, {})
+    path = write_report(space, texts, {})
     page = Page(path.read_text(encoding="utf-8"))
     assert page.text.count(title) >= 2
     assert "What <i>it</i> is" in page.text
@@ -278,7 +277,7 @@ def test_a_damaged_piece_is_named_and_the_old_report_stays(copy, damage, named):
     texts = shown_by(copy)
     damage(copy)
     with pytest.raises(FormatError, match=re.escape(named)) as raised:
-        write_report(copy, list(texts), texts, {})
+        write_report(copy, texts, {})
     assert "\n" not in str(raised.value)
     assert path.read_bytes() == before
     assert not list(copy.results.glob(".*tmp*"))

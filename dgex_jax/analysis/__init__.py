@@ -1,1 +1,0 @@
-"""Errors and what is read from them."""

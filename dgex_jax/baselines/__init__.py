@@ -1,0 +1,1 @@
+"""The methods the networks are compared with."""

@@ -1,0 +1,258 @@
+"""Checksums, and what an output says of its making: one form of record for everything.
+
+`record` (software, commit, device, precision, seeds, checksums of inputs) stands inside
+``done.json`` of a run, ``model.json`` of a model, and the step records of the reproduction; for
+files that are large or hold nothing but a table it is in a JSON file beside them (`sidecar`). No
+host, user, date or path is in it, and none of it decides whether finished work is used again.
+Each such JSON object holds the checksum of its other values under `SEAL`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgex_jax import __version__
+from dgex_jax.errors import DgexError
+from dgex_jax.io.files import atomic_path, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FORMAT = "dgex provenance"
+FORMAT_VERSION = 1
+SUFFIX = ".provenance.json"
+SEAL = "content_sha256"
+
+LIBRARIES = (
+    *("numpy", "scipy", "scikit-learn", "pandas", "h5py"),
+    *("jax", "jaxlib", "flax", "optax", "matplotlib"),
+)
+COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+GIT_SECONDS = 10
+
+Json = dict[str, Any]
+
+
+# Checksums
+
+
+def bytes_sha256(data: bytes) -> str:
+    """Checksum of bytes (hexadecimal)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file (hexadecimal), read in pieces; an `OSError` passes through."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_record(path: Path, name: str = "") -> Json:
+    """Name (default: the file's own), size in bytes and checksum of a file, as `record` takes them.
+
+    Raises `DgexError` if it can't be read.
+    """
+    try:
+        return {
+            "name": name or path.name,
+            "size": path.stat().st_size,
+            "sha256": file_sha256(path),
+        }
+    except OSError as error:
+        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
+
+
+def file_sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name → checksum of files of a folder, those that are there."""
+    return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def known_sha256(path: Path) -> str:
+    """Checksum of a file as the record beside it has it; without one the file is read."""
+    recorded = read_record(sidecar(path)).get("files")
+    known = recorded.get(path.name) if isinstance(recorded, dict) else None
+    return known if isinstance(known, str) and path.is_file() else file_sha256(path)
+
+
+def canonical_json(values: Any) -> str:
+    """Write JSON values in one way, whatever the order of their keys: ASCII, no white space."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def content_sum(content: Mapping[str, Any]) -> str:
+    """Checksum of a JSON object but its `SEAL`, whatever the order and white space of its file."""
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return bytes_sha256(canonical_json(rest).encode())
+
+
+def sealed(content: Mapping[str, Any]) -> Json:
+    """Add the checksum of all other keys."""
+    return {**content, SEAL: content_sum(content)}
+
+
+def is_sealed(content: Mapping[str, Any]) -> bool:
+    """Whether JSON values are those that were sealed."""
+    try:
+        return content.get(SEAL) == content_sum(content)
+    except (ValueError, RecursionError):
+        return False
+
+
+# How something was made
+
+
+def record(
+    command: str,
+    *,
+    precision: str,
+    inputs: Mapping[str, Mapping[str, Any]],
+    seeds: Mapping[str, Any] | None = None,
+    device: Mapping[str, str] | None = None,
+) -> Json:
+    """Describe the making of an output, as JSON values.
+
+    Parameters
+    ----------
+    command
+        What made it, such as ``dgex train``.
+    precision
+        Of the numbers it was computed in.
+    inputs
+        Role → ``name`` and ``sha256`` (hexadecimal) of each file it was made of, if not more.
+    seeds
+        What is drawn → its seed; empty where nothing is.
+    device
+        ``platform`` and ``kind`` of the device; ``None`` where JAX computed nothing.
+    """
+    return {
+        "made_by": f"{command} {__version__}",
+        "commit": commit(),
+        "versions": software_versions(),
+        "device": None if device is None else dict(device),
+        "precision": precision,
+        "seeds": dict(seeds or {}),
+        "inputs": {role: dict(one) for role, one in inputs.items()},
+    }
+
+
+@cache
+def software_versions() -> dict[str, str]:
+    """Versions of Python, this software and the libraries that results depend on, if installed."""
+    found = {"python": platform.python_version(), "dgex_jax": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> str | None:
+    """Give the commit of the git checkout that this package lies in; ``None`` for a wheel.
+
+    Changes that are not committed don't show.
+    """
+    return head_commit(Path(__file__).resolve().parents[2])
+
+
+def head_commit(checkout: Path) -> str | None:
+    """Ask git for the commit that is checked out; ``None`` if there is none, or no git.
+
+    Only of the folder that holds ``.git``: a virtual environment may lie in any checkout.
+    """
+    git, place = shutil.which("git"), checkout / ".git"
+    if git is None or not place.exists():
+        return None
+    # Named as it is, it is read whoever owns it, and whatever GIT_DIR says.
+    command = [git, "--git-dir", str(place), "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        said = subprocess.run(  # noqa: S603 (nothing of it is a user's)
+            command, capture_output=True, check=True, stdin=subprocess.DEVNULL, timeout=GIT_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = said.stdout.decode("ascii", "replace").strip()
+    return found if COMMIT.fullmatch(found) else None
+
+
+def processor() -> dict[str, str]:
+    """Describe the processor by what libraries choose instructions, and an order of sums, by.
+
+    ``machine``, and where the system tells (Linux does) ``model name`` and ``flags`` (ARM:
+    ``Features``) of the first core.
+    """
+    described = {"machine": platform.machine()}
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return described
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in {"model name", "flags", "Features"}:
+            described.setdefault(name.strip(), value.strip())
+    return described
+
+
+# Records
+
+
+def sidecar(path: Path) -> Path:
+    """Name the file beside `path` that holds its record and checksum."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def read_record(path: Path) -> Json:
+    """Read a sealed JSON object; empty where there is none, or not the one that was written."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) and is_sealed(content) else {}
+
+
+def write_record(path: Path, made: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Write a `record` with the checksums of what it tells of; not if just that is there.
+
+    `files` has names (or paths relative to the folder that the record belongs to) → checksums.
+    Raises `DgexError` if the disk refuses it.
+    """
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **made, "files": dict(files)}
+    text = (json.dumps(sealed(content), indent=2) + "\n").encode()
+    try:
+        if path.read_bytes() == text:
+            return
+    except OSError:
+        pass
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text)
+
+
+def write_sidecar(path: Path, made: Mapping[str, Any], sha256: str | None = None) -> None:
+    """Write the `record` and the checksum of a finished file beside it, atomically.
+
+    The file is read once if its checksum is not given. Raises `DgexError` if it can't be read, or
+    the disk refuses the record.
+    """
+    write_record(sidecar(path), made, {path.name: sha256 or file_record(path)["sha256"]})
+
+
+def drop_sidecar(path: Path) -> None:
+    """Remove the record of an older file, just before a new one takes its place.
+
+    So that a process that ends in between leaves a file without a record, not with a wrong one.
+    Raises `DgexError` if the disk refuses it.
+    """
+    try:
+        sidecar(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise DgexError(f"{sidecar(path)}: can't be removed: {one_line(error)}") from error

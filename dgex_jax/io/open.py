@@ -1,0 +1,50 @@
+"""An expression file opened by what it holds, never by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dgex_jax.io.delimited import read_delimited
+from dgex_jax.io.gct import read_gct, read_rpkm
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.h5ad import H5ad
+from dgex_jax.io.lines import kind_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dgex_jax.io.expression import Expression, GeneFilter
+
+
+def open_expression(
+    path: Path | str, *, genes: GeneFilter = None, accept_wrong_dimensions: bool = False
+) -> Gctx | H5ad | Expression:
+    """Open a GCTX, AnnData, GCT or GEUVADIS file, or a table; text may be compressed.
+
+    A `Gctx` and an `H5ad` hold the file open until they are closed. The rows of a table are given
+    as genes, whatever they are; ids of tables and of AnnData may come twice.
+
+    Parameters
+    ----------
+    genes
+        What the readers of GCT and GEUVADIS keep in memory (see `read_gct`). Of tables all is kept;
+        GCTX and AnnData are read lazily, so there it limits nothing: all ids are there, and only
+        values asked for are read. Callers must choose genes by id in every case.
+    accept_wrong_dimensions
+        For GCT: trust the table where the dimension line is wrong.
+
+    Raises
+    ------
+    FormatError
+        None of these formats, or a fault that its reader names.
+    DgexError
+        An AnnData file where the package anndata is missing.
+    """
+    kind = kind_of(path)
+    if kind == "gctx":
+        return Gctx(path)
+    if kind == "h5ad":
+        return H5ad(path)
+    if kind == "gct":
+        return read_gct(path, genes=genes, accept_wrong_dimensions=accept_wrong_dimensions)
+    return read_rpkm(path, genes=genes) if kind == "geuvadis" else read_delimited(path)

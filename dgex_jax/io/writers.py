@@ -1,0 +1,596 @@
+"""Expression files out, profile by profile: GCT, GCTX and AnnData.
+
+`write_gct` and `write_gctx` write what is in memory. Every writer is complete under its name or
+leaves an older file as it was; GCTX and AnnData resume if asked to (see `partial`).
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io.expression import check_ids, check_storable
+from dgex_jax.io.files import atomic_path, one_line, require_space, temporary_folder
+from dgex_jax.io.h5ad import anndata_errors, import_anndata
+from dgex_jax.io.hdf5 import encode_fixed
+from dgex_jax.io.lines import fill_lines, write_lines
+from dgex_jax.io.partial import PartialMatrix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from dgex_jax.io.expression import Expression, FloatArray
+    from dgex_jax.io.partial import Resume
+
+MISSING = -666
+"""What GCTX and GCT 1.3 write where there is no value."""
+
+CHUNK_BYTES = 1 << 20
+FORBIDDEN = "\t\n\r\0"
+QUOTE = '"'
+GENES_AT_A_TIME = 256
+VALUES_AT_A_TIME = 1 << 22
+
+
+class ProfileWriter(ABC):
+    """Base of the writers that get an output's values profile by profile.
+
+    A context manager. Inside it, whoever has the values asks for `pending` and appends those
+    profiles, in that order, in blocks of any size; the output appears under `path` when the block
+    ends without an error and all of them have arrived. An older one stays as it was until then.
+
+    `profiles` and `genes` are ids, unique, in the order of the values to come. When the block has
+    ended, `missing` pieces are still to be written by other processes, and `sha256` is the
+    checksum (hexadecimal) of the file, where writing it gave that.
+
+    Subclasses give `_open` (and enter on its stack whatever must be closed or removed) and
+    `_write`, and where the end is more than closing, `_finish`.
+
+    Raises
+    ------
+    FormatError
+        Ids that are missing or come twice, and at the end missing profiles.
+    DgexError
+        A place that can't be written to.
+    """
+
+    missing = 0
+    sha256: str | None = None
+
+    def __init__(self, path: Path | str, profiles: Sequence[str], genes: Sequence[str]) -> None:
+        self.path = Path(path)
+        self.profiles, self.genes = tuple(profiles), tuple(genes)
+        check_ids(self.path, "profile", self.profiles)
+        check_ids(self.path, "gene", self.genes)
+        self._left: list[slice] = []
+        self._stack = ExitStack()
+
+    @abstractmethod
+    def _open(self, stack: ExitStack) -> Sequence[slice]:
+        """Make ready to write; give the runs of profiles that are to be written, ascending."""
+
+    @abstractmethod
+    def _write(self, start: int, block: FloatArray) -> None:
+        """Write profiles from `start` on, ``(n, n_genes)``, which are known to fit."""
+
+    def _finish(self) -> None:  # noqa: B027
+        """Do what is left when all profiles are there, before what is open is closed."""
+
+    def pending(self) -> Sequence[slice]:
+        """Give the runs of profiles still to be appended, ascending; none if all are there.
+
+        Right after the start they begin at multiples of the writer's unit. A file that resumes
+        lists only what is missing.
+        """
+        return tuple(self._left)
+
+    def append(self, block: FloatArray) -> None:
+        """Add the next profiles ``(n, n_genes)`` of one run of `pending`, NaN where missing.
+
+        Raises `FormatError` for a shape that doesn't fit and values the format can't hold.
+        """
+        run = self._left[0] if self._left else slice(len(self.profiles), len(self.profiles))
+        stop = run.start + len(block)
+        if block.shape != (len(block), len(self.genes)) or stop > run.stop:
+            raise FormatError(
+                f"{self.path}: a block of shape {block.shape} does not fit at profile {run.start} "
+                f"of {len(self.profiles)} x {len(self.genes)} genes"
+            )
+        with self._disk_errors():
+            self._write(run.start, block)
+        self._left[:1] = [slice(stop, run.stop)] if stop < run.stop else []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack, self._disk_errors():
+            self._left = [run for run in self._open(stack) if run.start < run.stop]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._disk_errors():
+            if error is not None:
+                self._stack.__exit__(kind, error, trace)
+                return
+            with self._stack:
+                missing = sum(run.stop - run.start for run in self._left)
+                if missing:
+                    there, n = len(self.profiles) - missing, len(self.profiles)
+                    raise FormatError(f"{self.path}: not written: {there} of {n} profiles")
+                self._finish()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn what a disk (or HDF5, with a `RuntimeError`) says into one line."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            raise DgexError(f"{self.path}: can't be written: {one_line(error)}") from error
+
+
+# Text
+
+
+class GctWriter(ProfileWriter):
+    """Write a GCT 1.3 file profile by profile (gzip-compressed if the suffix is ``.gz``).
+
+    Metadata have a line an id, indexed by the ids in their order; they are stored as text, -666
+    where missing. As the format has a line a gene, values (float32) wait in a scratch folder
+    beside the file; in memory are a few genes of all profiles at a time. An interrupted file
+    restarts. Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't
+    hold.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame,
+        gene_metadata: pd.DataFrame,
+    ) -> None:
+        super().__init__(path, profiles, genes)
+        self.profile_metadata, self.gene_metadata = profile_metadata, gene_metadata
+        self._temporary = self._scratch = self.path
+        self._pieces: list[tuple[int, int]] = []
+
+    def _open(self, stack: ExitStack) -> Sequence[slice]:
+        # Ids and metadata that can't be written are refused here, not after hours.
+        next(_gct_lines(self.path, self, "1.3", None))
+        self._temporary = stack.enter_context(atomic_path(self.path))
+        require_space(self.path, 4 * len(self.profiles) * len(self.genes))
+        folder = temporary_folder(self._temporary.with_name(f"{self.path.name}.values"))
+        self._scratch = stack.enter_context(folder) / "values"
+        return [slice(0, len(self.profiles))]
+
+    def _write(self, start: int, block: FloatArray) -> None:  # noqa: ARG002
+        with self._scratch.open("ab") as file:
+            self._pieces.append((file.tell(), len(block)))
+            # Gene by gene inside a block, so that some genes of it are one piece of the file.
+            file.write(np.ascontiguousarray(block.T, dtype=np.float32).data)
+
+    def _finish(self) -> None:
+        fill_lines(self._temporary, _gct_lines(self.path, self, "1.3", None), self.path)
+
+    def read(self, _profiles: slice, genes: slice) -> NDArray[np.float32]:
+        """Values ``(n_profiles, n_genes)`` of all profiles and some genes, as appended."""
+        start, stop, _ = genes.indices(len(self.genes))
+        values = np.empty((stop - start, len(self.profiles)), np.float32)
+        column = 0
+        with self._scratch.open("rb") as file:
+            for place, n in self._pieces:
+                file.seek(place + 4 * start * n)
+                piece = np.fromfile(file, np.float32, (stop - start) * n)
+                values[:, column : column + n] = piece.reshape(-1, n)
+                column += n
+        return values.T
+
+
+def write_gct(
+    path: Path | str,
+    expression: Expression,
+    *,
+    version: Literal["1.2", "1.3"] = "1.2",
+    digits: int | None = None,
+) -> None:
+    """Write a GCT file (gzip-compressed if the suffix is ``.gz``), all or nothing.
+
+    Version 1.2 has place for the gene field ``Description`` (``NA`` where there is none) and no
+    other metadata; 1.3 holds all of it, as text, -666 where it is missing. Values get so many
+    significant `digits`, by default as many as it takes to read the same value of the same dtype
+    again. Raises `FormatError` for ids or metadata the format can't hold, `DgexError` for a place
+    that can't be written to.
+    """
+    path = Path(path)
+    if version not in ("1.2", "1.3"):
+        raise ValueError(f"GCT version {version!r}: must be '1.2' or '1.3'")
+    write_lines(path, _gct_lines(path, expression, version, digits))
+
+
+def _gct_lines(
+    path: Path, expression: Expression | GctWriter, version: str, digits: int | None
+) -> Iterator[str]:
+    """Yield the lines of a GCT file; ids and metadata are checked before the first."""
+    profiles, genes = expression.profiles, expression.genes
+    check_texts(path, profiles, genes)
+    by_gene, by_profile = expression.gene_metadata, expression.profile_metadata
+    if version == "1.2":
+        fields, profile_fields = ["Description"], []
+        first, missing = "Name", "NA"
+        size = [len(genes), len(profiles)]
+    else:
+        fields, profile_fields = _names(path, by_gene), _names(path, by_profile)
+        first, missing = "id", str(MISSING)
+        size = [len(genes), len(profiles), len(fields), len(profile_fields)]
+    texts = annotation_texts(path, by_profile, profiles, profile_fields, missing)
+    annotation = annotation_texts(path, by_gene, genes, fields, missing)
+    yield f"#{version}\n"
+    yield "\t".join(map(str, size)) + "\n"
+    yield joined([first, *fields, *profiles]) + "\n"
+    for place, field in enumerate(profile_fields):
+        filler = [missing] * len(fields)
+        yield joined([field, *filler, *(cells[place] for cells in texts)]) + "\n"
+    rows = value_rows(path, expression, digits)
+    for gene, notes, cells in zip(genes, annotation, rows, strict=True):
+        yield "\t".join([joined([gene, *notes]), *cells]) + "\n"
+
+
+def _names(path: Path, metadata: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in metadata.columns]
+    if len(set(names)) < len(names) or names != list(metadata.columns) or "" in names:
+        raise FormatError(f"{path}: metadata fields must be distinct names, not {names}")
+    check_storable(path, "metadata field", names, FORBIDDEN)
+    return names
+
+
+def check_texts(path: Path, profiles: Sequence[str], genes: Sequence[str]) -> None:
+    """Raise `FormatError` unless the ids are unique and hold no tab or line end."""
+    for kind, ids in (("profile", profiles), ("gene", genes)):
+        check_ids(path, kind, ids)
+        check_storable(path, f"{kind} id", ids, FORBIDDEN)
+
+
+def joined(cells: Iterable[str]) -> str:
+    """Join the cells of a line, texts without tabs and line ends.
+
+    One that begins with a quote is quoted, as readers take those off.
+    """
+    texts = (f'"{cell.replace(QUOTE, 2 * QUOTE)}"' if cell[:1] == QUOTE else cell for cell in cells)
+    return "\t".join(texts)
+
+
+def annotation_texts(
+    path: Path,
+    metadata: pd.DataFrame,
+    ids: Sequence[str],
+    fields: Sequence[str],
+    missing: str = "NA",
+) -> list[list[str]]:
+    """Give for each id its texts in the annotation columns `fields`.
+
+    `metadata` is indexed by `ids` in their order, or has no columns; a field that it has not is
+    `missing` throughout. Raises `FormatError` for another index, and for tabs and line ends.
+    """
+    if len(metadata.columns) and tuple(metadata.index) != tuple(ids):
+        raise FormatError(f"{path}: the index of the metadata is not the ids")
+    columns = []
+    for field in fields:
+        if field not in metadata.columns:
+            columns.append([missing] * len(ids))
+            continue
+        texts = [missing if pd.isna(value) else str(value) for value in metadata[field]]
+        check_storable(path, f"field {field!r}", texts, FORBIDDEN)
+        columns.append(texts)
+    return [list(texts) for texts in zip(*columns, strict=True)] or [[] for _ in ids]
+
+
+def value_rows(
+    path: Path, expression: Expression | GctWriter, digits: int | None
+) -> Iterator[list[str]]:
+    """Yield the texts ``(n_profiles,)`` of the values of each gene, ``NaN`` where there is none.
+
+    Significant `digits` as for `write_gct`. Raises `FormatError` for a value of -666, which would
+    be read as missing.
+    """
+    # By blocks: a column of the matrix at a time would miss the cache at every value.
+    step = max(1, min(GENES_AT_A_TIME, VALUES_AT_A_TIME // len(expression.profiles)))
+    for start in range(0, len(expression.genes), step):
+        block = np.ascontiguousarray(expression.read(slice(None), slice(start, start + step)).T)
+        taken = np.argwhere(block == MISSING)
+        if len(taken):
+            gene, profile = taken[0]
+            raise FormatError(
+                f"{path}: profile {expression.profiles[profile]!r}, gene "
+                f"{expression.genes[start + gene]!r}: -666 can't be stored, it means missing"
+            )
+        for row in block:
+            numbers = row.tolist() if digits is not None or row.dtype == np.float64 else row
+            texts = map(str, numbers) if digits is None else (f"{x:.{digits}g}" for x in numbers)
+            yield ["NaN" if text == "nan" else text for text in texts]
+
+
+# HDF5
+
+
+class _MatrixWriter(ProfileWriter):
+    """Base of the writers whose values are one matrix of an HDF5 file.
+
+    With `resume` an interrupted file resumes; one process at a time, which the caller takes care
+    of. `compressed`: the matrix takes less place than its values, and can't be resumed.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        dtype: np.dtype[Any],
+        resume: Resume | None,
+        *,
+        compressed: bool = False,
+    ) -> None:
+        super().__init__(path, profiles, genes)
+        if compressed and resume is not None:
+            raise ValueError("a compressed matrix can't resume where it was interrupted")
+        self.dtype = dtype
+        self._resume, self._compressed = resume, compressed
+        self._matrix: Any = None
+        self._partial: PartialMatrix | None = None
+
+    @abstractmethod
+    def _lay_out(self, path: Path, dcpl: Any) -> AbstractContextManager[Any]:
+        """Write all but the values; give the matrix, created with `dcpl`, and close the file."""
+
+    def _stored(self, start: int, block: FloatArray) -> FloatArray:  # noqa: ARG002
+        """Give values as they are stored (inf where too large), if the format can hold them."""
+        with np.errstate(over="ignore"):
+            return np.asarray(block, self.dtype)
+
+    def _open(self, stack: ExitStack) -> Sequence[slice]:
+        n, shape = len(self.profiles), (len(self.profiles), len(self.genes))
+        if self._resume is not None:
+            self._partial = stack.enter_context(
+                PartialMatrix(self.path, shape, self.dtype, self._resume, self._lay_out_early)
+            )
+            return [slice(self._partial.done, n)]
+        temporary = stack.enter_context(atomic_path(self.path))
+        if not self._compressed:
+            require_space(self.path, n * len(self.genes) * self.dtype.itemsize)
+        self._matrix = stack.enter_context(self._lay_out(temporary, None))
+        return [slice(0, n)]
+
+    def _write(self, start: int, block: FloatArray) -> None:
+        stored = self._stored(start, block)
+        if self._partial is not None:
+            self._partial.write(start, stored)
+        else:
+            self._matrix[start : start + len(block)] = stored
+
+    def __exit__(self, *stopped: Any) -> None:
+        super().__exit__(*stopped)
+        if self._partial is not None:
+            self.sha256 = self._partial.sha256
+
+    def _lay_out_early(self, path: Path) -> int:
+        """Lay out the file with a place for its matrix from the start on; give that place."""
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        with self._lay_out(path, plan) as matrix:
+            return int(matrix.id.get_offset())
+
+
+class GctxWriter(_MatrixWriter):
+    """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
+
+    Parameters
+    ----------
+    dtype
+        float32 or float64, how the matrix is stored.
+    profile_metadata, gene_metadata
+        One line an id, indexed by the ids in their order. Numbers (and truth values, as 0 and 1)
+        are stored as numbers; everything else as text, which loses trailing spaces (readers take
+        them for padding). Missing text and integers become -666.
+    src
+        The root attribute ``src`` (where the values come from).
+    attributes
+        More root attributes: JSON values, stored as JSON text.
+    compression
+        ``None`` (contiguous) or an HDF5 filter name such as ``gzip`` (chunks of whole profiles).
+    resume
+        Lets an interrupted file resume where it stopped (see `partial`); not with `compression`.
+
+    Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for
+    a value that would be read back as another: -666, or a float64 beyond float32's range.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        *,
+        dtype: DTypeLike = np.float32,
+        profile_metadata: pd.DataFrame | None = None,
+        gene_metadata: pd.DataFrame | None = None,
+        src: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        compression: str | None = None,
+        resume: Resume | None = None,
+    ) -> None:
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"dtype {dtype}: a GCTX matrix is float32 or float64")
+        packed = compression is not None
+        super().__init__(path, profiles, genes, np.dtype(dtype), resume, compressed=packed)
+        self._fields = {
+            "COL": _fields(self.path, "profile", self.profiles, profile_metadata),
+            "ROW": _fields(self.path, "gene", self.genes, gene_metadata),
+        }
+        self._attributes: dict[str, Any] = {"version": np.bytes_(b"GCTX1.0")}
+        if src is not None:
+            self._attributes["src"] = np.bytes_(src.encode())
+        for name, value in (attributes or {}).items():
+            # Text of variable length may be longer than the 64 KB of a fixed one.
+            self._attributes[name] = json.dumps(value, sort_keys=True)
+        self._compression = compression
+
+    def _stored(self, start: int, block: FloatArray) -> FloatArray:
+        stored = super()._stored(start, block)
+        bad = stored == MISSING
+        if stored.dtype != block.dtype:
+            bad |= np.isinf(stored) & np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise FormatError(
+                f"{self.path}: profile {self.profiles[start + row]!r}, gene "
+                f"{self.genes[column]!r}: {block[row, column]} can't be stored as {self.dtype}"
+                f" ({MISSING} means missing)"
+            )
+        return stored
+
+    @contextmanager
+    def _lay_out(self, path: Path, dcpl: Any) -> Iterator[Any]:
+        with h5py.File(path, "w") as file:
+            file.attrs.update(self._attributes)
+            for axis, fields in self._fields.items():
+                for name, values in fields.items():
+                    file.create_dataset(f"0/META/{axis}/{name}", data=values, compression="gzip")
+            shape = (len(self.profiles), len(self.genes))
+            chunks = None
+            if self._compression is not None:
+                rows = CHUNK_BYTES // (shape[1] * self.dtype.itemsize)
+                chunks = (min(max(1, rows), shape[0]), shape[1])
+            yield file.create_dataset(
+                "0/DATA/0/matrix",
+                shape,
+                dtype=self.dtype,
+                chunks=chunks,
+                compression=self._compression,
+                dcpl=dcpl,
+            )
+
+
+def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None:
+    """Write `expression` with its metadata and dtype as GCTX 1.0.
+
+    `options` are keywords of `GctxWriter`, which count more.
+    """
+    settings: dict[str, Any] = {
+        "dtype": expression.values.dtype,
+        "profile_metadata": expression.profile_metadata,
+        "gene_metadata": expression.gene_metadata,
+    } | options
+    with GctxWriter(path, expression.profiles, expression.genes, **settings) as writer:
+        writer.append(expression.values)
+
+
+def _fields(
+    path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame | None
+) -> dict[str, NDArray[Any]]:
+    """Make the datasets of one axis, ids first."""
+    padded = next((name for name in ids if name.endswith(" ")), None)
+    if padded is not None:
+        raise FormatError(f"{path}: {kind} id {padded!r}: the format can't hold a trailing space")
+    fields = {"id": _text_field(path, f"{kind} id", ids)}
+    if metadata is None or metadata.columns.empty:
+        return fields
+    if tuple(metadata.index) != ids:
+        raise FormatError(f"{path}: the index of the {kind} metadata is not the {kind} ids")
+    for name in metadata.columns:
+        if not isinstance(name, str) or name in {"", ".", "id"} or "/" in name or name in fields:
+            raise FormatError(f"{path}: {name!r} can't be the name of a {kind} field")
+        fields[name] = _field(path, f"{kind} field {name!r}", metadata[name])
+    return fields
+
+
+def _field(path: Path, what: str, column: pd.Series[Any]) -> NDArray[Any]:
+    if pd.api.types.is_bool_dtype(column.dtype) and not column.isna().any():
+        return column.to_numpy(np.int8)
+    if pd.api.types.is_integer_dtype(column.dtype):
+        missing = column.isna().to_numpy()
+        dtype = np.dtype(np.uint64 if column.dtype in ("uint64", "UInt64") else np.int64)
+        if missing.any() and dtype == np.uint64:
+            raise FormatError(f"{path}: {what}: an unsigned field can't hold missing values")
+        return column.to_numpy(dtype, na_value=MISSING if missing.any() else 0)
+    if pd.api.types.is_float_dtype(column.dtype):
+        narrow = column.dtype in ("float32", "Float32")
+        return column.to_numpy(np.float32 if narrow else np.float64, na_value=np.nan)
+    return _text_field(path, what, [str(MISSING if pd.isna(value) else value) for value in column])
+
+
+def _text_field(path: Path, what: str, texts: Sequence[str]) -> NDArray[Any]:
+    check_storable(path, what, texts, "\0")
+    return encode_fixed(texts)
+
+
+class H5adWriter(_MatrixWriter):
+    """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
+
+    ``obs`` and ``var`` are the metadata, indexed by the ids in their order; mixed columns become
+    text. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. With `resume` an
+    interrupted file resumes where it stopped (see `partial`).
+
+    Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write, and `DgexError`
+    where anndata is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame,
+        gene_metadata: pd.DataFrame,
+        provenance: Mapping[str, Any],
+        resume: Resume | None = None,
+    ) -> None:
+        super().__init__(path, profiles, genes, np.dtype(np.float32), resume)
+        self._anndata = import_anndata(self.path)
+        self._obs = plain_metadata(profile_metadata, self.profiles)
+        self._var = plain_metadata(gene_metadata, self.genes)
+        self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}
+
+    @contextmanager
+    def _lay_out(self, path: Path, dcpl: Any) -> Iterator[Any]:
+        with anndata_errors(self.path, "can't be written"):
+            empty = self._anndata.AnnData(obs=self._obs, var=self._var, uns=self._uns)
+            empty.write_h5ad(path)
+        with h5py.File(path, "r+") as file:
+            if "X" in file:
+                del file["X"]
+            shape = (len(self.profiles), len(self.genes))
+            X = file.create_dataset("X", shape, dtype=self.dtype, dcpl=dcpl)
+            X.attrs["encoding-type"] = "array"
+            X.attrs["encoding-version"] = "0.2.0"
+            yield X
+
+
+def plain_metadata(metadata: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Give ``obs`` or ``var`` as anndata can write it: indexed by text, columns of one type."""
+    index = pd.Index(list(ids), dtype=object)
+    plain = pd.DataFrame(index=index)
+    for name in metadata.columns:
+        column = metadata[name]
+        if pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype):
+            texts = ["" if pd.isna(value) else str(value) for value in column]
+            # Pandas' own text dtype is not what every anndata writes.
+            plain[str(name)] = pd.Series(texts, index=index, dtype=object)
+        else:
+            plain[str(name)] = column.array
+    return plain

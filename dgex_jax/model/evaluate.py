@@ -1,0 +1,388 @@
+"""A model applied to the parts of a prepared study, and scored: lines, JSON and a table."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dgex_jax.config import PART_NAMES, PARTS
+from dgex_jax.errors import DgexError, FormatError, StudyError
+from dgex_jax.io.expression import check_storable
+from dgex_jax.io.files import atomic_path
+from dgex_jax.io.manifest import record
+from dgex_jax.io.progress import Progress
+from dgex_jax.model.info import part_roles
+from dgex_jax.model.match import listed
+from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.predict import PRECISION, network_of, told_device
+from dgex_jax.prepare.genes import match_ensembl
+from dgex_jax.prepare.normalize import blocks_of
+from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
+from dgex_jax.train.network import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.io.progress import Listener, Tick
+    from dgex_jax.model.model import Model, ModelGenes
+    from dgex_jax.prepare.prepared import Prepared
+    from dgex_jax.train.network import Forward
+
+LEARNED_FROM = "tr"
+RNA_SEQ = ("1000G", "GTEx")
+"""Parts in which a target that copies a landmark repeats an input."""
+PROFILES_AT_A_TIME = 4 * BATCH
+
+NAMING = {"ensembl": "Ensembl id", "probe": "probes"}
+COLUMNS = ("", "profiles", "genes", "MAE mean ± sd", "r mean", "median", "R² mean", "median")
+EXPLAINED = (
+    "over target genes: MAE in standardised units of the study, ± standard deviation (ddof 0); "
+    "r: Pearson; R²: 1 - SSE / SST about the gene's mean in the part"
+)
+
+
+@dataclass(frozen=True)
+class SharedGenes:
+    """The genes that a model and a study share.
+
+    Attributes
+    ----------
+    kind
+        What they were matched by.
+    landmarks, targets
+        The study's columns of X ``(n_landmarks,)`` for the landmarks of the model, and of Y
+        ``(n_shared,)`` for its targets at the places `kept` in the model.
+    copies
+        ``(n_shared,)`` bool: targets that copy a landmark of the model, and repeat it in RNA-seq.
+    """
+
+    kind: Literal["ensembl", "probe"]
+    landmarks: NDArray[np.intp]
+    kept: NDArray[np.intp]
+    targets: NDArray[np.intp]
+    copies: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PartEvaluation:
+    """Scores of the shared targets on a part, and their summary.
+
+    `without_copies` leaves out the targets that are copies of a landmark; ``None`` where that says
+    nothing new: on array parts, without such targets, or with no others.
+    """
+
+    genes: GeneScores
+    every: Summary
+    without_copies: Summary | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on a study: the genes of both, and part → scores in the order asked for.
+
+    `own_study`: whether the model was trained on it, by its sha256; ``None`` if it does not say.
+    """
+
+    shared: SharedGenes
+    own_study: bool | None
+    parts: Mapping[str, PartEvaluation]
+
+
+def evaluate(
+    model: Model,
+    study: Prepared,
+    parts: Sequence[str] | None = None,
+    *,
+    progress: bool | Listener = False,
+) -> Evaluation:
+    """Apply a model to parts of a study and compare what it infers with what was measured.
+
+    Errors are in standardised units of the study: X and Y of each data set (GEO, 1000G, GTEx) were
+    standardised gene by gene with means and deviations over that data set itself, as the paper
+    does, so that the mean profile is 0 and an error of 1 is about one standard deviation of the
+    gene *there*. On a study other than the model's own this is not the scale of training: a shift
+    or a change of spread between the two studies is taken out before anything is compared.
+
+    Parameters
+    ----------
+    study
+        A prepared study with all landmarks of the model and some of its targets, in any order.
+        Memory does not grow with the number of its profiles.
+    parts
+        Of the study; ``None``: all but ``tr``, the profiles to learn from.
+    progress
+        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+
+    Raises
+    ------
+    StudyError
+        The study lacks a part, or one is named twice.
+    FormatError
+        A landmark of the model is none of the study's, no target is shared, the study has no ids,
+        or values can't be read or are not finite.
+    """
+    if parts is None:
+        parts = [part for part in study.parts if part != LEARNED_FROM]
+    for place, part in enumerate(parts):
+        if part not in study.parts:
+            known = ", ".join(part for part in PARTS if part in study.parts)
+            raise StudyError(f"{study.path}: has no part {part!r}, only {known}")
+        if part in parts[:place]:
+            raise StudyError(f"parts: {part!r} is named twice")
+    shared = _shared_genes(model, study)
+    some_copies = shared.copies.any() and not shared.copies.all()
+    network = network_of(model)
+    show = Progress(progress)
+    found = {}
+    for part in parts:
+        with show.step(PART_NAMES[part], study.n_profiles(part)) as tick:
+            genes = part_scores(network, study, part, shared, tick)
+        without = part in RNA_SEQ and some_copies
+        found[part] = PartEvaluation(
+            genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
+        )
+    about = model.record.get("study")
+    trained_on = about.get("prepared_sha256") if isinstance(about, dict) else None
+    own_study = study.sha256 == trained_on if isinstance(trained_on, str) else None
+    return Evaluation(shared, own_study, found)
+
+
+def part_scores(
+    network: Forward,
+    study: Prepared,
+    part: str,
+    genes: SharedGenes | None = None,
+    tick: Tick = lambda _n: None,
+) -> GeneScores:
+    """Score a network on a part of a study, some profiles at a time.
+
+    Without `genes` they are the study's, in its order. Scores are in standardised units of the
+    study; `tick` is called with the number of profiles just done.
+    """
+    running = RunningScores(study.n_targets if genes is None else len(genes.kept))
+    for block in blocks_of(study.n_profiles(part), PROFILES_AT_A_TIME):
+        X = study.X(part, block)
+        start = block.start
+        for every in network(X if genes is None else X[:, genes.landmarks]):
+            rows = slice(start, start + len(every))
+            Y = study.Y(part, rows=rows)
+            if genes is None:
+                running.add(every, Y)
+            else:
+                running.add(every[:, genes.kept], Y[:, genes.targets])
+            tick(len(every))
+            start = rows.stop
+    return running.scores()
+
+
+# --- the genes of a model in a study
+
+
+def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
+    """Match by Ensembl id where both have them; else a gene is the same if its probes are."""
+    if study.gene_ids == "number":
+        raise FormatError(
+            f"{study.path}: its genes have no ids, so which of them are the model's can't be told; "
+            "prepare a study of the raw files (dgex prepare)"
+        )
+    kind: Literal["ensembl", "probe"] = "probe"
+    if study.gene_ids == "ensembl" and any(model.landmarks.ensembl):
+        kind = "ensembl"
+        landmarks = _by_ensembl(model.landmarks, study, study.landmarks)
+        targets = _by_ensembl(model.targets, study, study.targets)
+    else:
+        landmarks = _by_probes(model.landmarks, study.landmark_probes)
+        targets = _by_probes(model.targets, study.target_probes)
+    missing = np.flatnonzero(landmarks < 0).tolist()
+    if missing:
+        raise FormatError(
+            f"{study.path}: {len(missing)} of {len(landmarks)} landmarks of the model are none of "
+            f"its landmarks (by {NAMING[kind]}): {listed(model.landmarks.names(missing))}"
+        )
+    kept = np.flatnonzero(targets >= 0)
+    if not kept.size:
+        raise FormatError(
+            f"{study.path}: none of the {len(targets)} targets of the model is one of its targets "
+            f"(by {NAMING[kind]})"
+        )
+    found = targets[kept]
+    copies = study.copy_of_landmark[found]
+    if copies.any():
+        # The study may have landmarks of its own.
+        inputs = [study.landmarks[column] for column in landmarks.tolist()]
+        copies &= match_ensembl([study.targets[column] for column in found.tolist()], inputs) >= 0
+    return SharedGenes(kind, landmarks, kept, found, copies)
+
+
+def _by_ensembl(genes: ModelGenes, study: Prepared, ids: Sequence[str]) -> NDArray[np.intp]:
+    try:
+        return match_ensembl(genes.ensembl, ids)
+    except FormatError as error:
+        raise FormatError(f"{study.path}: {error}") from error
+
+
+def _by_probes(genes: ModelGenes, probes: Sequence[Sequence[str]]) -> NDArray[np.intp]:
+    places = {frozenset(names): place for place, names in enumerate(probes) if names}
+    return np.array([places.get(frozenset(names), -1) for names in genes.probes], np.intp)
+
+
+# --- what is said and written
+
+
+def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluation) -> list[str]:
+    """Say how the model in `path` does on a study: what was compared, a table, and what it means.
+
+    The model, the study and the evaluation belong together.
+    """
+    shared = found.shared
+    simulated = " (simulated data)" if study.simulated else ""
+    counts = f"{len(shared.landmarks):,} landmarks to {len(shared.kept):,} targets"
+    lines = [
+        f"{path}: {model.network.name} on {study.path}{simulated}",
+        f"{counts}, matched by {NAMING[shared.kind]}",
+    ]
+    dropped = len(model.targets) - len(shared.kept)
+    if dropped:
+        lines.append(f"{dropped:,} target(s) of the model are none of the study's: left out")
+    if found.own_study is None:
+        whose = f"{path} does not say whether it was trained on this study"
+        lines.append(f"{study.path}: {whose}")
+    elif not found.own_study:
+        whose = f"not the study that {path} was trained on (its sha256 differs)"
+        lines.append(f"{study.path}: {whose}; X and Y are in its own standardised units")
+    rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
+    undefined: list[str] = []
+    roles = part_roles(model.selected_on) if found.own_study else {}
+    for part, one in found.parts.items():
+        name, n_profiles = PART_NAMES[part], f"{one.genes.n_profiles:,}"
+        rows.append((name, n_profiles, *_cells(one.every), roles.get(part, "")))
+        if one.without_copies is not None:
+            rows.append(("  without copies", "", *_cells(one.without_copies), ""))
+        if n := one.every.n_constant:
+            undefined.append(f"{name}: {n:,} gene(s) are constant in it: no r, no R²")
+        if n := one.every.n_flat:
+            undefined.append(f"{name}: {n:,} gene(s) are inferred constant: no r")
+    first, *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers, role in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths, strict=True)]
+        lines.append("  ".join([f"{name:<{first}}", *cells, role]).rstrip())
+    return [*lines, EXPLAINED, *undefined]
+
+
+def _cells(summary: Summary) -> tuple[str, ...]:
+    numbers = [
+        "-" if pair is None else f"{pair[place]:.4f}"
+        for pair in (summary.r, summary.r2)
+        for place in (0, 1)
+    ]
+    return f"{summary.n_genes:,}", f"{summary.mae.mean:.4f} ± {summary.mae.sd:.4f}", *numbers
+
+
+def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation) -> dict[str, Any]:
+    """Return all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
+    return {
+        "model": str(path),
+        "network": model.network.name,
+        "selected_on": model.selected_on,
+        "prepared": str(study.path),
+        "study": study.name,
+        "simulated": study.simulated,
+        "own_study": found.own_study,
+        "matched_by": found.shared.kind,
+        "landmarks": len(found.shared.landmarks),
+        "targets": len(found.shared.kept),
+        "targets_left_out": len(model.targets) - len(found.shared.kept),
+        "parts": {
+            part: {
+                "profiles": one.genes.n_profiles,
+                "all": _summary_json(one.every),
+                "without_copies": one.without_copies and _summary_json(one.without_copies),
+            }
+            for part, one in found.parts.items()
+        },
+    }
+
+
+def _summary_json(summary: Summary) -> dict[str, Any]:
+    r, r2 = (pair or (None, None) for pair in (summary.r, summary.r2))
+    return {
+        "genes": summary.n_genes,
+        "MAE": {"mean": summary.mae.mean, "sd": summary.mae.sd},
+        "r": {"mean": r[0], "median": r[1]},
+        "R2": {"mean": r2[0], "median": r2[1]},
+        "constant_genes": summary.n_constant,
+        "inferred_constant_genes": summary.n_flat,
+    }
+
+
+def evaluation_record(path: Path, study: Prepared) -> dict[str, Any]:
+    """Give the provenance of an evaluation of the model in `path` on a study."""
+    model = {
+        "name": f"{path.resolve().name}/{DESCRIPTION}",
+        "sha256": checksum(path / DESCRIPTION),
+    }
+    prepared = {"name": study.path.name, "sha256": study.sha256}
+    return record(
+        "dgex evaluate",
+        precision=PRECISION,
+        inputs={"model": model, "prepared": prepared},
+        device=told_device(),
+    )
+
+
+@contextmanager
+def gene_table_file(
+    path: Path | None, model: Path, prepared: Path
+) -> Iterator[Callable[[Model, Evaluation], object]]:
+    """Take the place of a table, give a function that writes it; complete or not there.
+
+    A line a shared target, tab-separated: ``ensembl``, ``symbol``, ``entrez``, ``probes``,
+    ``copy_of_landmark`` (0 or 1), then of each part ``MAE_te``, ``r_te``, ``R2_te``, …: decimal, as
+    many digits as give the same float64 again, empty where not defined.
+
+    ``None`` for a path: nowhere, and the function does nothing.
+
+    Raises
+    ------
+    DgexError
+        `path` is the study, doesn't end in ``.tsv``, is in the model folder, or can't be written;
+        an id of the model holds a tab or a line end.
+    """
+    if path is None:
+        yield lambda _model, _found: None
+        return
+    place = path.resolve()
+    if place == prepared.resolve():
+        raise DgexError(f"{path}: is the study, it is not written over")
+    if path.suffix.lower() != ".tsv":
+        raise DgexError(f"{path}: the table is tab-separated, its name ends in .tsv")
+    if model.resolve() in (place, *place.parents):
+        raise DgexError(f"{path}: a model folder holds nothing but the model, choose another place")
+    with atomic_path(path) as temporary:
+        yield lambda model, found: temporary.write_bytes(_gene_table(path, model, found).encode())
+
+
+def _gene_table(path: Path, model: Model, found: Evaluation) -> str:
+    genes, kept = model.targets, found.shared.kept.tolist()
+    probes = [",".join(of_gene) for of_gene in genes.probes]
+    ids = zip(
+        ("ensembl", "symbol", "entrez", "probes"),
+        (genes.ensembl, genes.symbols, genes.entrez, probes),
+        strict=True,
+    )
+    columns = {name: [texts[place] for place in kept] for name, texts in ids}
+    for name, texts in columns.items():
+        check_storable(path, f"{name} of a target", texts, "\t\n\r")
+    columns["copy_of_landmark"] = ["1" if copy else "0" for copy in found.shared.copies.tolist()]
+    for part, one in found.parts.items():
+        for name, values in (("MAE", one.genes.mae), ("r", one.genes.r), ("R2", one.genes.r2)):
+            texts = ["" if np.isnan(value) else repr(value) for value in values.tolist()]
+            columns[f"{name}_{part}"] = texts
+    rows = zip(*columns.values(), strict=True)
+    return "".join("\t".join(row) + "\n" for row in (tuple(columns), *rows))

@@ -1,0 +1,197 @@
+"""From a finished run and the prepared study it was trained on to a model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from dgex_jax import __version__
+from dgex_jax.config import CHOSEN_PARTS, EVALUATED
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io.hdf5 import hdf5_errors
+from dgex_jax.io.manifest import record
+from dgex_jax.model.evaluate import part_scores
+from dgex_jax.model.model import Model, ModelGenes, checksum, config_of
+from dgex_jax.model.predict import PRECISION, told_device
+from dgex_jax.prepare.normalize import OFFSET
+from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.network import Forward
+from dgex_jax.train.record import (
+    CONFIG,
+    DONE,
+    is_hash_of,
+    load_weights,
+    read_done,
+    read_gene_errors,
+    read_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.prepare.prepared import Prepared
+
+PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
+
+
+def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
+    """Make a model of a run folder.
+
+    Parameters
+    ----------
+    run
+        A finished run of ``dgex train`` or of the grid.
+    prepared
+        The prepared study it was trained on.
+    best
+        Which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
+
+    Returns
+    -------
+    Model
+        Its errors on the parts that `best` chose and tests on are the run's own; those on the
+        other parts, which the run reports of its other weights, are computed here.
+
+    Raises
+    ------
+    DgexError
+        The run is not there, not finished or damaged, was trained on another study, or the study
+        lacks what a model needs (probes, reference quantile, means).
+    """
+    if not run.is_dir():
+        raise FormatError(f"{run}: {'is a file, not a' if run.exists() else 'no such'} run folder")
+    config, done = read_json(run / CONFIG), read_done(run)
+    if config is None:
+        raise FormatError(f"{run}: is no run folder: it has no {CONFIG} that can be read")
+    if done is None:
+        raise FormatError(f"{run}: its training is not finished: it has no {DONE}")
+    if not is_hash_of(done.get("config_hash"), config):
+        raise FormatError(f"{run}: {DONE} is not of the run that {CONFIG} describes")
+    with open_prepared(prepared) as study:
+        if study.sha256 != config.get("prepared_sha256"):
+            raise DgexError(
+                f"{prepared}: is not the prepared study that {run} was trained on (study "
+                f"{config.get('study')!r}): its sha256 is not the one in {CONFIG}"
+            )
+        if CHOSEN_PARTS[best][0] not in study.parts:
+            raise DgexError(f"{prepared}: has no {best} part to choose the best epoch on")
+        landmarks, targets = _genes(study, "landmark"), _genes(study, "target")
+        path = run / f"best_{best}.safetensors"
+        halves = load_weights(path)
+        sizes = tuple(int(half["output"]["bias"].size) for half in halves)
+        if sum(sizes) != study.n_targets:
+            raise FormatError(
+                f"{path}: infers {sum(sizes)} targets, the study has {study.n_targets}"
+            )
+        return Model(
+            landmarks=landmarks,
+            targets=targets,
+            network=config_of(run / CONFIG, config),
+            halves=halves,
+            half_sizes=sizes,
+            selected_on=best,
+            quantile=study.quantile,
+            landmark_quantile=study.landmark_quantile,
+            errors=_errors(run / "errors.tsv", study, halves, best),
+            record=_record(run, config, done, study),
+            copy_of_landmark=study.copy_of_landmark,
+        )
+
+
+def _genes(study: Prepared, role: str) -> ModelGenes:
+    mean, deviation = study.scaling("tr", "X" if role == "landmark" else "Y")
+    return ModelGenes(
+        ensembl=getattr(study, f"{role}_ensembl"),
+        symbols=study.landmark_symbols if role == "landmark" else study.symbols,
+        entrez=getattr(study, f"{role}_entrez"),
+        probes=getattr(study, f"{role}_probes"),
+        mean=mean,
+        sd=deviation + OFFSET,
+    )
+
+
+def _errors(
+    path: Path, study: Prepared, halves: Sequence[Any], best: str
+) -> dict[str, NDArray[np.float64]]:
+    """MAE of these weights on every part, ``(n_targets,)`` float64, standardised units."""
+    reported = read_gene_errors(path).mae
+    network = Forward(halves, PRECISION)
+    errors = {}
+    for part in EVALUATED:
+        if part in study.parts:
+            # The run's other parts are of its other best epochs.
+            own = part in CHOSEN_PARTS[best]
+            mae = reported[part] if own else part_scores(network, study, part).mae
+            if mae.shape != (study.n_targets,):
+                raise FormatError(f"{path}: has {len(mae)} targets, the study {study.n_targets}")
+            errors[part] = mae
+    return errors
+
+
+def _record(
+    run: Path, config: dict[str, Any], done: dict[str, Any], study: Prepared
+) -> dict[str, Any]:
+    """How the model came about, for ``model.json`` and ``dgex info``."""
+    made = _preparation(study.path)
+    training = config.get("training", {})
+    inputs = {
+        "run": {"name": f"{run.resolve().name}/{DONE}", "sha256": checksum(run / DONE)},
+        "prepared": {"name": study.path.name, "sha256": study.sha256},
+    }
+    return {
+        "study": {
+            "name": study.name,
+            "title": study.title,
+            "simulated": study.simulated,
+            "gene_ids": study.gene_ids,
+            "profiles": {part: study.n_profiles(part) for part in study.parts},
+            "prepared_sha256": study.sha256,
+            "raw_files": made.get("raw_files", {}),
+        },
+        "settings": {
+            "study": made.get("settings", {}),
+            "prepare": made.get("prepare", {}),
+            "training": training,
+        },
+        "seeds": {
+            "preparation": made.get("random_streams", {}),
+            "training": training.get("seed"),
+        },
+        "versions": {
+            "preparation": made.get("versions", {}),
+            "training": {**config.get("versions", {}), "python": done.get("python")},
+            "export": {"dgex_jax": __version__, "numpy": np.__version__},
+        },
+        "side_by_side": config.get("side_by_side", []),
+        "config_hash": done["config_hash"],
+        # Counted from 0, as in the run's log.
+        "best_epochs": {
+            best: done[f"best_{best}_epochs"]
+            for best in CHOSEN_PARTS
+            if f"best_{best}_epochs" in done
+        },
+        "seconds": done.get("seconds"),
+        "devices": done.get("devices"),
+        "provenance": {
+            "training": done.get("provenance"),
+            "export": record(
+                "dgex export", precision=PRECISION, inputs=inputs, device=told_device()
+            ),
+        },
+    }
+
+
+def _preparation(path: Path) -> dict[str, Any]:
+    """Read what a prepared study says of its own making."""
+    with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+        texts = {name: str(file.attrs[name]) for name in PREPARATION if name in file.attrs}
+    try:
+        return {name: json.loads(text) for name, text in texts.items()}
+    except ValueError as error:
+        raise FormatError(f"{path}: an attribute of it is no JSON: {error}") from error

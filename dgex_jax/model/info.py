@@ -1,0 +1,187 @@
+"""A model for people: what it infers, of what, how well, and how it came about."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgex_jax.config import CHOSEN_PARTS, PART_NAMES, NetworkConfig
+from dgex_jax.model.model import DESCRIPTION, read_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.model.model import Model
+
+N_NAMED = 10
+INDENT = 12
+
+
+def model_info(path: Path) -> dict[str, Any]:
+    """Content of ``model.json``, and what can be said of the other files, as JSON values.
+
+    Returns
+    -------
+    dict
+        To ``model.json`` are added ``checksums`` (``ok``, or nothing is returned), ``errors``
+        (part → mean over targets and standard deviation, ddof 0), ``expected_error_on`` (the part
+        no choice was made on) and, by their errors on it, ``best_genes`` and ``worst_genes``: ten
+        each, equal errors in the model's order.
+
+    Raises
+    ------
+    FormatError
+        See `read_model`.
+    """
+    model = read_model(path)
+    part = model.expected_on
+    errors = np.zeros(0) if part is None else model.errors[part]
+    return {
+        **json.loads((path / DESCRIPTION).read_bytes()),
+        "checksums": "ok",
+        "errors": {
+            part: {"mean": float(values.mean()), "sd": float(values.std())}
+            for part, values in model.errors.items()
+        },
+        "expected_error_on": part,
+        "best_genes": _first_genes(model, errors, errors),
+        "worst_genes": _first_genes(model, -errors, errors),
+    }
+
+
+def _first_genes(
+    model: Model, rank_by: NDArray[np.float64], errors: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    genes, copies = model.targets, model.copy_of_landmark
+    return [
+        {
+            "symbol": genes.symbols[gene],
+            "ensembl": genes.ensembl[gene],
+            "probes": list(genes.probes[gene]),
+            "copy_of_landmark": None if copies is None else bool(copies[gene]),
+            "error": float(errors[gene]),
+        }
+        for gene in np.argsort(rank_by, kind="stable")[:N_NAMED].tolist()
+    ]
+
+
+def part_roles(selected_on: str) -> dict[str, str]:
+    """Say what the parts of its own study were to a model; the others were nothing to it."""
+    chosen, expected = CHOSEN_PARTS[selected_on]
+    return {
+        "tr": "trained on it",
+        chosen: "the best epoch was chosen on it",
+        expected: "to expect of new profiles",
+    }
+
+
+def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
+    """Say what `model_info` found of `path`, a fact a line."""
+    network = NetworkConfig(**info["network"])
+    counts, sizes, record = info["counts"], info["half_sizes"], info["training"]
+    halves = "one network for all targets"
+    if len(sizes) > 1:
+        of = " + ".join(f"{size:,}" for size in sizes)
+        halves = f"a network for each half of the targets ({of})"
+    facts = {
+        "infers": f"{counts['targets']:,} target genes from {counts['landmarks']:,} landmark genes",
+        **_study(record),
+        "network": f"{_some(network.hidden_layers, 'hidden layer')} of {network.units:,} units, "
+        f"dropout {network.dropout:.4g}; {halves}",
+        "parameters": f"{counts['parameters']:,}",
+        "weights": _weights(info["selected_on"], record),
+        **_training(record),
+    }
+    lines = [f"{path}: {network.name} (model format {info['format_version']}, checksums ok)"]
+    lines += [f"{name:<{INDENT}}{text}" for name, text in facts.items()]
+    if not info["errors"]:
+        return [*lines, "", "errors: not recorded"]
+    lines += ["", "mean absolute error in standardised units, mean ± sd over target genes"]
+    roles = part_roles(info["selected_on"])
+    for part, error in info["errors"].items():
+        role = f"  {roles[part]}" if part in roles else ""
+        lines.append(f"  {PART_NAMES[part]:<10}{error['mean']:.4f} ± {error['sd']:.4f}{role}")
+    return [*lines, *_named(info, "best"), *_named(info, "worst")]
+
+
+def _study(record: Mapping[str, Any]) -> dict[str, str]:
+    name, title = (_known(record, str, "study", key) for key in ("name", "title"))
+    simulated = _known(record, bool, "study", "simulated")
+    said = {True: "SIMULATED: expression values are made up", False: "measured", None: "not known"}
+    profiles = _known(record, int, "study", "profiles", "tr")
+    on = "" if profiles is None else f"; trained on {profiles:,} profiles ({PART_NAMES['tr']})"
+    return {
+        "study": ": ".join(text for text in (name, title) if text) or "not known",
+        "data": f"{said[simulated]}{on}",
+    }
+
+
+def _weights(selected_on: str, record: Mapping[str, Any]) -> str:
+    text = f"of the best epoch on {PART_NAMES[CHOSEN_PARTS[selected_on][0]]}"
+    epochs = _known(record, list, "best_epochs", selected_on)
+    last = _known(record, int, "settings", "training", "epochs")
+    if not epochs or not all(isinstance(epoch, int) for epoch in epochs):
+        return text
+    # Counted from 0 in the record, from 1 for people, as while training.
+    of = "" if last is None else f" of {last}"
+    return f"{text}: {' and '.join(str(epoch + 1) for epoch in epochs)}{of}"
+
+
+def _training(record: Mapping[str, Any]) -> dict[str, str]:
+    seed = _known(record, int, "seeds", "training")
+    seconds = _known(record, int | float, "seconds")
+    devices = _known(record, list, "devices")
+    training = [] if seed is None else [f"seed {seed}"]
+    if seconds is not None:
+        training.append(f"{seconds:,.1f} s")
+    if devices:
+        training.append(f"on {', '.join(map(str, devices))}")
+    versions = [
+        f"{step}: {', '.join(f'{name} {of[name]}' for name in of)}"
+        for step in ("preparation", "training", "export")
+        if (of := _known(record, dict, "versions", step))
+    ]
+    facts = {"training": ", ".join(training), "versions": f"\n{'':<{INDENT}}".join(versions)}
+    return {name: text for name, text in facts.items() if text}
+
+
+def _named(info: Mapping[str, Any], which: str) -> list[str]:
+    """List the genes inferred best or worst."""
+    genes = info[f"{which}_genes"]
+    if not genes:
+        return []
+    rows = [
+        (gene["symbol"] or "-", gene["ensembl"] or ",".join(gene["probes"]) or "-")
+        for gene in genes
+    ]
+    first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ["", f"{which} {_some(len(genes), 'gene')} by error on "]
+    lines[1] += PART_NAMES[info["expected_error_on"]]
+    for (symbol, name), gene in zip(rows, genes, strict=True):
+        copy = "  copy of a landmark" if gene["copy_of_landmark"] else ""
+        lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{copy}")
+    return lines
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _known(record: Mapping[str, Any], kind: Any, *keys: str) -> Any:
+    """Return an entry of the record, ``None`` if it is missing or of another kind.
+
+    Only `record`'s author decides what it holds; a summary must not fail on it.
+    """
+    value: Any = record
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    if isinstance(value, bool) and kind is not bool:
+        return None
+    return value if isinstance(value, kind) else None

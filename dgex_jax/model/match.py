@@ -1,0 +1,324 @@
+"""The genes of a model in a file: on which axis, by which ids, and which are missing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dgex_jax.errors import FormatError
+from dgex_jax.io.expression import View, check_ids, transposed
+from dgex_jax.io.h5ad import AnnDataSource
+from dgex_jax.prepare.names import (
+    ID_KINDS,
+    Columns,
+    Elsewhere,
+    Found,
+    are_row_numbers,
+    find_genes,
+    like_the_mouse,
+    look_elsewhere,
+    merged,
+    search,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import IdKind
+    from dgex_jax.io.expression import AnnotatedSource
+    from dgex_jax.model.model import Model
+
+SHOWN = 20
+"""Names that an error lists."""
+
+TRANSCRIPT = re.compile(r"ENS[A-Z]*T\d{11}|[NX][MR]_\d+")
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTH = "|".join(
+    (*MONTHS, "sept", "march", "april", "june", "july", "september", "october", "december")
+)
+DATES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?P<day>\d{{1,2}})[-. ](?P<month>{MONTH})",
+        rf"(?P<month>{MONTH})[-. ](?P<day>\d{{1,2}})",
+        r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)([ T]00:00:00)?",
+    )
+)
+FAMILY = re.compile(r"(?:(MARCHF?|MARC|MTARC)|(SEPT|SEPTIN)|DEC|DELEC)(\d+)")
+"""Genes that Excel takes for dates, by their older and their present names."""
+
+Date = tuple[str, int]
+"""Month, day."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a file has the genes of a model.
+
+    Attributes
+    ----------
+    source
+        The file, profiles by genes.
+    found, axis
+        The way in which it names its genes, and which axis of it has them, in the words of its
+        format.
+    landmarks, targets
+        For each gene of the model the file's columns (see `find_genes`), none where it is missing;
+        targets only where they were asked for.
+    n_partial
+        Genes that are there but lack some of their probes.
+    renamed, by_other_names, no_guess
+        Symbol of the model → the other symbol of the same gene that the file has; landmark → where
+        it was found, as the way by which most were found lacks it; missing landmark → what the
+        file has that it may be, but need not.
+    second
+        What the second best way of naming finds, in words; empty if there is none.
+    """
+
+    source: AnnotatedSource
+    found: Found
+    axis: str
+    landmarks: Columns
+    targets: Columns
+    n_partial: int
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    by_other_names: Mapping[str, str] = field(default_factory=dict)
+    no_guess: Mapping[str, str] = field(default_factory=dict)
+    second: str = ""
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Landmarks that the file lacks."""
+        return tuple(place for place, columns in enumerate(self.landmarks) if not columns)
+
+    @property
+    def present(self) -> list[int]:
+        """Landmarks that the file has."""
+        return [place for place, columns in enumerate(self.landmarks) if columns]
+
+    @property
+    def naming(self) -> str:
+        """How the genes were found, in words."""
+        return f"{self.found.by} on its {self.axis}"
+
+    @property
+    def turned(self) -> bool:
+        """Whether the genes are on the file's axis of profiles."""
+        return isinstance(self.source, View) and self.source.turned
+
+    @property
+    def profile_places(self) -> NDArray[np.intp] | None:
+        """Places of the profiles that are left; ``None`` if all are."""
+        return self.source.profile_places if isinstance(self.source, View) else None
+
+    def lines(self) -> list[str]:
+        """Say by which names genes were found beside the usual ones, a fact a line."""
+        lines = [self.second] if self.second else []
+        if self.renamed:
+            pairs = [f"{symbol} as {name}" for symbol, name in self.renamed.items()]
+            lines.append(f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs)}")
+        if self.by_other_names:
+            pairs = [f"{name} as {where}" for name, where in self.by_other_names.items()]
+            lines.append(f"{len(pairs)} landmarks were found by other names: {listed(pairs)}")
+        return lines
+
+
+def match_genes(
+    model: Model, source: AnnotatedSource, *, targets: bool, ids: IdKind | None = None
+) -> Match:
+    """Find the genes of a model in a file.
+
+    All kinds of ids (or only `ids`) are looked for in the ids of both axes, in parts of composite
+    ids and in all annotation; the axis of the genes is the one where at least half of the landmarks
+    are found. The way that finds most of them counts. A landmark that it lacks is taken where
+    another way finds it, if nothing else is there. Targets are looked for on request.
+
+    Raises
+    ------
+    FormatError
+        Neither axis has half of the landmarks, or both have; a gene of the model is there twice, or
+        a profile.
+    """
+    landmarks, half = model.landmarks, len(model.landmarks) / 2
+    kinds = ID_KINDS if ids is None else (ids,)
+    # The annotation of thousands of profiles is looked at only if no axis has genes without it.
+    ways = [
+        search(kinds, landmarks, source.genes, source.gene_metadata),
+        search(kinds, landmarks, source.profiles, None),
+    ]
+    if max(way[0].count for way in ways) < half:
+        ways[1] = search(kinds, landmarks, source.profiles, source.profile_metadata)
+    counts = [way[0].count for way in ways]
+    axes = ("var", "obs") if isinstance(source, AnnDataSource) else ("rows", "columns")
+    if min(counts) >= half:
+        raise FormatError(
+            f"{source.path}: both its {axes[0]} and its {axes[1]} have at least half of the "
+            f"{len(landmarks)} landmarks ({counts[0]} and {counts[1]}): which of them are the "
+            "genes can't be told"
+        )
+    if max(counts) < half:
+        raise FormatError(_nothing_found(model, source, axes, counts))
+    turned = counts[1] >= half
+    side = transposed(source) if turned else source
+    found, *others = ways[turned]
+    of_targets = Found(found.kind, found.names, ())
+    if targets:
+        of_targets = find_genes(found.kind, model.targets, found.names)
+    twice = dict.fromkeys(found.duplicates + of_targets.duplicates)
+    if twice:
+        pairs = [
+            repr(pair.first) if pair.first == pair.second else f"{pair.first!r} = {pair.second!r}"
+            for pair in twice
+        ]
+        hint = _mangled((), found.names.texts)
+        raise FormatError(
+            f"{source.path}: genes of the model are there twice: {listed(pairs)}{hint}"
+        )
+    check_ids(source.path, "profile", side.profiles)
+    elsewhere: list[Elsewhere] = []
+    if found.count < len(landmarks):
+        if ids is not None or turned:
+            others = search(ID_KINDS, landmarks, side.genes, side.gene_metadata)
+        known = find_genes(found.kind, model.targets, found.names, rename=False).columns
+        elsewhere = look_elsewhere([found, *others], known)
+        if ids is not None:
+            elsewhere = [replace(one, columns=()) for one in elsewhere]
+    n_partial = 0
+    if found.kind == "probe":
+        columns = found.columns + of_targets.columns
+        probes = (*landmarks.probes, *model.targets.probes)
+        n_partial = sum(
+            0 < len(there) < len(of) for there, of in zip(columns, probes, strict=False)
+        )
+    names = landmarks.names(range(len(landmarks)))
+    may_be = {name: " or ".join(map(repr, may)) for name, may in found.ambiguous.items()}
+    may_be |= {names[one.place]: one.text for one in elsewhere if not one.columns}
+    return Match(
+        side,
+        found,
+        axes[turned],
+        merged(found, elsewhere),
+        of_targets.columns,
+        n_partial,
+        renamed={**of_targets.renamed, **found.renamed},
+        by_other_names={names[one.place]: one.text for one in elsewhere if one.columns},
+        no_guess=may_be,
+        second=_second(found, others, len(landmarks)),
+    )
+
+
+def _second(found: Found, others: Sequence[Found], n: int) -> str:
+    """Say what the best way by another kind or field finds."""
+    for other in others:
+        if other.count and (other.kind, other.names.where) != (found.kind, found.names.where):
+            return f"{found.by} {found.count} of {n} landmarks were found; {other.by} {other.count}"
+    return ""
+
+
+def check_missing(model: Model, match: Match, *, impute: bool) -> None:
+    """Raise `FormatError` listing the landmarks that are missing.
+
+    With `impute` only those that the file may have after all, by another name.
+    """
+    names = model.landmarks.names(match.missing)
+    there = [name for name in names if name in match.no_guess]
+    pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there])
+    if impute and there:
+        raise FormatError(
+            f"{match.source.path}: {len(there)} landmarks can't be imputed, as the file has them "
+            f"by another name: {pairs}; leave out --ids, or rename them"
+        )
+    if names and not impute:
+        symbols = [model.landmarks.symbols[place] for place in match.missing]
+        hint = _mangled(symbols, match.found.names.texts)
+        if there:
+            hint += f"; {len(there)} of them are in the file by another name: {pairs}"
+        if len(there) < len(names):
+            hint += "; --impute takes their training means"
+        raise FormatError(
+            f"{match.source.path}: {len(names)} of {len(model.landmarks)} landmarks are missing "
+            f"({match.naming}): {listed(names)}{hint}"
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join the first names, and say how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _nothing_found(
+    model: Model, source: AnnotatedSource, axes: Sequence[str], counts: Sequence[int]
+) -> str:
+    """Say that no axis has the landmarks, and what its ids look like instead."""
+    n = len(model.landmarks)
+    parts: list[str] = []
+    hints: list[str] = []
+    for axis, count, ids in zip(axes, counts, (source.genes, source.profiles), strict=True):
+        examples = ", ".join(map(repr, ids[:3]))
+        parts.append(f"{count} on its {axis} ({examples} …)")
+        hints += _hints(ids)
+        hints.append(_mangled(model.landmarks.symbols, ids))
+    # As whole and as many as values are.
+    numbers = all(NUMBER.fullmatch(name) for name in source.genes)
+    if numbers and not are_row_numbers(source.genes):
+        hints.append("; its first column has whole numbers: is the column of ids missing?")
+    return (
+        f"{source.path}: of {n} landmarks {' and '.join(parts)} were found, "
+        f"at least {(n + 1) // 2} are needed on one{''.join(dict.fromkeys(hints))}"
+    )
+
+
+def _hints(ids: Sequence[str]) -> Iterator[str]:
+    if are_row_numbers(ids):
+        yield "; row numbers are no ids"
+    if sum(name.startswith("ENSMUSG") for name in ids) > len(ids) // 2:
+        yield "; ENSMUSG ids are genes of the mouse"
+    if sum(TRANSCRIPT.match(name) is not None for name in ids) > len(ids) // 2:
+        yield "; its ids are transcripts: sum them by gene first (R: tximport)"
+    if like_the_mouse(ids):
+        yield "; symbols written like Tspan6 are genes of the mouse"
+
+
+def _mangled(missing: Sequence[str], ids: Sequence[str]) -> str:
+    """Say which ids are dates that a spreadsheet made, and which missing symbols they may be."""
+    dates = {date: name for name in ids if (date := _date_of(name)) is not None}
+    if not dates:
+        return ""
+    shown = ", ".join(map(repr, list(dates.values())[:5]))
+    pairs = [
+        f"{symbol} may be {dates[date]!r}"
+        for symbol in missing
+        if (date := _date_of_symbol(symbol)) is not None and date in dates
+    ]
+    lost = f": {'; '.join(pairs[:5])}" if pairs else ""
+    return f"; a spreadsheet has turned symbols into dates ({shown}){lost}"
+
+
+def _date_of(text: str) -> Date | None:
+    """Give month and day of an id that is written as a date; ``None`` for any other id."""
+    for pattern in DATES:
+        parts = pattern.fullmatch(text.strip())
+        if parts is None:
+            continue
+        month = parts["month"].lower()[:3]
+        if month.isdigit():
+            if not 1 <= int(month) <= 12:
+                continue
+            month = MONTHS[int(month) - 1]
+        return month, int(parts["day"])
+    return None
+
+
+def _date_of_symbol(symbol: str) -> Date | None:
+    """Give the date that a spreadsheet makes of a symbol; ``None`` if it leaves it alone."""
+    parts = FAMILY.fullmatch(symbol)
+    if parts is None:
+        return None
+    return "mar" if parts[1] else "sep" if parts[2] else "dec", int(parts[3])

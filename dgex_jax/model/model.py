@@ -1,0 +1,535 @@
+"""A trained model, and its folder of four files (docs/models.md), complete or not there at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
+from dgex_jax.errors import DgexError, FormatError, StudyError
+from dgex_jax.io.expression import check_storable
+from dgex_jax.io.files import fill_tensors, one_line, read_head, sync, temporary_path
+from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
+DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
+FORMAT, FORMAT_VERSION = "dgex model", 1
+LANDMARK, TARGET = "landmark", "target"
+OBJECTS = ("network", "counts", "training", "files")
+
+QUANTILE, LANDMARK_QUANTILE = "quantile", "landmark_quantile"
+ERROR = "MAE_"
+COLUMNS = (
+    *("role", "ensembl", "symbol", "entrez", "probes", "mean", "sd"),
+    *("half", "copy_of_landmark"),
+)
+"""Of ``genes.tsv``; the last two and the errors that follow are of targets alone."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class ModelGenes:
+    """Landmark or target genes of a model, in its order.
+
+    Attributes
+    ----------
+    ensembl, symbols, entrez
+        ``(n_genes,)`` ids, empty text where the gene has none.
+    probes
+        For each gene its probes; empty where they are not known.
+    mean, sd
+        ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
+        (`sd` holds the original's + 1e-3).
+    """
+
+    ensembl: tuple[str, ...]
+    symbols: tuple[str, ...]
+    entrez: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def names(self, places: Sequence[int]) -> list[str]:
+        """Name genes as a reader knows them: by symbol, else by the first id they have."""
+        return [
+            self.symbols[place]
+            or self.ensembl[place]
+            or self.entrez[place]
+            or ",".join(self.probes[place])
+            for place in places
+        ]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with all it needs to infer target genes from profiles it has never seen.
+
+    Attributes
+    ----------
+    landmarks, targets
+        Its genes; targets of the first half, then of the second.
+    network, halves, half_sizes
+        Its architecture; the parameters of each half as Flax takes them, float32; the target genes
+        of each half.
+    selected_on
+        Which best epoch its weights are of: ``va`` (GEO-va) or ``1000G`` (1000G-va).
+    quantile, landmark_quantile
+        ``(n_landmarks + n_targets,)`` float64, GEO's reference quantile of all genes, growing, or
+        ``None`` for a study without quantile normalisation; ``(n_landmarks,)`` float64: the same of
+        the landmarks alone, over GEO-tr.
+    errors
+        Part (`config.EVALUATED`, as far as the study has it) → ``(n_targets,)`` float64 MAE
+        of these very weights, standardised units.
+    record
+        How it was trained, as JSON values: study, settings, seeds, versions, checksums.
+    copy_of_landmark
+        ``(n_targets,)`` bool: the target has the Ensembl id of a landmark; ``None`` if not known.
+    """
+
+    landmarks: ModelGenes
+    targets: ModelGenes
+    network: NetworkConfig
+    halves: Sequence[Any]
+    half_sizes: tuple[int, ...]
+    selected_on: str
+    quantile: NDArray[np.float64] | None
+    landmark_quantile: NDArray[np.float64]
+    errors: Mapping[str, NDArray[np.float64]]
+    record: Mapping[str, Any]
+    copy_of_landmark: NDArray[np.bool_] | None = None
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases, all halves."""
+        return sum(
+            int(array.size)
+            for half in self.halves
+            for layer in half.values()
+            for array in (layer["kernel"], layer["bias"])
+        )
+
+    @property
+    def expected_on(self) -> str | None:
+        """Part whose errors are those to expect of unseen profiles; ``None`` without errors."""
+        _, part = CHOSEN_PARTS[self.selected_on]
+        return part if part in self.errors else None
+
+    @property
+    def simulated(self) -> bool | None:
+        """Whether the study's values are made up; ``None`` if the record does not say."""
+        study = self.record.get("study")
+        said = study.get("simulated") if isinstance(study, dict) else None
+        return said if isinstance(said, bool) else None
+
+
+def refuse_place(final: Path, overwrite: bool) -> None:
+    """Check that a model may go to `final`; changes nothing.
+
+    Raises
+    ------
+    DgexError
+        It is a file, a folder with anything but a model, or (unless `overwrite`) a model.
+    """
+    try:
+        if final.exists() and not final.is_dir():
+            raise DgexError(f"{final}: is a file, not a model folder")
+        found = {path.name for path in final.iterdir()} if final.exists() else set()
+    except OSError as error:
+        raise DgexError(f"{final}: can't be read: {one_line(error)}") from error
+    strangers = sorted(found - set(MODEL_FILES))
+    if strangers:
+        raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
+    if found and DESCRIPTION not in found:
+        raise DgexError(f"{final}: is no model folder: it holds {min(found)} but no {DESCRIPTION}")
+    if found and not overwrite:
+        raise DgexError(
+            f"{final}: holds a model; choose another folder, or --overwrite to replace it"
+        )
+
+
+def write_model(path: Path | str, model: Model, *, overwrite: bool = False) -> None:
+    """Write a model folder; the same model gives the same bytes.
+
+    It is filled under another name and read again before it is moved to `path`; a symbolic link
+    there keeps pointing at the folder it names. With `overwrite` a model that is there is replaced.
+
+    Raises
+    ------
+    DgexError
+        The folder holds something else (or a model, without `overwrite`), can't be written, or
+        the model's pieces don't fit each other. An older model is left as it was.
+    """
+    path = Path(path)
+    with _model_folder(path, overwrite=overwrite) as folder:
+        try:
+            _write_genes(folder / GENES, model)
+            _write_tensors(folder, model)
+            _write_description(folder / DESCRIPTION, model)
+            read_model(folder)
+        except (DgexError, OSError, SafetensorError) as error:
+            # Nobody has seen the temporary folder, nor need know which writer failed how.
+            cause = one_line(error).removeprefix(f"{folder}").lstrip(": /")
+            cause = cause.replace("can't be written: ", "")
+            raise DgexError(f"{path}: can't be written: {cause}") from error
+
+
+@contextmanager
+def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give an empty folder beside `final`; move it to `final` when the block succeeds."""
+    place = final.resolve()
+    aside = place.with_name(f".{place.name[-40:]}.replaced")
+    temporary = None
+    try:
+        # What a process that was killed while it replaced a model left undone.
+        if aside.exists() and place.exists():
+            shutil.rmtree(aside)
+        elif aside.exists():
+            aside.rename(place)
+        refuse_place(final, overwrite)
+        temporary = temporary_path(place)
+        temporary.mkdir()
+        yield temporary
+        refuse_place(final, overwrite)
+        strangers = sorted({path.name for path in temporary.iterdir()} - set(MODEL_FILES))
+        if strangers:
+            raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
+        for path in (*temporary.iterdir(), temporary):
+            sync(path, os.O_RDONLY)
+        _move(temporary, place, aside)
+    except OSError as error:
+        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(new: Path, place: Path, aside: Path) -> None:
+    """Put `new` at `place`; an older model there goes only once the new one is in place."""
+    replaces = place.exists()
+    if replaces:
+        # No portable call exchanges two folders. After a crash between these two renames the next
+        # export puts the older model back first.
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        if replaces:
+            aside.rename(place)
+        raise
+    sync(place.parent, os.O_RDONLY)
+    if replaces:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_model(path: Path | str) -> Model:
+    """Read a model folder as it was written, to the last bit, and check all of it.
+
+    Raises
+    ------
+    FormatError
+        No such folder, no model, one made by a newer version, a file is missing or damaged (by its
+        sha256), its pieces don't fit each other, or a value is not finite (with the file).
+    """
+    path = Path(path)
+    if not path.is_dir():
+        cause = "is a file, not a model folder" if path.exists() else "no such model folder"
+        raise FormatError(f"{path}: {cause}")
+    if not (path / DESCRIPTION).exists():
+        raise FormatError(f"{path}: is no model folder: it has no {DESCRIPTION}")
+    content = _read_description(path / DESCRIPTION)
+    for name in MODEL_FILES[1:]:
+        read_head(path / name)
+        if checksum(path / name) != content["files"].get(name):
+            raise FormatError(
+                f"{path / name}: damaged or replaced: its sha256 is not the one in {DESCRIPTION}"
+            )
+    network = config_of(path / DESCRIPTION, content)
+    genes = _read_genes(path / GENES)
+    n_landmarks, n_targets = len(genes["landmarks"]), len(genes["targets"])
+    half_sizes = genes["half_sizes"]
+    shapes = _weight_shapes(network, n_landmarks, half_sizes)
+    weights = _read_tensors(path / WEIGHTS, shapes, np.float32)
+    needed: Shapes = {LANDMARK_QUANTILE: (n_landmarks,)}
+    allowed: Shapes = {QUANTILE: (n_landmarks + n_targets,)}
+    reference = _read_tensors(path / REFERENCE, needed, np.float64, allowed)
+    n_parameters = sum(values.size for values in weights.values())
+    found = {
+        "network": dataclasses.asdict(network),
+        "half_sizes": list(half_sizes),
+        "counts": {"landmarks": n_landmarks, "targets": n_targets, "parameters": n_parameters},
+    }
+    for name, value in found.items():
+        if content.get(name) != value:
+            cause = f"{name} = {content.get(name)}, but {value} by the other files"
+            raise FormatError(f"{path / DESCRIPTION}: {cause}")
+    halves: list[Any] = [{} for _ in half_sizes]
+    for name, half, layer, kind in _places(len(halves), network.hidden_layers + 1):
+        halves[half].setdefault(layer, {})[kind] = weights[name]
+    return Model(
+        **genes,
+        network=network,
+        halves=halves,
+        selected_on=content["selected_on"],
+        quantile=reference.get(QUANTILE),
+        landmark_quantile=reference[LANDMARK_QUANTILE],
+        record=content["training"],
+    )
+
+
+# --- model.json
+
+
+def _write_description(path: Path, model: Model) -> None:
+    """Write ``model.json`` for the other files, which lie beside it already."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "network": dataclasses.asdict(model.network),
+        "half_sizes": list(model.half_sizes),
+        "selected_on": model.selected_on,
+        "counts": {
+            "landmarks": len(model.landmarks),
+            "targets": len(model.targets),
+            "parameters": model.n_parameters,
+        },
+        "training": dict(model.record),
+        "files": {name: file_sha256(path.with_name(name)) for name in MODEL_FILES[1:]},
+    }
+    try:
+        text = json.dumps(sealed(content), indent=2, ensure_ascii=False, allow_nan=False)
+        path.write_bytes(f"{text}\n".encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        cause = one_line(error)
+        raise DgexError(f"the training record can't be stored as JSON: {cause}") from error
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """Read ``model.json``, and verify its own checksum and the version of its format."""
+    read_head(path)
+    try:
+        content = json.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: damaged: is no JSON ({one_line(error)})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FormatError(f"{path}: describes no D-GEX model (format is not {FORMAT!r})")
+    version = content.get("format_version")
+    if type(version) is not int or version < 1:
+        raise FormatError(f"{path}: format_version = {version!r}: there is no such format")
+    # A newer version may describe itself otherwise.
+    if version > FORMAT_VERSION:
+        raise FormatError(
+            f"{path}: made by a newer version of this program (model format {version}; this one "
+            f"reads up to {FORMAT_VERSION})"
+        )
+    if not is_sealed(content):
+        raise FormatError(f"{path}: damaged or edited: its content does not match {SEAL}")
+    for name in OBJECTS:
+        if not isinstance(content.get(name), dict):
+            raise FormatError(f"{path}: {name} is missing or not an object")
+    if content.get("selected_on") not in [*CHOSEN_PARTS]:
+        known = " or ".join(map(repr, CHOSEN_PARTS))
+        raise FormatError(f"{path}: selected_on = {content.get('selected_on')!r}: must be {known}")
+    return content
+
+
+def config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
+    """Give the network that a JSON file describes; raises `FormatError` if it can't be used."""
+    try:
+        network = NetworkConfig(**content["network"])
+    except (KeyError, TypeError, StudyError) as error:
+        raise FormatError(f"{path}: network: can't be used: {one_line(error)}") from error
+    if not all(type(size) is int for size in (network.hidden_layers, network.units)):
+        raise FormatError(f"{path}: network: can't be used: {network}")
+    return network
+
+
+def checksum(path: Path) -> str:
+    """Checksum of a file (hexadecimal sha256); raises `FormatError` if it can't be read."""
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+
+
+# --- tensors: those of the weights are float32, the quantiles float64
+
+
+def _places(n_halves: int, n_layers: int) -> Iterator[tuple[str, int, str, str]]:
+    """Name the tensors of the weights, each with its half, its layer, and kernel or bias."""
+    layers = [*(f"hidden{layer}" for layer in range(1, n_layers)), "output"]
+    for half in range(n_halves):
+        for number, layer in enumerate(layers):
+            yield f"half{half + 1}/W{number}", half, layer, "kernel"
+            yield f"half{half + 1}/b{number}", half, layer, "bias"
+
+
+def _write_tensors(folder: Path, model: Model) -> None:
+    weights = {
+        name: np.ascontiguousarray(model.halves[half][layer][kind])
+        for name, half, layer, kind in _places(len(model.halves), len(model.halves[0]))
+    }
+    about = {"network": model.network.name, "selected_on": model.selected_on}
+    if model.simulated:
+        about["data"] = "simulated"
+    # One key: safetensors writes several in an order that changes from run to run.
+    metadata = {"dgex": json.dumps(about, sort_keys=True)}
+    reference = {LANDMARK_QUANTILE: np.ascontiguousarray(model.landmark_quantile)}
+    if model.quantile is not None:
+        reference[QUANTILE] = np.ascontiguousarray(model.quantile)
+    for path, tensors in ((folder / WEIGHTS, weights), (folder / REFERENCE, reference)):
+        path.touch()
+        fill_tensors(path, tensors, path, metadata if tensors is weights else None)
+
+
+def _weight_shapes(network: NetworkConfig, n_landmarks: int, half_sizes: Sequence[int]) -> Shapes:
+    shapes: Shapes = {}
+    for half, n_targets in enumerate(half_sizes, start=1):
+        sizes = [n_landmarks, *[network.units] * network.hidden_layers, n_targets]
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            shapes[f"half{half}/W{layer}"] = (fan_in, fan_out)
+            shapes[f"half{half}/b{layer}"] = (fan_out,)
+    return shapes
+
+
+def _read_tensors(
+    path: Path, needed: Shapes, dtype: type[np.floating[Any]], allowed: Shapes | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read finite tensors of certain names and shapes."""
+    wanted = {**needed, **(allowed or {})}
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+    for name in needed:
+        if name not in tensors:
+            raise FormatError(f"{path}: tensor {name} is missing")
+    for name, values in tensors.items():
+        if name not in wanted:
+            raise FormatError(f"{path}: tensor {name} belongs to no such model")
+        if values.shape != wanted[name]:
+            raise FormatError(
+                f"{path}: tensor {name} has shape {values.shape}, expected {wanted[name]}"
+            )
+        if values.dtype != dtype:
+            raise FormatError(f"{path}: tensor {name} is {values.dtype}, not {dtype.__name__}")
+        _check_finite(path, name, values)
+    return tensors
+
+
+def _check_finite(path: Path, name: str, values: NDArray[Any]) -> None:
+    n_bad = int(values.size - np.isfinite(values).sum())
+    if n_bad:
+        raise FormatError(f"{path}: {name}: {n_bad} values are not finite")
+
+
+# --- genes.tsv: a line for each landmark, then for each target. Numbers have as many digits as it
+# takes to read the same float64 again.
+
+
+def _write_genes(path: Path, model: Model) -> None:
+    parts = [part for part in EVALUATED if part in model.errors]
+    lines = ["\t".join([*COLUMNS, *(f"{ERROR}{part}" for part in parts)])]
+    landmarks, targets = model.landmarks, model.targets
+    nothing = [[""] * len(landmarks)] * (2 + len(parts))
+    lines += map("\t".join, zip(*_gene_cells(path, LANDMARK, landmarks), *nothing, strict=True))
+    halves = [str(n) for n, size in enumerate(model.half_sizes, start=1) for _ in range(size)]
+    copies = [""] * len(targets)
+    if model.copy_of_landmark is not None:
+        copies = list(map(str, model.copy_of_landmark.astype(int).tolist()))
+    errors = [_texts(model.errors[part]) for part in parts]
+    # Pieces of another length are found when the folder is read again.
+    about = zip(*_gene_cells(path, TARGET, targets), halves, copies, *errors, strict=False)
+    lines += map("\t".join, about)
+    path.write_bytes(("\n".join(lines) + "\n").encode())
+
+
+def _gene_cells(path: Path, role: str, genes: ModelGenes) -> list[Sequence[str]]:
+    for name, texts in zip(COLUMNS[1:4], (genes.ensembl, genes.symbols, genes.entrez), strict=True):
+        check_storable(path, f"{name} of a {role}", texts, "\t\n\r\0")
+    for probes in genes.probes:
+        check_storable(path, f"probe of a {role}", probes, "\t\n\r\0,")
+        if "" in probes:
+            raise FormatError(f"{path}: a probe of a {role} has no name")
+    probes_of = [",".join(probes) for probes in genes.probes]
+    ids = [genes.ensembl, genes.symbols, genes.entrez, probes_of]
+    return [[role] * len(genes), *ids, _texts(genes.mean), _texts(genes.sd)]
+
+
+def _texts(values: NDArray[np.float64]) -> list[str]:
+    return [repr(value) for value in values.tolist()]
+
+
+def _read_genes(path: Path) -> dict[str, Any]:
+    """Read what `_write_genes` wrote, as parts of a `Model`."""
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+    names, *rows = (line.split("\t") for line in text.removesuffix("\n").split("\n"))
+    parts = [name.removeprefix(ERROR) for name in names[len(COLUMNS) :]]
+    known = set(parts) <= set(EVALUATED)
+    if names != [*COLUMNS, *(f"{ERROR}{part}" for part in parts)] or not known:
+        raise FormatError(f"{path}: line 1: are not the columns of a model's genes")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise FormatError(f"{path}: line {number}: {len(row)} columns, not {len(names)}")
+    roles = [row[0] for row in rows]
+    n = roles.count(LANDMARK)
+    if not 0 < n < len(rows) or roles != [LANDMARK] * n + [TARGET] * (len(rows) - n):
+        raise FormatError(f"{path}: are not the landmarks, then the targets of a model")
+    landmarks, targets = (
+        dict(zip(names, zip(*some, strict=True), strict=True)) for some in (rows[:n], rows[n:])
+    )
+    sizes = tuple(targets["half"].count(half) for half in ("1", "2"))
+    if targets["half"] != ("1",) * sizes[0] + ("2",) * sizes[1]:
+        raise FormatError(f"{path}: half is not a run of 1, then a run of 2")
+    copies = targets["copy_of_landmark"]
+    if any(copies) and not set(copies) <= {"0", "1"}:
+        raise FormatError(f"{path}: copy_of_landmark is neither 0 nor 1")
+    return {
+        "landmarks": _genes(path, landmarks),
+        "targets": _genes(path, targets),
+        "half_sizes": sizes if sizes[1] else sizes[:1],
+        "copy_of_landmark": np.array(copies) == "1" if any(copies) else None,
+        "errors": {part: _numbers(path, targets, f"{ERROR}{part}") for part in parts},
+    }
+
+
+def _genes(path: Path, columns: Mapping[str, Sequence[str]]) -> ModelGenes:
+    ensembl, symbols, entrez = (tuple(columns[name]) for name in COLUMNS[1:4])
+    probes = tuple(tuple(cell.split(",")) if cell else () for cell in columns["probes"])
+    mean, sd = _numbers(path, columns, "mean"), _numbers(path, columns, "sd")
+    if sd.min() <= 0:
+        raise FormatError(f"{path}: sd: {sd.min()} is not above 0")
+    return ModelGenes(ensembl, symbols, entrez, probes, mean, sd)
+
+
+def _numbers(path: Path, columns: Mapping[str, Sequence[str]], name: str) -> NDArray[np.float64]:
+    try:
+        values = np.array(list(map(float, columns[name])))
+    except ValueError as error:
+        raise FormatError(f"{path}: {name}: {one_line(error)}") from error
+    _check_finite(path, name, values)
+    return values

@@ -1,0 +1,183 @@
+"""Inferred profiles as files: in which format, under whose name, and by one process at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dgex_jax.errors import DgexError
+from dgex_jax.io.files import locked, say
+from dgex_jax.io.manifest import drop_sidecar, sidecar, write_record, write_sidecar
+from dgex_jax.io.partial import Resume
+from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter
+from dgex_jax.io.zarr import ZarrWriter, check_place
+from dgex_jax.train.network import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dgex_jax.io.writers import ProfileWriter
+
+WHOLE = (1, 1)
+"""The part of an output that one process writes alone."""
+
+ZARR = ".zarr"
+ENDINGS = (".gctx", ".gct", ".gct.gz", ".h5ad", ZARR)
+WHITESPACE = re.compile(r"[\t\r\n\0]+")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is to be written, but for the values.
+
+    Attributes
+    ----------
+    path
+        The file; it appears under its name when all profiles have arrived.
+    profiles, genes
+        Ids, in the order of the values to come.
+    profile_metadata, gene_metadata
+        One line an id.
+    provenance
+        JSON values: a root attribute of GCTX, ``uns["dgex"]`` of AnnData; GCT has no place for it
+        but profile fields (the checksums and the options).
+    job
+        All that decides the values, as JSON values: an interrupted output of the same job and
+        metadata resumes where it stopped, if its format can.
+    wait
+        Whether to wait for another process that writes this output, or to raise `DgexError`.
+    report
+        Gets a line when it waits, resumes or restarts.
+    part
+        Part i (from 1) of n of the profiles; more than one for zarr alone.
+    record
+        A `provenance.record` to lie beside the output, with the checksum of a file; a zarr store
+        has checksums of its own. ``None``: nothing lies there.
+    """
+
+    path: Path
+    profiles: Sequence[str]
+    genes: Sequence[str]
+    profile_metadata: pd.DataFrame
+    gene_metadata: pd.DataFrame
+    provenance: Mapping[str, Any]
+    job: Mapping[str, Any]
+    wait: bool = True
+    report: Callable[[str], None] = say
+    part: tuple[int, int] = WHOLE
+    record: Mapping[str, Any] | None = None
+
+
+def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) -> None:
+    """Check where results shall go, before hours of work.
+
+    Raises
+    ------
+    DgexError
+        Another ending than those that can be written, not in a folder that is there, a folder
+        where a file shall be (or the other way round), the input itself, or a part of a file that
+        can't be written in parts.
+    """
+    if not output.name.endswith(ENDINGS):
+        *most, last = ENDINGS
+        raise DgexError(f"{output}: the output ends in {', '.join(most)} or {last}")
+    is_store = output.name.endswith(ZARR)
+    if part != WHOLE and not is_store:
+        raise DgexError(f"{output}: only an output that ends in {ZARR} can be written in parts")
+    if is_store:
+        check_place(output)
+    elif not output.parent.is_dir() or (output.exists() and not output.is_file()):
+        raise DgexError(f"{output}: can't be written: not a file in a folder that is there")
+    if output.exists() and input_path.exists() and output.samefile(input_path):
+        raise DgexError(f"{output}: is the input, not to be overwritten")
+
+
+@contextmanager
+def open_output(output: Output) -> Iterator[ProfileWriter]:
+    """Open a writer for the format that the name of `output` ends in.
+
+    Two processes must not write a file together: the second waits, or raises `DgexError`.
+    """
+    path, record = output.path, output.record
+    writer = _writer(output)
+    if isinstance(writer, ZarrWriter):
+        with writer:
+            yield writer
+        # Of several processes the last one comes here with nothing missing.
+        if record is not None and not writer.missing:
+            write_record(sidecar(path), record, {})
+        return
+    place = path.resolve() if path.is_symlink() else path
+    with locked(place, wait=output.wait, report=output.report):
+        with writer:
+            yield writer
+            drop_sidecar(path)
+        if record is not None:
+            write_sidecar(path, record, writer.sha256)
+
+
+def _writer(output: Output) -> ProfileWriter:
+    name, told = output.path.name, output.provenance
+    what = output.path, output.profiles, output.genes
+    about, genes = _carried(output.profile_metadata), output.gene_metadata
+    # The errors of a model in memory, for one, decide no value, but bytes of the output.
+    frames = "".join(frame.to_csv() for frame in (about, genes)).encode("utf-8", "surrogatepass")
+    job = {**output.job, "metadata": hashlib.sha256(frames).hexdigest()}
+    resume = Resume(job, BATCH, output.report)
+    if name.endswith(ZARR):
+        options: dict[str, Any] = {"part": output.part, "report": output.report}
+        return ZarrWriter(*what, about, genes, told, job=job, **options)
+    if name.endswith(".h5ad"):
+        return H5adWriter(*what, about, genes, told, resume)
+    if name.endswith(".gctx"):
+        return GctxWriter(
+            *what,
+            profile_metadata=about,
+            gene_metadata=genes,
+            src=told["made_by"],
+            attributes={"provenance": told},
+            resume=resume,
+        )
+    return GctWriter(*what, _described(about, output.profiles, told), genes)
+
+
+def _carried(metadata: pd.DataFrame) -> pd.DataFrame:
+    """Give profile metadata that every format can hold.
+
+    Fields called ``id`` (LINCS files have one beside the ids themselves) become ``input_id``,
+    slashes in names underscores, tabs and line ends in texts spaces.
+    """
+    names: list[str] = []
+    for field in metadata.columns:
+        plain = WHITESPACE.sub(" ", str(field)).replace("/", "_").strip()
+        name = f"input_{plain}" if plain in {"", ".", "id"} else plain
+        while name in names:
+            name += "_"
+        names.append(name)
+    clean = metadata.set_axis(pd.Index(names, dtype=object), axis=1)
+    for place, name in enumerate(names):
+        column = clean.iloc[:, place]
+        if column.dtype == object or pd.api.types.is_string_dtype(column.dtype):
+            texts = [WHITESPACE.sub(" ", x) if isinstance(x, str) else x for x in column]
+            clean[name] = pd.Series(texts, index=clean.index, dtype=object)
+    return clean
+
+
+def _described(
+    metadata: pd.DataFrame, profiles: Sequence[str], provenance: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Add the provenance as profile fields."""
+    model = provenance["model"]
+    simulated = " (trained on simulated data)" if model["simulated"] else ""
+    options = ", ".join(f"{key} {value}" for key, value in provenance["options"].items())
+    described = metadata.copy() if len(metadata.columns) else pd.DataFrame(index=list(profiles))
+    described["dgex_model"] = f"{model['network']} {model['sha256'] or 'from memory'}{simulated}"
+    described["dgex_input"] = provenance["input"]["sha256"]
+    described["dgex_options"] = f"{options}; {provenance['mapping']}; {provenance['made_by']}"
+    return described

@@ -1,0 +1,381 @@
+"""A trained model applied to a file, in memory that does not grow with the file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import jax
+import numpy as np
+import pandas as pd
+
+import dgex_jax
+from dgex_jax.errors import FormatError
+from dgex_jax.io.expression import comments_of
+from dgex_jax.io.files import Unchanged, say
+from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.h5ad import H5ad
+from dgex_jax.io.manifest import processor, record
+from dgex_jax.io.open import open_expression
+from dgex_jax.io.progress import Behind, Progress
+from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
+from dgex_jax.model.scale import Plan, make_plan
+from dgex_jax.prepare.normalize import blocks_of
+from dgex_jax.train.network import BATCH, Forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import Platform, Precision, PredictOptions
+    from dgex_jax.io.expression import AnnotatedSource
+    from dgex_jax.io.progress import Listener
+    from dgex_jax.model.model import Model
+
+PRECISION: Precision = "highest"
+"""Of all products of a model in use, float32: whatever `TrainingConfig.precision` it was trained
+with, which is a matter of speed, so that a model gives one result on every device."""
+
+INFERRED = ":inferred"
+"""Added to the id of a target that is a landmark's as well: ids of a file are unique."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The file written, its size, and what was matched, mapped, standardised and imputed.
+
+    `missing_shards` are still to be written by other processes, of an output written in parts; it
+    is 0 once the output is complete and in place.
+    """
+
+    output: Path
+    n_profiles: int
+    n_landmarks: int
+    n_targets: int
+    notes: tuple[str, ...]
+    missing_shards: int = 0
+
+
+def predict(
+    model: Model,
+    input_path: Path | str,
+    output: Path | str,
+    options: PredictOptions,
+    *,
+    model_sha256: str | None = None,
+    progress: bool | Listener = False,
+    wait: bool = True,
+    report: Callable[[str], None] = say,
+    part: tuple[int, int] = WHOLE,
+) -> Prediction:
+    """Infer the target genes of every profile of a file.
+
+    A large prediction to ``.gctx``, ``.h5ad`` or ``.zarr`` that was interrupted is resumed and ends
+    in the very bytes of an undisturbed one; ``.gct`` restarts. Several processes can write one
+    ``.zarr`` store.
+
+    Parameters
+    ----------
+    input_path
+        See `open_input`; its axis of genes and their ids are found in the file.
+    output
+        ``.gctx``, ``.gct``, ``.gct.gz``, ``.h5ad`` or ``.zarr``: landmarks as measured, then the
+        targets. Replaced only on success. Beside a file lies its checksum (`provenance.sidecar`).
+    model_sha256
+        What the output says the model is.
+    progress
+        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+    wait, report
+        Whether to wait for another process that writes this output (a ``.zarr`` store never does);
+        gets a line when it waits, resumes, or throws away what it can't use.
+    part
+        Part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it
+        into place.
+
+    Raises
+    ------
+    FormatError
+        The input can't be read, matched or standardised, or changes meanwhile.
+    DgexError
+        The output can't be written, or is in use and `wait` is false.
+    """
+    input_path, output = Path(input_path), Path(output)
+    check_output(output, input_path, part)
+    show = Progress(progress)
+    unchanged = Unchanged.of(input_path)
+    with ExitStack() as files:
+        accept = options.accept_wrong_dimensions
+        source = open_input(input_path, files, accept_wrong_dimensions=accept)
+        plan = make_plan(model, source, options, show)
+        ids, gene_metadata = output_genes(plan)
+        source, told = plan.match.source, provenance(plan, model_sha256)
+        # Its checksum must be that of the values that were read.
+        unchanged.check()
+        target = Output(
+            path=output,
+            profiles=source.profiles,
+            genes=ids,
+            profile_metadata=source.profile_metadata,
+            gene_metadata=gene_metadata,
+            provenance=told,
+            job=prediction_job(plan, told),
+            wait=wait,
+            report=report,
+            part=part,
+            record=_record(told),
+        )
+        with open_output(target) as writer:
+            network, pending = network_of(model), writer.pending()
+            left = sum(rows.stop - rows.start for rows in pending)
+            with show.step("inferring", left) as tick:
+
+                def write(block: NDArray[np.float32]) -> None:
+                    writer.append(block)
+                    tick(len(block))
+
+                with Behind(write) as put:
+                    for rows in pending:
+                        for block in inferred(plan, network, rows):
+                            put(block)
+    return Prediction(
+        output,
+        len(source.profiles),
+        len(model.landmarks),
+        len(model.targets),
+        tuple(plan.lines()),
+        writer.missing,
+    )
+
+
+def open_input(
+    path: Path | str, files: ExitStack, *, accept_wrong_dimensions: bool = False
+) -> AnnotatedSource:
+    """Open a file of profiles by what it holds, never by its name (see `open_expression`).
+
+    GCTX and AnnData files are read in parts, and closed by `files`; text is read at once, so that
+    memory grows with it.
+    """
+    source = open_expression(path, accept_wrong_dimensions=accept_wrong_dimensions)
+    if isinstance(source, H5ad | Gctx):
+        files.callback(source.close)
+    return source
+
+
+def network_of(model: Model) -> Forward:
+    """Put both halves of a model on the default device, with products in float32."""
+    return Forward(model.halves, PRECISION)
+
+
+def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.float32]]:
+    """Yield landmarks and inferred targets of a run of profiles, batch by batch.
+
+    Yields
+    ------
+    NDArray
+        ``(n, n_landmarks + n_targets)`` float32 in the scale of the plan's options, n <= `BATCH`.
+        `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the
+        file, on no block size.
+    """
+    if rows.start % BATCH:
+        raise ValueError(f"rows begin at {rows.start}, no multiple of {BATCH}")
+    landmarks, targets = plan.model.landmarks, plan.model.targets
+    mean = np.concatenate([landmarks.mean, targets.mean])
+    sd = np.concatenate([landmarks.sd, targets.sd])
+    full_batches = -(-plan.options.block_size // BATCH) * BATCH
+    for block in blocks_of(rows.stop - rows.start, full_batches):
+        X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
+        start = 0
+        for Y in network(X):
+            values = np.concatenate([X[start : start + len(Y)], Y], axis=1)
+            start += len(Y)
+            if plan.options.scale == "reference":
+                values = (values * sd + mean).astype(np.float32)
+            yield values
+
+
+# --- the genes of an output
+
+
+def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
+    """List the genes of an output: landmarks, then targets, in the model's order.
+
+    Returns
+    -------
+    ids
+        Unique: Ensembl where the model has them, else probes, else symbols. A target that has a
+        landmark's id gets ``:inferred`` behind it.
+    metadata
+        A line each: ``source`` (measured, imputed or inferred), ``expected_error`` (mean absolute
+        error on the test set of the same platform, in the units of the output; missing where there
+        is none), the ids known, and ``mae_…`` of every part in standardised units.
+    """
+    model = plan.model
+    ids = _ids(model)
+    source = np.array(["measured"] * len(model.landmarks) + ["inferred"] * len(model.targets))
+    source[list(plan.match.missing)] = "imputed"
+    columns: dict[str, Any] = {"source": source.astype(object)}
+    nothing = np.full(len(model.landmarks), np.nan)
+    part = _expected_part(model, plan.options.platform)
+    if part is not None:
+        units = model.targets.sd if plan.options.scale == "reference" else 1.0
+        columns["expected_error"] = np.concatenate([nothing, model.errors[part] * units])
+    for name in ("symbols", "ensembl", "entrez"):
+        texts = [*getattr(model.landmarks, name), *getattr(model.targets, name)]
+        if any(texts):
+            columns[name.removesuffix("s")] = np.array(texts, dtype=object)
+    probes = [",".join(of_gene) for of_gene in (*model.landmarks.probes, *model.targets.probes)]
+    if any(probes):
+        columns["probes"] = np.array(probes, dtype=object)
+    for part, errors in model.errors.items():
+        columns[f"mae_{part}"] = np.concatenate([nothing, errors])
+    return ids, pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
+
+
+def _expected_part(model: Model, platform: Platform) -> str | None:
+    """Part whose errors are those to expect: the test set of the same platform, if it is known."""
+    part = "GTEx" if platform == "rnaseq" else "te"
+    return part if part in model.errors else model.expected_on
+
+
+def _ids(model: Model) -> tuple[str, ...]:
+    landmarks, targets = model.landmarks, model.targets
+    for kind in ("ensembl", "probes", "symbols", "entrez"):
+        ids, others = (
+            [of if isinstance(of, str) else ",".join(of) for of in getattr(genes, kind)]
+            for genes in (landmarks, targets)
+        )
+        if all("" not in names and len({*names}) == len(names) for names in (ids, others)):
+            known = set(ids)
+            return (*ids, *(f"{name}{INFERRED}" if name in known else name for name in others))
+    raise FormatError("the model's genes have no ids that are unique")
+
+
+# --- what an output says about how it was made, and what decides every bit of it
+
+
+def provenance(
+    plan: Plan, model_sha256: str | None, input_sha256: str | None = None
+) -> dict[str, Any]:
+    """Give everything that decides an output's values, as JSON values; no date, no path.
+
+    Checksums name the model, if it has a file, and an input without one; a file is read once more.
+    """
+    model, match, options = plan.model, plan.match, plan.options
+    study = model.record.get("study")
+    return {
+        "made_by": f"dgex predict {dgex_jax.__version__}",
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+            "jax": jax.__version__,
+        },
+        "device": told_device(),
+        "precision": PRECISION,
+        "model": {
+            "sha256": model_sha256,
+            "network": model.network.name,
+            "selected_on": model.selected_on,
+            "study": study.get("name") if isinstance(study, dict) else None,
+            "simulated": model.simulated,
+        },
+        "input": {
+            "name": match.source.path.name,
+            "sha256": input_sha256 or checksum(match.source.path),
+            "genes": match.naming,
+            "second": match.second,
+            "renamed": dict(match.renamed),
+            "by_other_names": dict(match.by_other_names),
+            "notes": list(plan.notes),
+            "comments": list(comments_of(match.source)),
+        },
+        "options": {
+            "platform": options.platform,
+            "standardize": options.standardized_by,
+            "scale": options.scale,
+            "impute": options.impute,
+            "force_platform": options.force_platform,
+        },
+        "mapping": plan.route.note,
+        "warnings": list(plan.warnings),
+        "imputed": plan.imputed,
+        "constant": [] if plan.scaling is None else list(plan.scaling.constant),
+        "expected_error_on": _expected_part(model, options.platform),
+    }
+
+
+def prediction_job(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all that decides the bits of an output's values, as JSON values under plain names.
+
+    Two predictions of the same job give the same bits. Beside what an output tells of itself
+    (`told`, its `provenance`) these are the weights of a model without a file, the libraries that
+    compute, and the machine: how many products a processor adds up at a time changes the last bits
+    of a sum. The number of its cores, the block size and file names but the input's don't count.
+    """
+    device, model = _device(), dict(told["model"])
+    if model["sha256"] is None:
+        model["weights"] = _content_sha256(plan.model)
+    libraries = {name: version(name) for name in ("jaxlib", "pandas", "scipy")}
+    return {
+        "model": model,
+        "input": told["input"],
+        "options": told["options"],
+        "mapping": {key: told[key] for key in ("mapping", "imputed", "constant")},
+        "software versions": {**told["versions"], **libraries, "dgex": told["made_by"]},
+        "precision": told["precision"],
+        "device": {
+            **told["device"],
+            "runtime": device.client.platform_version,
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        },
+        "processor": processor(),
+    }
+
+
+def _record(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what lies beside an output of that `provenance`, in the shape of all other outputs.
+
+    The commit is here alone: what is in an output decides whether an interrupted one is resumed.
+    """
+    inputs = {"input": {key: told["input"][key] for key in ("name", "sha256")}}
+    if told["model"]["sha256"] is not None:
+        inputs["model"] = {"name": DESCRIPTION, "sha256": told["model"]["sha256"]}
+    return record("dgex predict", precision=PRECISION, inputs=inputs, device=told["device"])
+
+
+def told_device() -> dict[str, str]:
+    """Name the device that computes, as outputs do: ``platform`` and ``kind``."""
+    device = _device()
+    return {"platform": device.platform, "kind": device.device_kind}
+
+
+def _device() -> jax.Device:
+    """Where JAX puts what is not told where to go."""
+    (device,) = jax.device_put(np.zeros((), np.float32)).devices()
+    return device
+
+
+def _content_sha256(model: Model) -> str:
+    """Checksum of all of a model that decides results."""
+    digest = hashlib.sha256()
+    arrays = [model.quantile, model.landmark_quantile]
+    for genes in (model.landmarks, model.targets):
+        arrays += [genes.mean, genes.sd]
+    for half in model.halves:
+        arrays += [half[layer][kind] for layer in sorted(half) for kind in ("kernel", "bias")]
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

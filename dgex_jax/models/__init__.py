@@ -1,1 +1,0 @@
-"""The networks and the methods they are compared with."""

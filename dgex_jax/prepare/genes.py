@@ -1,0 +1,375 @@
+"""The genes of a study: gene maps, what files say of their probes, and which genes are kept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dgex_jax.errors import FormatError, PreparationError
+from dgex_jax.io.expression import plain_name
+from dgex_jax.io.files import HDF5_MAGIC, read_head
+from dgex_jax.io.lines import read_lines, tabbed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from dgex_jax.io.expression import ExpressionSource
+    from dgex_jax.io.lines import Line
+
+ENSEMBL = re.compile(r"ENS[A-Z]*\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?")
+VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+(_PAR_Y)?")
+PAR_Y = re.compile(r"ENSG0(\d{10})_PAR_Y")
+ENTREZ = re.compile(r"([1-9]\d*)(\.0*)?")
+NOTHING = {"", "-666", "---", "na", "nan", "<na>", "none"}
+
+MAP_HEADERS = [
+    [symbol, ensembl]
+    for symbol in ("symbol", "gene", "genesymbol", "hgncsymbol", "genename", "name")
+    for ensembl in ("ensembl", "ensemblid", "ensemblgene", "ensemblgeneid", "geneid", "id")
+]
+"""First cells, in letters and digits, of a line that names the columns of a gene map."""
+
+SYMBOL_FIELDS = (
+    *("pr_gene_symbol", "gene_symbol", "symbol"),
+    *("gene_symbols", "gene_name", "gene_names", "feature_name"),
+)
+ENTREZ_FIELDS = ("pr_gene_id", "pr_entrez_id", "entrez_id", "entrez_gene_id", "entrezid", "entrez")
+ENSEMBL_FIELDS = (
+    *("ensembl", "ensembl_id", "ensembl_gene_id", "ensemblid"),
+    *("gene_ids", "gene_id", "feature_id"),
+)
+"""Annotation columns, of whatever case; the first that a file has counts (LINCS: ``pr_…``; the last
+names of each kind are those of AnnData files)."""
+
+NOT_ON_ARRAY = "missing on the array"
+
+
+def is_ensembl(gene: str) -> bool:
+    """Whether an id has the form of an Ensembl gene id, with or without a version."""
+    return ENSEMBL.fullmatch(gene) is not None
+
+
+def strip_version(gene: str) -> str:
+    """Take the version off an Ensembl gene id; any other id stays as it is.
+
+    ``ENSG00000182378.7_PAR_Y`` becomes ``ENSG00000182378_PAR_Y``: the suffix names another gene,
+    not a version.
+    """
+    parts = VERSIONED.fullmatch(gene)
+    return gene if parts is None else parts[1] + (parts[2] or "")
+
+
+def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np.intp]:
+    """Find the row of each of the `wanted` Ensembl ids ``(n,)`` among `available`; -1: missing.
+
+    Versions don't count. The pseudo-autosomal genes of chromosome Y have ids of their own, written
+    ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones. These two
+    are the same gene; the X copy ``ENSG00000124334`` is another and never stands in for it, nor the
+    other way round.
+
+    Raises
+    ------
+    FormatError
+        Two rows are the same wanted gene (both ids in the text; the caller adds the file).
+    """
+    keys = [_identity(gene) for gene in wanted]
+    needed = set(keys)
+    rows: dict[str, int] = {}
+    for row, name in enumerate(available):
+        key = _identity(name)
+        if key in rows:
+            raise FormatError(f"rows {available[rows[key]]!r} and {name!r} are the same gene")
+        if key in needed:
+            rows[key] = row
+    return np.array([rows.get(key, -1) for key in keys], dtype=np.intp)
+
+
+def _identity(gene: str) -> str:
+    """Write `gene` without version, and a Y copy in the older way (same length: R for a 0)."""
+    plain = strip_version(gene)
+    return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
+
+
+def symbol_text(value: object) -> str:
+    """Read a symbol; empty if it is one of the usual ways to say nothing."""
+    text = str(value).strip()
+    return "" if text.casefold() in NOTHING else text
+
+
+def entrez_text(value: object) -> str:
+    """Read an Entrez id: ``780``, also written ``780.0``; empty for all that is no such number."""
+    number = ENTREZ.fullmatch(str(value).strip())
+    return "" if number is None else number[1]
+
+
+def _ensembl_text(value: object) -> str:
+    text = str(value).strip()
+    return text if is_ensembl(text) else ""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is known of probes: id → symbol, Entrez id (decimal text), Ensembl id (as written).
+
+    Probes of which nothing is known are absent.
+    """
+
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    entrez: Mapping[str, str] = field(default_factory=dict)
+    ensembl: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: Annotation) -> Annotation:
+        """Join both; where they differ `other` counts."""
+        return Annotation(
+            {**self.symbols, **other.symbols},
+            {**self.entrez, **other.entrez},
+            {**self.ensembl, **other.ensembl},
+        )
+
+
+def annotation_of(metadata: pd.DataFrame) -> Annotation:
+    """Take what is known from row metadata ``(n_probes, n_fields)``, indexed by probe."""
+    return Annotation(
+        _column(metadata, SYMBOL_FIELDS, symbol_text),
+        _column(metadata, ENTREZ_FIELDS, entrez_text),
+        _column(metadata, ENSEMBL_FIELDS, _ensembl_text),
+    )
+
+
+def _column(
+    metadata: pd.DataFrame, names: Sequence[str], read: Callable[[object], str]
+) -> dict[str, str]:
+    """Read the first of some annotation columns, by probe; nothing where there is none of them."""
+    fields = [str(name).casefold() for name in metadata.columns]
+    place = next((fields.index(name) for name in names if name in fields), None)
+    if place is None:
+        return {}
+    texts = map(read, metadata.iloc[:, place])
+    return {str(probe): text for probe, text in zip(metadata.index, texts, strict=True) if text}
+
+
+@dataclass(frozen=True)
+class GeneMap:
+    """The genes of a map file, in its order: symbols, unique Ensembl ids, and ids of their probes.
+
+    Symbols are not unique: IL9R has an X and a Y copy in ``map_tg.txt``.
+    """
+
+    path: Path
+    symbols: tuple[str, ...]
+    ensembl: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+
+def read_gene_map(path: Path | str) -> GeneMap:
+    """Read a gene map of the original study's form; a probe may serve several genes.
+
+    One gene a line, tab-separated: symbol, Ensembl gene id, comma-separated probe ids. A header,
+    comments (``#``) and quotes are left out; the file may be compressed.
+
+    Raises
+    ------
+    FormatError
+        Not three columns, an empty field, a probe twice in one gene, an Ensembl id twice (with
+        the line).
+    """
+    path = Path(path)
+    genes: list[tuple[str, str, tuple[str, ...]]] = []
+    lines: dict[str, int] = {}
+    for number, raw in _map_lines(path):
+        cells = [cell.strip() for cell in raw.decode().split("\t")]
+        if not genes and [plain_name(cell) for cell in cells[:2]] in MAP_HEADERS:
+            continue
+        while len(cells) > 3 and not cells[-1]:
+            cells.pop()
+        if len(cells) != 3:
+            raise FormatError(
+                f"{path}: line {number}: {len(cells)} tab-separated columns, not 3 "
+                "(symbol, Ensembl id, probes)"
+            )
+        symbol, gene, probes = cells[0], cells[1], [one.strip() for one in cells[2].split(",")]
+        if not (symbol and gene and all(probes)):
+            raise FormatError(f"{path}: line {number}: an empty field in {' | '.join(cells)!r}")
+        probe, times = Counter(probes).most_common(1)[0]
+        if times > 1:
+            raise FormatError(f"{path}: line {number}: gene {gene!r} has probe {probe!r} twice")
+        if gene in lines:
+            raise FormatError(
+                f"{path}: line {number}: Ensembl id {gene!r} is already in line {lines[gene]}"
+            )
+        lines[gene] = number
+        genes.append((symbol, gene, tuple(probes)))
+    if not genes:
+        raise FormatError(f"{path}: has no genes")
+    return GeneMap(path, *zip(*genes, strict=True))
+
+
+def _map_lines(path: Path) -> Iterator[Line]:
+    """Give the lines that are no comment, without the quotes around cells."""
+    if read_head(path) == HDF5_MAGIC:
+        raise FormatError(f"{path}: is an HDF5 file, not a gene map (symbol, Ensembl id, probes)")
+    for number, text in read_lines(path):
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        if b"\t" in text or not text.startswith(b"#"):
+            yield from tabbed(path, [(number, text)])
+
+
+@dataclass(frozen=True)
+class DroppedGene:
+    """A gene of the maps that some platform lacks; `cause` lists them, joined by ``; ``."""
+
+    role: str
+    symbol: str
+    ensembl: str
+    cause: str
+    probes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PartialGene:
+    """A kept gene that lacks some of its probes; its value is the mean over the others."""
+
+    role: str
+    symbol: str
+    ensembl: str
+    missing_probes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyGenes:
+    """Kept genes of one role (or of both, landmarks first), with where each platform has them.
+
+    `ids` are Ensembl ids, of a study of arrays alone probe ids. `probes` are the columns of their
+    probes in the GEO file, in the map's order; `columns` those of ``GTEx`` and ``1000G``,
+    ``(n_genes,)`` each, empty without them.
+    """
+
+    symbols: tuple[str, ...]
+    ids: tuple[str, ...]
+    probes: tuple[tuple[int, ...], ...]
+    columns: Mapping[str, NDArray[np.intp]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, order: NDArray[np.intp]) -> StudyGenes:
+        """Return some of the genes, in the given order."""
+        return StudyGenes(
+            tuple(self.symbols[g] for g in order),
+            tuple(self.ids[g] for g in order),
+            tuple(self.probes[g] for g in order),
+            {name: columns[order] for name, columns in self.columns.items()},
+        )
+
+    def __add__(self, other: StudyGenes) -> StudyGenes:
+        return StudyGenes(
+            self.symbols + other.symbols,
+            self.ids + other.ids,
+            self.probes + other.probes,
+            {n: np.concatenate([self.columns[n], other.columns[n]]) for n in self.columns},
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The genes of a study and what became of the others, landmarks first."""
+
+    landmarks: StudyGenes
+    targets: StudyGenes
+    dropped: tuple[DroppedGene, ...]
+    partial: tuple[PartialGene, ...]
+
+    @property
+    def all_genes(self) -> StudyGenes:
+        """Landmarks, then targets: the genes that quantile normalisation ranks.
+
+        A gene that is both stands twice, as in the original.
+        """
+        return self.landmarks + self.targets
+
+    @property
+    def copy_of_landmark(self) -> NDArray[np.bool_]:
+        """``(n_targets,)``: the target's Ensembl id is a kept landmark's too.
+
+        On the array these are other probes; in RNA-seq the target is a copy of an input (445 of
+        the paper's 9,520 targets). Never so in a study of arrays alone.
+        """
+        if not self.landmarks.columns:
+            return np.zeros(len(self.targets), dtype=bool)
+        return match_ensembl(self.targets.ids, self.landmarks.ids) >= 0
+
+    def taken(
+        self, targets: NDArray[np.intp], landmarks: NDArray[np.intp] | None = None
+    ) -> Selection:
+        """Return the same genes in the given orders."""
+        kept = self.landmarks if landmarks is None else self.landmarks.take(landmarks)
+        return replace(self, landmarks=kept, targets=self.targets.take(targets))
+
+
+def select_genes(
+    landmarks: GeneMap,
+    targets: GeneMap,
+    geo: ExpressionSource,
+    rna: Mapping[str, ExpressionSource],
+) -> Selection:
+    """Keep the landmarks and targets that the array and both RNA-seq data sets have.
+
+    Only the ids of the sources are looked at: probes of `geo`, genes of `rna` (``GTEx`` and
+    ``1000G``).
+
+    Raises
+    ------
+    PreparationError
+        No landmark or no target is on every platform.
+    FormatError
+        Two rows of a file are the same gene of the study.
+    """
+    place = {probe: column for column, probe in enumerate(geo.genes)}
+    kept, dropped, partial = {}, [], []
+    for role, genes in (("landmark", landmarks), ("target", targets)):
+        _match(genes.path, genes.ensembl, genes.ensembl)
+        columns = {n: _match(s.path, genes.ensembl, s.genes) for n, s in rna.items()}
+        chosen = []
+        for g, (symbol, ensembl, probes) in enumerate(
+            zip(genes.symbols, genes.ensembl, genes.probes, strict=True)
+        ):
+            missing = tuple(probe for probe in probes if probe not in place)
+            causes = [NOT_ON_ARRAY] if len(missing) == len(probes) else []
+            causes += [f"missing in {name}" for name, found in columns.items() if found[g] < 0]
+            if causes:
+                dropped.append(DroppedGene(role, symbol, ensembl, "; ".join(causes), probes))
+                continue
+            chosen.append(g)
+            if missing:
+                partial.append(PartialGene(role, symbol, ensembl, missing))
+        if not chosen:
+            files = ", ".join(str(source.path) for source in (geo, *rna.values()))
+            raise PreparationError(
+                f"{genes.path}: none of its {len(genes)} {role} genes is in all of {files}"
+            )
+        places = tuple(tuple(place[p] for p in known if p in place) for known in genes.probes)
+        every = StudyGenes(genes.symbols, genes.ensembl, places, columns)
+        kept[role] = every.take(np.array(chosen, dtype=np.intp))
+    return Selection(kept["landmark"], kept["target"], tuple(dropped), tuple(partial))
+
+
+def _match(path: Path, wanted: tuple[str, ...], available: tuple[str, ...]) -> NDArray[np.intp]:
+    """Find `wanted` among the ids of a file, which is named if two of them are one gene."""
+    try:
+        return match_ensembl(wanted, available)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error

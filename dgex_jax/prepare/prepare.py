@@ -1,0 +1,425 @@
+"""Raw files to one prepared study (paper section 2.1; the order of steps is the original's)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from dgex_jax.errors import PreparationError
+from dgex_jax.io.files import Unchanged, atomic_path, one_line, temporary_folder
+from dgex_jax.io.hdf5 import seal_hdf5
+from dgex_jax.io.manifest import drop_sidecar, record, write_sidecar
+from dgex_jax.io.progress import Progress
+from dgex_jax.prepare.duplicates import Duplicates, find_duplicates
+from dgex_jax.prepare.normalize import (
+    ProbeMeans,
+    Ranked,
+    RowSum,
+    rank_geo,
+    rank_rna,
+    store_profiles,
+)
+from dgex_jax.prepare.prepared import DATA_SETS
+from dgex_jax.prepare.prepared_write import write_attributes, write_genes, write_values
+from dgex_jax.prepare.raw import RawSources, check_room, checksums, open_raw, refuse_overwriting
+from dgex_jax.prepare.split import (
+    STREAMS,
+    SplitSizes,
+    clustered_order,
+    half_slices,
+    sampled_profiles,
+    shuffled,
+    split_sizes,
+)
+from dgex_jax.prepare.study import rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import AnyRawFiles, Platform, PrepareConfig
+    from dgex_jax.io.progress import Listener
+    from dgex_jax.prepare.genes import DroppedGene, PartialGene, Selection
+    from dgex_jax.prepare.normalize import RowStore
+
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
+N_GENES_NAMED = 5
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What a preparation did, in numbers.
+
+    Attributes
+    ----------
+    profiles
+        Profiles read of ``GEO``, ``GTEx`` and ``1000G``; of arrays alone ``GEO``.
+    n_kept, split
+        GEO profiles left without duplicates; those of ``train``, ``validation`` and ``test``.
+    n_close_pairs, n_straddling
+        See `Duplicates`.
+    n_copies
+        Targets with a kept landmark's Ensembl id: copies of an input on the RNA-seq side.
+    n_clipped
+        RNA-seq values of ``GTEx`` and ``1000G`` whose quantile index was -1 and was clipped to 0.
+    notes, warnings
+        What the raw files were taken for and what was left out of them; what to look at.
+    """
+
+    output: Path
+    profiles: Mapping[str, int]
+    n_kept: int
+    n_close_pairs: int | None
+    n_straddling: int | None
+    split: Mapping[str, int]
+    n_landmarks: int
+    n_targets: int
+    n_copies: int
+    n_clipped: Mapping[str, int]
+    dropped: tuple[DroppedGene, ...]
+    partial: tuple[PartialGene, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Every count by name; those that were not made are left out."""
+        counts = {
+            "geo_profiles_read": self.profiles["GEO"],
+            "geo_profiles_kept": self.n_kept,
+            "geo_close_pairs": self.n_close_pairs,
+            "geo_close_pairs_straddling_clusters": self.n_straddling,
+            "gtex_profiles": self.profiles.get("GTEx"),
+            "1000g_profiles": self.profiles.get("1000G"),
+            "landmarks": self.n_landmarks,
+            "targets": self.n_targets,
+            "targets_copying_a_landmark": self.n_copies,
+            "gtex_indices_clipped": self.n_clipped.get("GTEx"),
+            "1000g_indices_clipped": self.n_clipped.get("1000G"),
+            "genes_dropped": len(self.dropped),
+            "genes_with_missing_probes": len(self.partial),
+        }
+        return {name: count for name, count in counts.items() if count is not None}
+
+    def lines(self) -> list[str]:
+        """Return a summary for people, a fact a line."""
+        split = ", ".join(f"{n:,} {name}" for name, n in self.split.items())
+        lines = [
+            f"GEO: {self.n_kept:,} of {self.profiles['GEO']:,} profiles kept ({split})",
+            *self.notes,
+            self._duplicates(),
+        ]
+        genes = f"{self.n_landmarks:,} landmarks, {self.n_targets:,} targets"
+        if "GTEx" in self.profiles:
+            gtex, kg = self.profiles["GTEx"], self.profiles["1000G"]
+            copies = "targets that copy a landmark in GTEx and 1000G (same Ensembl id)"
+            lines.append(f"GTEx: {gtex:,} profiles; 1000G: {kg:,} profiles")
+            lines += [f"genes: {genes}", f"{copies}: {self.n_copies:,}"]
+        else:
+            lines.append("no RNA-seq: a study of arrays alone, its genes are probes")
+            lines.append(f"probes: {genes}")
+        for (role, cause), n in sorted(Counter((g.role, g.cause) for g in self.dropped).items()):
+            names = [
+                gene.symbol or ",".join(gene.probes)
+                for gene in self.dropped
+                if (gene.role, gene.cause) == (role, cause)
+            ]
+            shown = ", ".join(names[:N_GENES_NAMED])
+            more = f" and {n - N_GENES_NAMED:,} more" if n > N_GENES_NAMED else ""
+            lines.append(f"dropped: {n:,} {role}{'' if n == 1 else 's'} {cause}: {shown}{more}")
+        for gene in self.partial:
+            probes = ", ".join(gene.missing_probes)
+            lines.append(f"{gene.role} {gene.symbol} ({gene.ensembl}) lacks {probes}: mean of rest")
+        for name, n in self.n_clipped.items():
+            if n:
+                lines.append(f"{name}: {n:,} values with quantile index -1, clipped to 0")
+        return [*lines, f"written: {self.output}"]
+
+    def _duplicates(self) -> str:
+        if self.n_close_pairs is None:
+            return "duplicates: not looked for"
+        text = f"duplicates: {self.n_close_pairs:,} close pairs"
+        if self.n_straddling is not None:
+            text += f", {self.n_straddling:,} of them split by clustering and not compared"
+        return text
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every step of one preparation works with."""
+
+    sources: RawSources
+    genes: Selection
+    config: PrepareConfig
+    output: Path
+    scratch: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _Geo:
+    """GEO after duplicates are gone: ranks in file order, and the orders to store them in.
+
+    `target_order` is that of the targets by clusters, ``None`` if they stay as they are.
+    """
+
+    ranked: Ranked
+    quantile: NDArray[np.float64]
+    duplicates: Duplicates
+    sizes: SplitSizes
+    order: NDArray[np.intp]
+    fitted_on: NDArray[np.intp]
+    target_order: NDArray[np.intp] | None
+
+
+def prepare(
+    raw: AnyRawFiles,
+    output: Path,
+    config: PrepareConfig,
+    *,
+    name: str,
+    title: str,
+    simulated: bool,
+    settings: Mapping[str, object] = NO_SETTINGS,
+    progress: bool | Listener = False,
+) -> PrepareReport:
+    """Make one prepared study of its raw files.
+
+    GEO: drop duplicates, average probes, quantile-normalise; GTEx and 1000G: map each sample's
+    dense ranks on GEO's reference quantile; standardise each gene in each data set with that data
+    set's own mean and deviation; shuffle and split. With ``scale_on="train"`` the quantile and
+    GEO's means and deviations come from GEO-tr alone (also the quantile that GTEx and 1000G are
+    mapped on); the two RNA-seq sets keep statistics of their own, as the paper scales every data
+    set by itself. With ``partition="clustered"`` only the order of the targets is another.
+    A study of arrays alone (paper section 3.4) takes the same steps without RNA-seq: its genes are
+    all probes of the array.
+
+    Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
+    probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
+    The file is the same, byte for byte, for every block size. Beside it lies its checksum, with
+    those of the raw files (`provenance.sidecar`).
+
+    Parameters
+    ----------
+    output
+        Where ``prepared.h5`` shall be; its folder must be there. Replaced only on success.
+    name, title, simulated, settings
+        The study, whether its values are made up, and `Study.preparation_settings`: recorded.
+    progress
+        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+
+    Raises
+    ------
+    FormatError
+        A raw file can't be read, or needed values are missing (how many, and the first place).
+    PreparationError
+        The files don't make a study: no gene on all platforms, too few profiles, no room on disk.
+    """
+    show = Progress(progress)
+    refuse_overwriting(raw, output)
+    with (
+        atomic_path(output) as temporary,
+        _disk_errors(output),
+        ExitStack() as files,
+        temporary_folder(temporary.with_name(f"{output.name}.scratch")) as scratch,
+    ):
+        unchanged = [Unchanged.of(path) for path in asdict(raw).values()]
+        sources = open_raw(raw, config, files)
+        genes = sources.genes.taken(
+            shuffled(config.seed, "targets", len(sources.genes.targets)),
+            shuffled(config.seed, "landmarks", len(sources.genes.landmarks)),
+        )
+        with h5py.File(temporary, "w") as file:
+            report = _write(file, _Job(sources, genes, config, output, scratch, show))
+            for one in unchanged:
+                one.check()
+            sums = checksums(raw, show)
+            # The checksums must be those of the values that were read.
+            for one in unchanged:
+                one.check()
+            write_attributes(
+                file,
+                {
+                    "study": name,
+                    "title": title,
+                    "simulated": simulated,
+                    "gene_ids": "ensembl" if sources.rna else "probe",
+                    "data_sets": [one for one in DATA_SETS if one == "GEO" or one in sources.rna],
+                    "settings": dict(settings),
+                    "prepare": rules_of(config),
+                    "random_streams": STREAMS,
+                    "raw_files": sums,
+                },
+            )
+        seal_hdf5(temporary)
+        drop_sidecar(output)
+    # Not in the file: its checksum decides which runs are of it, and another commit may not.
+    made = record(
+        "dgex prepare",
+        precision="float64, stored as float32",
+        inputs=sums,
+        seeds={"seed": config.seed, "random_streams": dict(STREAMS)},
+    )
+    made |= {"notes": list(report.notes), "warnings": list(report.warnings)}
+    write_sidecar(output, made)
+    return report
+
+
+@contextmanager
+def _disk_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PreparationError(f"{output}: can't be prepared: {one_line(error)}") from error
+
+
+def _write(file: h5py.File, job: _Job) -> PrepareReport:
+    """Run every step but the opening of the files and write all datasets."""
+    genes, block_size = job.genes, job.config.block_size
+    n_landmarks = len(genes.landmarks)
+    rna = {}
+    for name, source in job.sources.rna.items():
+        columns = genes.all_genes.columns[name]
+        with job.progress.step(f"reading {name}", len(source.profiles)) as tick:
+            see = source.see
+            rna[name] = rank_rna(
+                source, columns, job.scratch / name, block_size=block_size, tick=tick, see=see
+            )
+    geo = _rank_geo(job)
+    notes, warnings = list(job.sources.notes), []
+    for name, source in {"GEO": job.sources.geo, **job.sources.rna}.items():
+        platform: Platform = "microarray" if name == "GEO" else "rnaseq"
+        note, more = source.verdict(platform, force=job.config.force_platform)
+        notes += [f"{name}: {note}"] if note else []
+        warnings += [f"{name}: {text}" for text in more]
+    if geo.target_order is not None:
+        # Ranks don't depend on the order of the genes: the columns are only read in another one.
+        genes = genes.taken(geo.target_order)
+        columns = np.concatenate([np.arange(n_landmarks), n_landmarks + geo.target_order])
+        rna = {name: replace(ranked, columns=columns) for name, ranked in rna.items()}
+        geo = replace(geo, ranked=replace(geo.ranked, columns=columns))
+    halves = half_slices(len(genes.targets))
+    write_genes(file, genes, job.sources.geo.genes, job.sources.annotation, halves)
+    file["quantile"] = geo.quantile
+    train = np.sort(geo.order[: geo.sizes.train])
+    # That of the landmarks alone, on the scale of the normalised values of all genes.
+    sorted_landmarks = RowSum(n_landmarks)
+    with job.progress.step("quantile of the landmarks", len(train)) as tick:
+        for block in geo.ranked.values(geo.quantile, train, block_size, n_landmarks):
+            sorted_landmarks.add(np.sort(block, axis=1))
+            tick(len(block))
+    file["landmark_quantile"] = sorted_landmarks.mean()
+    everyone = {name: np.arange(len(ranked.profiles)) for name, ranked in rna.items()}
+    for name, ranked, order, fitted_on in (
+        ("GEO", geo.ranked, geo.order, geo.fitted_on),
+        *((name, rna[name], everyone[name], everyone[name]) for name in rna),
+    ):
+        write_values(
+            file,
+            name,
+            ranked,
+            geo.quantile,
+            n_landmarks=n_landmarks,
+            order=order,
+            fitted_on=fitted_on,
+            block_size=block_size,
+            progress=job.progress,
+        )
+    for part, rows in geo.sizes.slices.items():
+        file[f"GEO/split/{part}"] = np.arange(rows.start, rows.stop)
+    report = PrepareReport(
+        output=job.output,
+        profiles={"GEO": len(job.sources.geo.profiles)}
+        | {name: len(ranked.profiles) for name, ranked in rna.items()},
+        n_kept=len(geo.order),
+        n_close_pairs=geo.duplicates.n_close,
+        n_straddling=geo.duplicates.n_straddling,
+        split=geo.sizes._asdict(),
+        n_landmarks=n_landmarks,
+        n_targets=len(genes.targets),
+        n_copies=int(genes.copy_of_landmark.sum()),
+        n_clipped={name: ranked.n_clipped for name, ranked in rna.items()},
+        dropped=genes.dropped,
+        partial=genes.partial,
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
+    file.create_group("report").attrs.update(report.counts())
+    return report
+
+
+def _rank_geo(job: _Job) -> _Geo:
+    """Store the probes, drop duplicates, decide the split, and rank the profiles that stay."""
+    config, progress = job.config, job.progress
+    source, genes = job.sources.geo, job.genes.all_genes
+    used = np.unique(np.concatenate([np.array(columns) for columns in genes.probes]))
+    # Duplicates are decided on all probes of the array; without that search, genes are enough.
+    stored = used if config.duplicates == "none" else np.arange(len(source.genes))
+    check_room(job.scratch, len(source.profiles), len(stored), len(genes))
+    with progress.step("reading GEO", len(source.profiles)) as tick:
+        probes = store_profiles(
+            source,
+            stored,
+            job.scratch / "probes",
+            block_size=config.block_size,
+            tick=tick,
+            see=source.see,
+        )
+    duplicates = find_duplicates(probes, config.duplicates, seed=config.seed, progress=progress)
+    rows = np.flatnonzero(duplicates.kept)
+    sizes = split_sizes(len(rows))
+    order = shuffled(config.seed, "profiles", len(rows))
+    reference = np.ones(len(rows), dtype=bool)
+    if config.scale_on == "train":
+        reference[order[sizes.train :]] = False
+    means = ProbeMeans([np.searchsorted(stored, columns).tolist() for columns in genes.probes])
+    target_order = None
+    if config.partition == "clustered":
+        target_order = _cluster_targets(job, probes, rows[order[: sizes.train]], means)
+    with progress.step("ranking GEO", len(rows)) as tick:
+        ranks, quantile = rank_geo(
+            probes,
+            rows,
+            means,
+            reference,
+            job.scratch / "GEO",
+            n_genes=len(genes),
+            block_size=config.block_size,
+            tick=tick,
+        )
+    ranked = Ranked(tuple(source.profiles[row] for row in rows), ranks)
+    return _Geo(ranked, quantile, duplicates, sizes, order, np.flatnonzero(reference), target_order)
+
+
+def _cluster_targets(
+    job: _Job, probes: RowStore, train: NDArray[np.intp], means: ProbeMeans
+) -> NDArray[np.intp]:
+    """Order the targets by clusters of their expression in profiles of GEO-tr.
+
+    These profiles are normalised by themselves: the study's quantile may know the test set.
+    """
+    chosen = np.sort(train[sampled_profiles(len(train), job.config.seed)])
+    n_landmarks, n_targets = len(job.genes.landmarks), len(job.genes.targets)
+    with job.progress.step("ranking a sample of GEO-tr", len(chosen)) as tick:
+        ranks, quantile = rank_geo(
+            probes,
+            chosen,
+            means,
+            np.ones(len(chosen), dtype=bool),
+            job.scratch / "sample",
+            n_genes=n_landmarks + n_targets,
+            block_size=job.config.block_size,
+            tick=tick,
+        )
+    with job.progress.step("clustering targets", n_targets, unit="targets") as tick:
+        values = quantile[ranks.read(slice(None))[:, n_landmarks:]]
+        order = clustered_order(values, job.config.seed)
+        tick(n_targets)
+    return order

@@ -1,0 +1,67 @@
+"""The arrays one training needs, in host memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dgex_jax.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dgex_jax.prepare.prepared import Prepared
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StudyArrays:
+    """A prepared study in memory.
+
+    `X` and `Y` give the values of each part (of `PARTS`) that the study has: ``(n_profiles,
+    n_landmarks)`` and ``(n_profiles, n_targets)``, float32. `halves` are the columns of Y that each
+    network of its own infers.
+    """
+
+    X: Mapping[str, Float32]
+    Y: Mapping[str, Float32]
+    halves: tuple[slice, ...]
+
+    @property
+    def n_landmarks(self) -> int:
+        """Number of landmark genes."""
+        return int(self.X["tr"].shape[1])
+
+    def half_sizes(self) -> list[int]:
+        """Count the target genes of each half."""
+        n_targets = self.Y["tr"].shape[1]
+        return [len(range(*half.indices(n_targets))) for half in self.halves]
+
+    def half(self, part: str, index: int, width: int) -> Float32:
+        """Targets of one half, with columns of zeros up to `width`: ``(n_profiles, width)``."""
+        Y = self.Y[part][:, self.halves[index]]
+        missing = width - Y.shape[1]
+        return np.ascontiguousarray(np.pad(Y, ((0, 0), (0, missing))) if missing else Y)
+
+
+def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:
+    """Read a prepared study into memory; with one half all targets go to one network.
+
+    Raises `StudyError` if two halves are wanted of a single target.
+    """
+    if n_halves > study.n_targets:
+        raise StudyError(f"{study.path}: {study.n_targets} target makes no 2 halves; take 1")
+    return StudyArrays(
+        X={part: study.X(part) for part in study.parts},
+        Y={part: study.Y(part) for part in study.parts},
+        halves=halves_of(study, n_halves),
+    )
+
+
+def halves_of(study: Prepared, n_halves: int) -> tuple[slice, ...]:
+    """Give the columns of Y that each network infers."""
+    return study.halves if n_halves == 2 else (slice(0, study.n_targets),)

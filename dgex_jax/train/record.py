@@ -1,0 +1,269 @@
+"""What finished work leaves in its folder: ``done.json``, weights, and errors gene by gene.
+
+No JAX here: reports, tables and models read these files too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from dgex_jax.config import EVALUATED
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io.files import atomic_path, fill_tensors, one_line
+from dgex_jax.io.manifest import SEAL, file_sha256, file_sums, is_sealed, sealed
+from dgex_jax.train.arrays import halves_of
+from dgex_jax.train.pylearn2 import layer_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dgex_jax.prepare.prepared import Prepared
+
+DONE = "done.json"
+CONFIG = "config.json"
+RECORDED = ("versions", "dgex_jax", "numpy")
+"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
+Another NumPy must not make finished networks train again."""
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what of a configuration decides whether the work is done again."""
+    return {key: value for key, value in config.items() if key not in RECORDED}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Hash the `identity` of a configuration (of JSON values, in any order)."""
+    return job_hash(identity(config))
+
+
+def job_hash(content: Mapping[str, Any]) -> str:
+    """Hash all of a configuration, `RECORDED` included."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
+    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
+    return stored in {digest(config), job_hash(config)}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; ``None`` if there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; ``None`` also if its checksum is wrong (older ones have none)."""
+    content = read_json(path)
+    return None if content is None or (SEAL in content and not is_sealed(content)) else content
+
+
+def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds the finished work of this configuration, by whatever versions.
+
+    Raises `FormatError` as `read_done` does.
+    """
+    done = read_done(folder)
+    if done is None:
+        return False
+    stored, old = done.get("config_hash"), read_json(folder / CONFIG)
+    # Of the first versions the hash alone does not tell: what was run lies beside it.
+    return is_hash_of(stored, config) or (
+        old is not None and identity(old) == identity(config) and is_hash_of(stored, old)
+    )
+
+
+def read_done(folder: Path) -> dict[str, Any] | None:
+    """Read ``done.json``; ``None`` if there is none.
+
+    Raises `FormatError` if it is damaged: taking the work for not done would throw it away.
+    """
+    path = folder / DONE
+    content = read_sealed(path)
+    if content is None and path.exists():
+        raise FormatError(
+            f"{path}: damaged, or changed since it was written; remove it to have the work done "
+            "again"
+        )
+    return content
+
+
+def check_result(path: Path) -> None:
+    """Compare a file of finished work with its checksum in ``done.json`` beside it.
+
+    Work that is not finished, and that of older versions, has none: then nothing is compared.
+    Raises `FormatError` if the file, or ``done.json``, is not what was written or can't be read.
+    """
+    files = (read_done(path.parent) or {}).get("files")
+    wanted = files.get(path.name) if isinstance(files, dict) else None
+    try:
+        if wanted is not None and file_sha256(path) != wanted:
+            raise FormatError(
+                f"{path}: damaged or replaced: its sha256 is not the one in {DONE} beside it"
+            )
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+
+
+def mark_done(
+    folder: Path, config: Mapping[str, Any], *, files: Iterable[str] = (), **facts: Any
+) -> None:
+    """Write ``done.json``, last of all.
+
+    It holds the hash of `config`, the checksums of those of `files` (names) that are in `folder`,
+    and `facts` (JSON values). Raises `DgexError` if a file can't be read, or the disk refuses it.
+    """
+    content: dict[str, Any] = {"config_hash": digest(config), **facts}
+    try:
+        found = file_sums(folder, files)
+    except OSError as error:
+        raise DgexError(f"{folder}: can't be read: {one_line(error)}") from error
+    write_json(folder / DONE, sealed({**content, **({"files": found} if found else {})}))
+
+
+def save_weights(path: Path, halves: Sequence[Any], metadata: Mapping[str, str]) -> None:
+    """Write the parameters of each half, float32, atomically; the same input gives the same bytes.
+
+    Safetensors ``half1/W0``, ``half1/b0``, … in the order of the layers. `metadata` goes in as one
+    JSON string, key ``dgex``: safetensors writes several keys in an order that changes from run to
+    run. Raises `DgexError` if the disk refuses it.
+    """
+    tensors = {
+        f"half{half}/{letter}{number}": np.ascontiguousarray(params[name][kind])
+        for half, params in enumerate(halves, start=1)
+        for number, name in enumerate(layer_names(len(params)))
+        for letter, kind in (("W", "kernel"), ("b", "bias"))
+    }
+    about = {"dgex": json.dumps(dict(metadata), sort_keys=True)}
+    with atomic_path(path) as temporary:
+        fill_tensors(temporary, tensors, path, about)
+
+
+def load_weights(path: Path) -> list[Any]:
+    """Read the parameters of each half as Flax takes them.
+
+    Raises `FormatError` if the file is missing, damaged (also by the checksum of a finished run),
+    or holds other tensors.
+    """
+    try:
+        # By the system: safetensors takes what it may not open for missing.
+        with path.open("rb"):
+            tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"{path}: can't be read as weights: {one_line(error)}") from error
+    halves: list[Any] = []
+    while any(name.startswith(prefix := f"half{len(halves) + 1}/") for name in tensors):
+        names = layer_names(sum(name.startswith(f"{prefix}W") for name in tensors))
+        try:
+            half = {
+                name: {"kernel": tensors[f"{prefix}W{i}"], "bias": tensors[f"{prefix}b{i}"]}
+                for i, name in enumerate(names)
+            }
+        except KeyError as error:
+            raise FormatError(f"{path}: tensor {error} is missing") from error
+        halves.append(half)
+    if not halves:
+        raise FormatError(f"{path}: holds no weights of a D-GEX network (no tensor half1/W0)")
+    check_result(path)
+    return halves
+
+
+@dataclass(frozen=True)
+class TrainedHalf:
+    """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32.
+
+    A study without 1000G has one best epoch alone; the other is ``None``.
+    """
+
+    final: Any
+    best_va: Any
+    best_va_epoch: int
+    best_1000G: Any | None  # noqa: N815
+    best_1000G_epoch: int | None  # noqa: N815
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Both halves (or the single one), and MAE of every target ``(n_targets,)`` by part."""
+
+    halves: Sequence[TrainedHalf]
+    gene_errors: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class GeneErrors:
+    """MAE of every target gene on the parts that are compared.
+
+    `mae` gives, for each part (`EVALUATED`, or its first two of a study of arrays alone),
+    ``(n_targets,)`` float64 in standardised units; `copy_of_landmark` is ``(n_targets,)`` bool.
+    """
+
+    mae: Mapping[str, NDArray[np.float64]]
+    copy_of_landmark: NDArray[np.bool_]
+
+
+def write_gene_errors(
+    path: Path, study: Prepared, mae: Mapping[str, NDArray[np.float64]], n_halves: int
+) -> None:
+    """Write one line a target: ids, half, copy flag and the MAEs by part; atomically."""
+    import pandas as pd  # noqa: PLC0415  (a run starts sooner without it)
+
+    half = np.zeros(study.n_targets, np.int64)
+    for number, columns in enumerate(halves_of(study, n_halves), start=1):
+        half[columns] = number
+    table = pd.DataFrame(
+        {
+            "target": study.targets,
+            "symbol": study.symbols,
+            "half": half,
+            "copy_of_landmark": study.copy_of_landmark.astype(int),
+            **{f"MAE_{part}": mae[part] for part in EVALUATED if part in study.parts},
+        }
+    )
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False)
+
+
+def read_gene_errors(path: Path) -> GeneErrors:
+    """Read what `write_gene_errors` wrote.
+
+    Raises `FormatError` if the file is missing, is no such table, or is not the one of its
+    finished run.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    try:
+        # As text first: older pandas read floats to the last bit only on request, newer ones
+        # deprecate the request.
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        rna = any(f"MAE_{part}" in table for part in EVALUATED[2:])
+        errors = GeneErrors(
+            mae={
+                part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64)
+                for part in (EVALUATED if rna else EVALUATED[:2])
+            },
+            copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
+    check_result(path)
+    return errors
