@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
+from dgex_jax import __version__
 from dgex_jax.errors import DgexError
 from dgex_jax.io.files import atomic_path
 from reproduce.written import rounded_csv, same_numbers, write_text
@@ -33,7 +32,7 @@ SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
 SMALL, NORMAL = 7.0, 8.0  # points; journals ask for at least 7
 NOTE_HEIGHT = 0.15  # inches
 DPI = 300
-DRAWN_BY = "Drawn by"
+SOFTWARE = f"dgex-jax {__version__}"
 
 RC: dict[str, object] = {
     # DejaVu comes with Matplotlib: the same bytes whatever fonts a machine has.
@@ -172,8 +171,8 @@ def settle(figure: Figure) -> None:
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write ``name.png`` (300 dpi), ``name.pdf`` and ``name.csv``, each complete or not at all.
 
-    The same figure and table give the same bytes: no file holds a date. A picture of the same
-    code, whose numbers agree with those that it draws (`written.same_numbers`), is left alone.
+    The same figure and table give the same bytes: no file holds a date. A picture of this version,
+    whose numbers agree with those that it draws (`written.same_numbers`), is left alone.
 
     - `figure`: what a ``draw`` returned.
     - `table`: the numbers it draws.
@@ -186,9 +185,9 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
     same = same_numbers(folder / f"{name}.csv", csv)
     settle(figure)
     with in_style():
-        if not (same and _drawn_by(png) == _code()):
+        if not (same and _drawn_by(png) == SOFTWARE):
             with atomic_path(png) as path:
-                figure.savefig(path, format="png", metadata={"Software": None, DRAWN_BY: _code()})
+                figure.savefig(path, format="png", metadata={"Software": SOFTWARE})
         with atomic_path(folder / f"{name}.pdf") as path:
             nothing = {"CreationDate": None, "Creator": None, "Producer": None}
             figure.savefig(path, format="pdf", metadata=nothing)
@@ -196,17 +195,10 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
         write_text(folder / f"{name}.csv", csv)
 
 
-@cache
-def _code() -> str:
-    """Checksum of the code that draws."""
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
-
-
 def _drawn_by(png: Path) -> str | None:
     try:
         with Image.open(png) as picture:
-            return picture.info.get(DRAWN_BY)
+            return picture.info.get("Software")
     except (OSError, SyntaxError, ValueError):
         return None
 

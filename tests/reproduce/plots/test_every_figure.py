@@ -56,7 +56,7 @@ def test_saved_twice_and_drawn_twice_the_bytes_are_the_same(varied, tmp_path):
     assert list(back.columns) == list(table.columns)
     with Image.open(tmp_path / "figure.png") as image:
         assert image.size[0] in {round(3.4 * 300), 7 * 300}
-        assert set(image.info) == {"dpi", style.DRAWN_BY}
+        assert set(image.info) == {"dpi", "Software"}
     assert b"Date" not in first["figure.pdf"]
 
 
@@ -72,7 +72,7 @@ def test_a_picture_is_left_where_its_numbers_agree_to_what_is_shown(tables, tmp_
     other = table.assign(LR=table["LR"] + 2e-3)
     style.save(draw_epochs(other, "D-GEX-9000x2", "GTEx-te"), other, tmp_path, "figure")
     assert all(content != first[name] for name, content in read_all(tmp_path).items())
-    # What is no picture of this code is drawn again.
+    # What is no picture of this version is drawn again.
     style.save(draw_epochs(table, "D-GEX-9000x2", "GTEx-te"), table, tmp_path, "figure")
     (tmp_path / "figure.png").write_bytes(b"damaged")
     style.save(draw_epochs(table, "D-GEX-9000x2", "GTEx-te"), table, tmp_path, "figure")
