@@ -138,7 +138,7 @@ def train_here(
         if request.asked:
             names = ", ".join(network.name for network in group)
             raise Stopped(
-                f"stopped before {names}; the same command goes on", request.signal_number or 0
+                f"stopped before {names}; the same command resumes", request.signal_number or 0
             )
         conduct = Conduct(view.epoch, overwrite=True, wait=options.wait, request=request)
         folders = [space.run(network) for network in group]

@@ -88,7 +88,7 @@ def launch(
                 for job in jobs:
                     job.cancel()
                 raise Stopped(
-                    "stopped, and its jobs cancelled; the same command goes on",
+                    "stopped, and its jobs cancelled; the same command resumes",
                     request.signal_number or 0,
                 )
             if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
