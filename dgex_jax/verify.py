@@ -69,18 +69,10 @@ class Verdict:
 def verify(results: Path, inputs: Sequence[Path] = ()) -> Verdict:
     """Recompute every checksum of `results`.
 
-    Parameters
-    ----------
-    results
-        A results folder, a run, a model, a zarr store, any folder of these; or a file with its
-        record beside it.
-    inputs
-        Files, and folders with files, that results were made of and that don't lie in `results`.
-
-    Raises
-    ------
-    DgexError
-        There is no such place, or dgex recorded no checksum of anything in it.
+    That is a results folder, a run, a model, a zarr store, any folder of these; or a file with its
+    record beside it. `inputs` are files, and folders with files, that results were made of and that
+    don't lie in it. Raises `DgexError` if there is no such place, or dgex recorded no checksum of
+    anything in it.
     """
     for path in (results, *inputs):
         if not path.exists():

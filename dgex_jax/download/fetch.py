@@ -94,13 +94,9 @@ def download(
 
     The folder also gets ``SHA256SUMS``, which later downloads and checks are held to where no
     sha256 is published. `report` gets a line for everything worth one, `progress` every megabyte.
-
-    Raises
-    ------
-    DgexError
-        A file that is not had by download, no room on the disk, a file that can't be had or is
-        not what it should be. What had arrived stays in ``<name>.partial`` where it can be
-        resumed, and the text says so.
+    Raises `DgexError` for a file that is not had by download, no room on the disk, a file that
+    can't be had or is not what it should be. What had arrived stays in ``<name>.partial`` where it
+    can be resumed, and the text says so.
     """
     limits, progress = limits or Limits(), progress or Progress()
     refuse_by_hand(sources, folder)

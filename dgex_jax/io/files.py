@@ -151,9 +151,8 @@ def temporary_path(place: Path) -> Path:
     """Give a new hidden path beside the output `place`, with the same suffixes.
 
     The name holds the machine (since its boot, and the container's process namespace) and the
-    process. What processes of this machine left of the same output when they were killed is
-    removed first; of other machines nobody here knows. Raises `OSError` if the folder can't be
-    read.
+    process. What killed processes of this machine left of the same output is removed first. Raises
+    `OSError` if the folder can't be read.
     """
     machine, name = _machine(), place.name[-KEPT_OF_NAME:]
     for path in place.parent.iterdir():
@@ -215,16 +214,11 @@ def _runs(pid: int) -> bool:
 def atomic_path(final: Path) -> Iterator[Path]:
     """Give a temporary path beside `final`; move it onto `final` when the block succeeds.
 
-    The path is that of an empty file in the same folder, with the suffixes of `final` and the
-    permissions of a new file. A symbolic link at `final` keeps pointing at the file it names. If
-    the block fails, the temporary file is removed and an older file at `final` stays as it was
-    (unless all that failed was waiting for the disk after the new one had its name).
-
-    Raises
-    ------
-    DgexError
-        The folder is missing or can't be written to, `final` is a folder or a device, or the disk
-        refuses the file, also where the block met that as an `OSError` about this file.
+    The path is that of an empty file with the suffixes of `final` and the permissions of a new
+    file. A symbolic link at `final` keeps pointing at the file it names. If the block fails, an
+    older file stays as it was. Raises `DgexError` if the folder is missing or can't be written to,
+    `final` is a folder or a device, or the disk refuses the file, also where the block met that as
+    an `OSError` about this file.
     """
     place = final_place(final)
     try:
@@ -263,6 +257,50 @@ def move_whole(temporary: Path, place: Path) -> None:
     sync(temporary, os.O_RDWR)
     temporary.replace(place)
     sync(place.parent, os.O_RDONLY)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move a finished folder onto `place`; an older one there goes once the new one is in place.
+
+    No portable call exchanges two folders: after a kill between the two renames, or before the
+    older one is gone, `restore_folder` does the rest. An `OSError` passes through.
+    """
+    aside = _aside(place)
+    replaces = place.exists()
+    if replaces:
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        if replaces:
+            aside.rename(place)
+        raise
+    sync(place.parent, os.O_RDONLY)
+    if replaces:
+        remove_folder(aside, place)
+
+
+def restore_folder(place: Path) -> None:
+    """Put right what a process left that was killed in `replace_folder`."""
+    aside = _aside(place)
+    if aside.exists() and place.exists():
+        remove_folder(aside, place)
+    elif aside.exists():
+        aside.rename(place)
+
+
+def remove_folder(folder: Path, place: Path) -> None:
+    """Remove a folder under a temporary name of `place`: nobody sees the half of it.
+
+    What can't go yet (a reader on a network file system holds it) goes the next time.
+    """
+    hidden = temporary_path(place)
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _aside(place: Path) -> Path:
+    return place.with_name(f".{place.name[-KEPT_OF_NAME:]}.replaced")
 
 
 def make_folder(folder: Path) -> None:

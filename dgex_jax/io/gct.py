@@ -39,20 +39,12 @@ def read_gct(
     """Read a GCT file, plain or compressed (whatever its name).
 
     Values are float64, NaN where the file has ``NA``, ``NaN``, -666 or nothing. Annotation is text:
-    in 1.2 the gene field ``Description``, in 1.3 the row and column fields.
+    in 1.2 the gene field ``Description``, in 1.3 the row and column fields. `genes` keeps only
+    these rows in memory: ids as the file writes them, or a test of such an id.
+    `accept_wrong_dimensions` trusts the table where the dimension line declares other numbers.
 
-    Parameters
-    ----------
-    genes
-        Keep only these rows in memory: ids as the file writes them, or a test of such an id.
-    accept_wrong_dimensions
-        Trust the table where the dimension line declares other numbers of rows or columns.
-
-    Raises
-    ------
-    FormatError
-        No such file, truncated or damaged, another version, a wrong dimension line, a short row,
-        ids that are empty or come twice, a value that is no number.
+    Raises `FormatError` for no such file, truncated or damaged, another version, a wrong dimension
+    line, a short row, ids that are empty or come twice, a value that is no number.
     """
     path = Path(path)
     with closing(read_lines(path)) as raw:
@@ -173,13 +165,8 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
     """Read a GEUVADIS table, plain or compressed (whatever its name), as `read_gct` reads GCT.
 
     Its header is ``TargetID Gene_Symbol Chr Coord sample…``; a line a gene follows, whose
-    ``Gene_Symbol``, ``Chr`` and ``Coord`` are text.
-
-    Raises
-    ------
-    FormatError
-        No such file, truncated or damaged, another header, a short row, ids that are empty or come
-        twice, a value that is no number.
+    ``Gene_Symbol``, ``Chr`` and ``Coord`` are text. Raises `FormatError` as `read_gct`, and for
+    another header.
     """
     path = Path(path)
     n_fields = len(GEUVADIS_COLUMNS) - 1
@@ -208,14 +195,8 @@ def write_rpkm(path: Path | str, expression: Expression) -> None:
 
     Of the gene metadata ``Gene_Symbol``, ``Chr`` and ``Coord`` are written, ``NA`` where there is
     none; the format has no place for other metadata. Values are written with as many digits as
-    their dtype needs to be read back the same.
-
-    Raises
-    ------
-    FormatError
-        Ids or annotation the format can't hold.
-    DgexError
-        A place that can't be written to.
+    their dtype needs to be read back the same. Raises `FormatError` for ids or annotation the
+    format can't hold, `DgexError` for a place that can't be written to.
     """
     path = Path(path)
     check_texts(path, expression.profiles, expression.genes)

@@ -120,12 +120,7 @@ def read_matrix(matrix: Any, rows: Places, columns: Places, dtype: np.dtype[Any]
     """Read rows and columns of a two-dimensional HDF5 dataset, any order, repeats allowed.
 
     Beside the result ``(n_rows, n_columns)`` at most about 32 MiB (or one row of chunks) are in
-    memory at a time.
-
-    Raises
-    ------
-    FormatError
-        Chunks larger than `CHUNK_BYTES`.
+    memory at a time. Raises `FormatError` for chunks larger than `CHUNK_BYTES`.
     """
     chunk_bytes = math.prod(matrix.chunks or ()) * matrix.dtype.itemsize
     if chunk_bytes > CHUNK_BYTES:
@@ -218,34 +213,23 @@ def seal_hdf5(path: Path) -> None:
 def check_seal(path: Path) -> bool:
     """Compare a file with its seal, and tell whether it has one (older versions wrote none).
 
-    Reads all of it but the chunks that have a checksum of their own.
-
-    Raises
-    ------
-    FormatError
-        The file is not the one that was sealed, or can't be read.
+    Reads all of it but the chunks that have a checksum of their own. Raises `FormatError` if the
+    file is not the one that was sealed, or can't be read.
     """
     try:
         with path.open("rb") as stream:
-            return _is_sealed(path, stream)
+            end = max(0, stream.seek(0, os.SEEK_END) - SEAL_END_BYTES)
+            stream.seek(end)
+            found = SEAL_END.fullmatch(stream.read())
+            if found is None:
+                return False
+            size = max(0, end - int(found[1]))
+            stream.seek(size)
+            seal = json.loads(stream.read(end - size))
+            sha256 = _sha256(stream.fileno(), size, seal["chunks"])
+            intact = (seal["size"], seal["sha256"]) == (size, sha256)
     except OSError as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
-
-
-def _is_sealed(path: Path, stream: Any) -> bool:
-    end = max(0, stream.seek(0, os.SEEK_END) - SEAL_END_BYTES)
-    stream.seek(end)
-    found = SEAL_END.fullmatch(stream.read())
-    if found is None:
-        return False
-    size = max(0, end - int(found[1]))
-    stream.seek(size)
-    try:
-        seal = json.loads(stream.read(end - size))
-        intact = (
-            seal["size"] == size
-            and _sha256(stream.fileno(), size, seal["chunks"]) == seal["sha256"]
-        )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         intact = False
     if not intact:

@@ -154,13 +154,9 @@ def read_lines(path: Path) -> Generator[Line]:
     """Give the lines of `path` that are not blank, to the very end.
 
     Reading to the end matters: only there does a compressed file say whether it is complete. Lines
-    may end as on Unix, Windows or an old Macintosh (a carriage return alone).
-
-    Raises
-    ------
-    FormatError
-        The file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes
-        a limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
+    may end as on Unix, Windows or an old Macintosh (a carriage return alone). Raises `FormatError`
+    if the file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes a
+    limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
     """
     with open_bytes(path) as file:
         for number, raw in enumerate(_raw_lines(file), start=1):
@@ -200,10 +196,8 @@ def _check_line(path: Path, number: int, line: bytes) -> None:
 def unquoted(path: Path, line: Line, separator: str) -> bytes:
     """Cells of a line with quotes, tab-separated and without them.
 
-    Raises
-    ------
-    FormatError
-        Quotes that don't end on the line, text behind a closing quote, a tab inside a cell.
+    Raises `FormatError` for quotes that don't end on the line, text behind a closing quote, a tab
+    inside a cell.
     """
     number, raw = line
     text = raw.decode("latin-1")  # every byte as it is: cells are decoded one by one
@@ -250,11 +244,8 @@ def fill_lines(temporary: Path, lines: Iterable[str], path: Path) -> None:
 def kind_of(path: Path | str) -> FileKind:
     """Tell the kind of a file from what it holds, never from its name.
 
-    Raises
-    ------
-    FormatError
-        It can't be read, or is of a kind that holds no expression table, which is named with what
-        to do. Text of no known format is a ``table``.
+    Text of no known format is a ``table``. Raises `FormatError` if it can't be read, or is of a
+    kind that holds no expression table, which is named with what to do.
     """
     path = Path(path)
     if read_head(path) == HDF5_MAGIC:

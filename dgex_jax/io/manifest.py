@@ -45,11 +45,6 @@ Json = dict[str, Any]
 # Checksums
 
 
-def bytes_sha256(data: bytes) -> str:
-    """Checksum of bytes (hexadecimal)."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def file_sha256(path: Path) -> str:
     """Checksum of a file (hexadecimal), read in pieces; an `OSError` passes through."""
     with path.open("rb") as file:
@@ -83,15 +78,11 @@ def known_sha256(path: Path) -> str:
     return known if isinstance(known, str) and path.is_file() else file_sha256(path)
 
 
-def canonical_json(values: Any) -> str:
-    """Write JSON values in one way, whatever the order of their keys: ASCII, no white space."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
-
 def content_sum(content: Mapping[str, Any]) -> str:
     """Checksum of a JSON object but its `SEAL`, whatever the order and white space of its file."""
     rest = {key: value for key, value in content.items() if key != SEAL}
-    return bytes_sha256(canonical_json(rest).encode())
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> Json:
@@ -120,18 +111,10 @@ def record(
 ) -> Json:
     """Describe the making of an output, as JSON values.
 
-    Parameters
-    ----------
-    command
-        What made it, such as ``dgex train``.
-    precision
-        Of the numbers it was computed in.
-    inputs
-        Role → ``name`` and ``sha256`` (hexadecimal) of each file it was made of, if not more.
-    seeds
-        What is drawn → its seed; empty where nothing is.
-    device
-        ``platform`` and ``kind`` of the device; ``None`` where JAX computed nothing.
+    `command` is what made it, such as ``dgex train``, and `precision` that of the numbers it was
+    computed in. `inputs` has role → ``name`` and ``sha256`` (hexadecimal) of each file it was made
+    of, if not more; `seeds` what is drawn → its seed; `device` the ``platform`` and ``kind`` of the
+    device, ``None`` where JAX computed nothing.
     """
     return {
         "made_by": f"{command} {__version__}",

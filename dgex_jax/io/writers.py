@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.expression import check_ids, check_storable
+from dgex_jax.io.expression import MISSING, check_ids, check_storable
 from dgex_jax.io.files import atomic_path, one_line, require_space, temporary_folder
 from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from dgex_jax.io.expression import Expression, FloatArray
     from dgex_jax.io.partial import Resume
 
-MISSING = -666
-"""What GCTX and GCT 1.3 write where there is no value."""
-
 CHUNK_BYTES = 1 << 20
 FORBIDDEN = "\t\n\r\0"
 QUOTE = '"'
@@ -50,20 +47,13 @@ class ProfileWriter(ABC):
     A context manager. Inside it, whoever has the values asks for `pending` and appends those
     profiles, in that order, in blocks of any size; the output appears under `path` when the block
     ends without an error and all of them have arrived. An older one stays as it was until then.
-
-    `profiles` and `genes` are ids, unique, in the order of the values to come. When the block has
-    ended, `missing` pieces are still to be written by other processes, and `sha256` is the
-    checksum (hexadecimal) of the file, where writing it gave that.
+    When the block has ended, `missing` pieces are still to be written by other processes, and
+    `sha256` is the checksum (hexadecimal) of the file, where writing it gave that.
 
     Subclasses give `_open` (and enter on its stack whatever must be closed or removed) and
-    `_write`, and where the end is more than closing, `_finish`.
-
-    Raises
-    ------
-    FormatError
-        Ids that are missing or come twice, and at the end missing profiles.
-    DgexError
-        A place that can't be written to.
+    `_write`, and where the end is more than closing, `_finish`. Raises `FormatError` for ids that
+    are missing or come twice, and at the end for missing profiles; `DgexError` for a place that
+    can't be written to.
     """
 
     missing = 0
@@ -399,25 +389,16 @@ class _MatrixWriter(ProfileWriter):
 class GctxWriter(_MatrixWriter):
     """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
 
-    Parameters
-    ----------
-    dtype
-        float32 or float64, how the matrix is stored.
-    profile_metadata, gene_metadata
-        One line an id, indexed by the ids in their order. Numbers (and truth values, as 0 and 1)
-        are stored as numbers; everything else as text, which loses trailing spaces (readers take
-        them for padding). Missing text and integers become -666.
-    src
-        The root attribute ``src`` (where the values come from).
-    attributes
-        More root attributes: JSON values, stored as JSON text.
-    compression
-        ``None`` (contiguous) or an HDF5 filter name such as ``gzip`` (chunks of whole profiles).
-    resume
-        Lets an interrupted file resume where it stopped (see `partial`); not with `compression`.
+    `dtype`, float32 or float64, is that of the matrix. Metadata have one line an id, indexed by the
+    ids in their order: numbers (and truth values, as 0 and 1) are stored as numbers, everything
+    else as text, which loses trailing spaces (readers take them for padding); missing text and
+    integers become -666. `src` (where the values come from) and `attributes` (JSON values) become
+    root attributes. `compression` is ``None`` (contiguous) or an HDF5 filter name such as ``gzip``
+    (chunks of whole profiles). With `resume` an interrupted file resumes where it stopped (see
+    `partial`), if it is not compressed.
 
-    Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for
-    a value that would be read back as another: -666, or a float64 beyond float32's range.
+    Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for a
+    value that would be read back as another: -666, or a float64 beyond float32's range.
     """
 
     def __init__(
