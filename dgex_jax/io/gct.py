@@ -1,4 +1,4 @@
-"""GCT 1.2 and 1.3 in, and the GEUVADIS table (RNA-seq of the 1000 Genomes samples) in and out."""
+"""GCT 1.2 and 1.3 in, and the GEUVADIS table (RNA-seq of the 1000 Genomes samples) in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import Expression, alike, check_ids, is_annotation_name
-from dgex_jax.io.lines import GEUVADIS_COLUMNS, read_lines, tabbed, write_lines
+from dgex_jax.io.lines import GEUVADIS_COLUMNS, read_lines, tabbed
 from dgex_jax.io.table import (
     check_width,
     fit_header,
@@ -19,7 +19,6 @@ from dgex_jax.io.table import (
     split_text,
     text_frame,
 )
-from dgex_jax.io.writers import annotation_texts, check_texts, joined, value_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,25 +187,3 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
         body = read_body(path, lines, header, range(n_fields), genes)
     metadata = text_frame(body.annotation, body.genes, GEUVADIS_COLUMNS[1:])
     return Expression(path, body.values, profiles, body.genes, gene_metadata=metadata)
-
-
-def write_rpkm(path: Path | str, expression: Expression) -> None:
-    """Write a GEUVADIS table (gzip-compressed if the suffix is ``.gz``), all or nothing.
-
-    Of the gene metadata ``Gene_Symbol``, ``Chr`` and ``Coord`` are written, ``NA`` where there is
-    none; the format has no place for other metadata. Values are written with as many digits as
-    their dtype needs to be read back the same. Raises `FormatError` for ids or annotation the
-    format can't hold, `DgexError` for a place that can't be written to.
-    """
-    path = Path(path)
-    check_texts(path, expression.profiles, expression.genes)
-    fields = GEUVADIS_COLUMNS[1:]
-    annotation = annotation_texts(path, expression.gene_metadata, expression.genes, fields)
-
-    def lines() -> Iterator[str]:
-        yield joined([*GEUVADIS_COLUMNS, *expression.profiles]) + "\n"
-        rows = value_rows(path, expression, None)
-        for gene, texts, cells in zip(expression.genes, annotation, rows, strict=True):
-            yield "\t".join([joined([gene, *texts]), *cells]) + "\n"
-
-    write_lines(path, lines())

@@ -225,20 +225,15 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     The gzip header holds no time and no name, so equal lines give equal files.
     """
     with atomic_path(path) as temporary:
-        fill_lines(temporary, lines, path)
-
-
-def fill_lines(temporary: Path, lines: Iterable[str], path: Path) -> None:
-    """Write `lines` to `temporary`, which is to become `path` (its suffix and name count)."""
-    try:
-        with temporary.open("wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-                    packed.writelines(line.encode() for line in lines)
-            else:
-                raw.writelines(line.encode() for line in lines)
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+        try:
+            with temporary.open("wb") as raw:
+                if path.suffix == ".gz":
+                    with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+                        packed.writelines(line.encode() for line in lines)
+                else:
+                    raw.writelines(line.encode() for line in lines)
+        except OSError as error:
+            raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 def kind_of(path: Path | str) -> FileKind:

@@ -96,7 +96,6 @@ class PartialMatrix:
         self._runs: list[list[Any]] = []
         self._offset = self._descriptor = self._run_start = self.done = 0
         self._sha256 = hashlib.sha256()
-        self._hash = Behind(self._hash_part, ahead=1)
         self._record = Behind(self._journal_run, ahead=1)
         self.sha256: str | None = None
 
@@ -111,6 +110,7 @@ class PartialMatrix:
         if not self.done:
             _hash_range(self._sha256, self._descriptor, 0, self._offset)
         self._run_start = self.done
+        self._hash = Behind(self._sha256.update, ahead=1)
         return self
 
     def write(self, start: int, values: FloatArray) -> None:
@@ -154,10 +154,6 @@ class PartialMatrix:
     @property
     def _end(self) -> int:
         return self._offset + self._n * self._row_bytes
-
-    def _hash_part(self, content: memoryview) -> None:
-        # Looked up anew: a file that resumes brings its own.
-        self._sha256.update(content)
 
     def _journal_run(self, stop: int, sha256: str) -> None:
         os.fsync(self._descriptor)

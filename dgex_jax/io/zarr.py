@@ -374,46 +374,33 @@ def check_place(path: Path) -> None:
 # Checking
 
 
-def check_store(path: Path | str) -> list[str]:
-    """Compare every file of a store written by `ZarrWriter` with the checksum in its manifest.
+def check_zarr(path: Path | str) -> int:
+    """Compare every file of a store with the checksum in its manifest; count its shards.
 
-    Gives a line ``<file>: <what is wrong>`` for each that is missing or damaged. Stores of format
-    version 1 have no checksums of shards in a manifest: zarr reads them, whose chunks have some.
-
-    Raises
-    ------
-    FormatError
-        No such store, or its manifest is missing or damaged.
-    DgexError
-        A store of version 1, and zarr is not installed.
+    Stores of format version 1 have no checksums of shards in a manifest: zarr reads them, whose
+    chunks have some. Raises `FormatError` for the first file that is missing or damaged, or if
+    there is no such store, or its manifest is missing or damaged; `DgexError` for a store of
+    version 1 where zarr is not installed.
     """
     path = Path(path)
     found = read_record(path / MANIFEST)
     if not found and (path / MANIFEST).is_file():
         raise FormatError(f"{path / MANIFEST}: damaged, or changed since it was written")
-    ours = None if found else _first_version(path)
-    if not found and ours is None:
+    ours = found or _first_version(path)
+    if ours is None:
         if (path / ROOT).is_file():
             raise FormatError(f"{path / ROOT}: damaged, or no zarr store written by dgex")
         raise FormatError(f"{path}: no zarr store written by dgex")
-    problems = []
-    for name, checksum in (ours or found)["files"].items():
+    for name, checksum in ours["files"].items():
         try:
-            if file_sha256(path / name) != checksum:
-                problems.append(f"{path / name}: damaged, or changed since it was written")
+            intact = file_sha256(path / name) == checksum
         except OSError as error:
-            problems.append(f"{path / name}: can't be read: {one_line(error)}")
-    if ours is not None and not problems:
-        problems = list(_damaged_shards(path, ours["profiles_per_shard"]))
-    return problems
-
-
-def check_zarr(path: Path | str) -> int:
-    """Count the shards of an intact store; raises as `check_store`, and for its first problem."""
-    problems = check_store(path)
-    if problems:
-        raise FormatError(problems[0])
-    return len(list(Path(path).glob("X/c.*")))
+            raise FormatError(f"{path / name}: can't be read: {one_line(error)}") from error
+        if not intact:
+            raise FormatError(f"{path / name}: damaged, or changed since it was written")
+    if not found:
+        _check_shards(path, ours["profiles_per_shard"])
+    return len(list(path.glob("X/c.*")))
 
 
 def _first_version(path: Path) -> dict[str, Any] | None:
@@ -426,19 +413,20 @@ def _first_version(path: Path) -> dict[str, Any] | None:
     return ours if known else None
 
 
-def _damaged_shards(path: Path, per_shard: int) -> Iterator[str]:
+def _check_shards(path: Path, per_shard: int) -> None:
     zarr, _ = import_zarr(path)
     with quiet():
         X = zarr.open_array(zarr.storage.LocalStore(path, read_only=True), path="X", mode="r")
     for start in range(0, X.shape[0], per_shard):
         file = path / _shard_name(start // per_shard)
+        if not file.is_file():
+            raise FormatError(f"{file}: can't be read: No such file or directory")
         try:
             # It compares the checksums of the index and of every chunk.
             X[start : start + per_shard]
-        except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError):
-            yield f"{file}: damaged: a chunk or the index has not the bytes of its checksum"
-        if not file.is_file():
-            yield f"{file}: can't be read: No such file or directory"
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError) as error:
+            cause = "damaged: a chunk or the index has not the bytes of its checksum"
+            raise FormatError(f"{file}: {cause}") from error
 
 
 def _shard_name(shard: int) -> str:
