@@ -76,11 +76,9 @@ def read_gct(
         )
     gene_fields = header.columns[:n_fields]
     for kind, names in (("profile", fields), ("gene", gene_fields)):
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                raise FormatError(f"{path}: the {kind} field {name!r} comes twice")
-            seen.add(name)
+        twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+        if twice is not None:
+            raise FormatError(f"{path}: the {kind} field {twice!r} comes twice")
     by_profile = [list(cells) for cells in zip(*texts, strict=True)] or [[] for _ in profiles]
     return Expression(
         path,

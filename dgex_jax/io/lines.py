@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import h5py
+
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, atomic_path, one_line, read_head
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 BUFFER_BYTES = 1 << 20
 HEAD_BYTES = 1 << 14
@@ -95,32 +97,18 @@ BY_FIRST_WORDS: dict[str, str] = {
 }
 """The same by patterns for the first text in it."""
 
-BY_GROUPS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (
-        lambda file: (
-            "matrix/barcodes" in file
-            or any(f"{name}/barcodes" in file and f"{name}/indptr" in file for name in file)
-        ),
-        "is a 10x Genomics HDF5 file; write an .h5ad of it (scanpy: read_10x_h5, then write_h5ad)",
-    ),
-    (
-        lambda file: "data/expression" in file and "meta" in file,
-        "is an ARCHS4 HDF5 file; write the samples you want as a table (the package archs4py)",
-    ),
-    (
-        lambda file: "row_attrs" in file and "col_attrs" in file,
-        "is a loom file; write an .h5ad of it (scanpy: read_loom, then write_h5ad)",
-    ),
-    (
-        lambda file: "assays" in file and "cell.names" in file,
-        "is a Seurat file (.h5Seurat); write an .h5ad of it (R: SeuratDisk's Convert)",
-    ),
-    (
-        lambda file: "prepare" in file.attrs and "landmarks" in file,
-        "is a prepared study, not an expression file",
-    ),
-)
-"""The same for HDF5 files, by what is in them."""
+BY_NAMES_INSIDE = {
+    ("barcodes",): "is a 10x Genomics HDF5 file; write an .h5ad of it (scanpy: read_10x_h5, then "
+    "write_h5ad)",
+    ("meta", "expression"): "is an ARCHS4 HDF5 file; write the samples you want as a table (the "
+    "package archs4py)",
+    ("row_attrs", "col_attrs"): "is a loom file; write an .h5ad of it (scanpy: read_loom, then "
+    "write_h5ad)",
+    ("assays", "cell.names"): "is a Seurat file (.h5Seurat); write an .h5ad of it (R: SeuratDisk's "
+    "Convert)",
+    ("prepare", "landmarks"): "is a prepared study, not an expression file",
+}
+"""The same for HDF5 files, by names in them, in their groups, and of their attributes."""
 
 
 @contextmanager
@@ -285,8 +273,10 @@ def _kind_of_hdf5(path: Path) -> FileKind:
             return "gctx"
         if "obs" in file and "var" in file:
             return "h5ad"
-        for test, what in BY_GROUPS:
-            if test(file):
+        groups = [one for name in file if isinstance(one := file.get(name), h5py.Group)]
+        inside = {*file, *file.attrs, *(name for group in groups for name in group)}
+        for wanted, what in BY_NAMES_INSIDE.items():
+            if inside >= {*wanted}:
                 raise FormatError(f"{path}: {what}")
         names = ", ".join(repr(name) for name in list(file)[:5]) or "nothing"
     raise FormatError(

@@ -52,8 +52,9 @@ class ProfileWriter(ABC):
     A context manager. Inside it, whoever has the values asks for `pending` and appends those
     profiles, in that order, in blocks of any size; the output appears under `path` when the block
     ends without an error and all of them have arrived. An older one stays as it was until then.
-    When the block has ended, `missing` pieces are still to be written by other processes, and
-    `sha256` is the checksum (hexadecimal) of the file, where writing it gave that.
+    Metadata have a line an id, indexed by the ids in their order. When the block has ended,
+    `missing` pieces are still to be written by other processes, and `sha256` is the checksum
+    (hexadecimal) of the file, where writing it gave that.
 
     Subclasses give `_open` (and enter on its stack whatever must be closed or removed) and
     `_write`, and where the end is more than closing, `_finish`. Raises `FormatError` for ids that
@@ -64,11 +65,21 @@ class ProfileWriter(ABC):
     missing = 0
     sha256: str | None = None
 
-    def __init__(self, path: Path | str, profiles: Sequence[str], genes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame | None = None,
+        gene_metadata: pd.DataFrame | None = None,
+    ) -> None:
         self.path = Path(path)
         self.profiles, self.genes = tuple(profiles), tuple(genes)
         check_ids(self.path, "profile", self.profiles)
         check_ids(self.path, "gene", self.genes)
+        both = (profile_metadata, gene_metadata)
+        tables = (pd.DataFrame() if one is None else one for one in both)
+        self.profile_metadata, self.gene_metadata = tables
         self._left: list[slice] = []
         self._stack = ExitStack()
 
@@ -145,25 +156,11 @@ class ProfileWriter(ABC):
 class GctWriter(ProfileWriter):
     """Write a GCT 1.3 file profile by profile (gzip-compressed if the suffix is ``.gz``).
 
-    Metadata have a line an id, indexed by the ids in their order; they are stored as text, -666
-    where missing. As the format has a line a gene, values (float32) wait in a scratch folder
-    beside the file; in memory are a few genes of all profiles at a time. An interrupted file
-    restarts. Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't
-    hold.
+    Metadata are stored as text, -666 where missing. As the format has a line a gene, values
+    (float32) wait in a scratch folder beside the file; in memory are a few genes of all profiles at
+    a time. An interrupted file restarts. Raises as `ProfileWriter`, and `FormatError` for ids or
+    metadata the format can't hold.
     """
-
-    def __init__(
-        self,
-        path: Path | str,
-        profiles: Sequence[str],
-        genes: Sequence[str],
-        profile_metadata: pd.DataFrame,
-        gene_metadata: pd.DataFrame,
-    ) -> None:
-        super().__init__(path, profiles, genes)
-        self.profile_metadata, self.gene_metadata = profile_metadata, gene_metadata
-        self._scratch = self.path
-        self._pieces: list[tuple[int, int]] = []
 
     def _open(self, stack: ExitStack) -> Sequence[slice]:
         # Ids, metadata and places that can't be written are refused here, not after hours.
@@ -172,6 +169,7 @@ class GctWriter(ProfileWriter):
         require_space(self.path, 4 * len(self.profiles) * len(self.genes))
         folder = temporary_folder(place.with_name(f"{place.name}.values"))
         self._scratch = stack.enter_context(folder) / "values"
+        self._pieces: list[tuple[int, int]] = []
         return [slice(0, len(self.profiles))]
 
     def _write(self, start: int, block: FloatArray) -> None:  # noqa: ARG002
@@ -324,18 +322,10 @@ class _MatrixWriter(ProfileWriter):
     of.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        profiles: Sequence[str],
-        genes: Sequence[str],
-        dtype: np.dtype[Any],
-        resume: Resume | None,
-    ) -> None:
-        super().__init__(path, profiles, genes)
-        self.dtype, self._resume = dtype, resume
-        self._matrix: Any = None
-        self._partial: PartialMatrix | None = None
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    _resume: Resume | None = None
+    _partial: PartialMatrix | None = None
+    _matrix: Any = None
 
     @abstractmethod
     def _lay_out(self, path: Path, dcpl: Any) -> AbstractContextManager[Any]:
@@ -382,11 +372,11 @@ class _MatrixWriter(ProfileWriter):
 class GctxWriter(_MatrixWriter):
     """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
 
-    `dtype`, float32 or float64, is that of the matrix. Metadata have one line an id, indexed by the
-    ids in their order: numbers (and truth values, as 0 and 1) are stored as numbers, everything
-    else as text, which loses trailing spaces (readers take them for padding); missing text and
-    integers become -666. `src` (where the values come from) and `attributes` (JSON values) become
-    root attributes. With `resume` an interrupted file resumes where it stopped (see `partial`).
+    `dtype`, float32 or float64, is that of the matrix. Metadata that are numbers (and truth values,
+    as 0 and 1) are stored as numbers, everything else as text, which loses trailing spaces (readers
+    take them for padding); missing text and integers become -666. `src` (where the values come
+    from) and `attributes` (JSON values) become root attributes. With `resume` an interrupted file
+    resumes where it stopped (see `partial`).
 
     Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for a
     value that would be read back as another: -666, or a float64 beyond float32's range.
@@ -407,10 +397,11 @@ class GctxWriter(_MatrixWriter):
     ) -> None:
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"dtype {dtype}: a GCTX matrix is float32 or float64")
-        super().__init__(path, profiles, genes, np.dtype(dtype), resume)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        self.dtype, self._resume = np.dtype(dtype), resume
         self._fields = {
-            "COL": _fields(self.path, "profile", self.profiles, profile_metadata),
-            "ROW": _fields(self.path, "gene", self.genes, gene_metadata),
+            "COL": _fields(self.path, "profile", self.profiles, self.profile_metadata),
+            "ROW": _fields(self.path, "gene", self.genes, self.gene_metadata),
         }
         self._attributes: dict[str, Any] = {"version": np.bytes_(b"GCTX1.0")}
         if src is not None:
@@ -459,14 +450,14 @@ def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None
 
 
 def _fields(
-    path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame | None
+    path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame
 ) -> dict[str, NDArray[Any]]:
     """Make the datasets of one axis, ids first."""
     padded = next((name for name in ids if name.endswith(" ")), None)
     if padded is not None:
         raise FormatError(f"{path}: {kind} id {padded!r}: the format can't hold a trailing space")
     fields = {"id": _text_field(path, f"{kind} id", ids)}
-    if metadata is None or metadata.columns.empty:
+    if metadata.columns.empty:
         return fields
     if tuple(metadata.index) != ids:
         raise FormatError(f"{path}: the index of the {kind} metadata is not the {kind} ids")
@@ -500,12 +491,10 @@ def _text_field(path: Path, what: str, texts: Sequence[str]) -> NDArray[Any]:
 class H5adWriter(_MatrixWriter):
     """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
 
-    ``obs`` and ``var`` are the metadata, indexed by the ids in their order; mixed columns become
-    text. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. With `resume` an
-    interrupted file resumes where it stopped (see `partial`).
-
-    Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write, and `DgexError`
-    where anndata is not installed.
+    ``obs`` and ``var`` are the metadata; mixed columns become text. `provenance` (JSON values) is
+    stored as text in ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
+    (see `partial`). Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write,
+    and `DgexError` where anndata is not installed.
     """
 
     def __init__(
@@ -518,8 +507,8 @@ class H5adWriter(_MatrixWriter):
         provenance: Mapping[str, Any],
         resume: Resume | None = None,
     ) -> None:
-        super().__init__(path, profiles, genes, np.dtype(np.float32), resume)
-        self._anndata = import_anndata(self.path)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        self._resume, self._anndata = resume, import_anndata(self.path)
         self._obs = plain_metadata(profile_metadata, self.profiles)
         self._var = plain_metadata(gene_metadata, self.genes)
         self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}

@@ -115,7 +115,7 @@ class ZarrWriter(ProfileWriter):
         profiles_per_shard: int | None = None,
         report: Callable[[str], None] = say,
     ) -> None:
-        super().__init__(path, profiles, genes)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
         self._zarr, self._anndata = import_zarr(self.path)
         if not 1 <= part[0] <= part[1]:
             raise DgexError(f"{self.path}: part {part[0]} of {part[1]}: parts are 1 to n of n")
