@@ -31,6 +31,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 HDF5_CAUSE = re.compile(r"errno = \d+, error message = '([^']+)'")
 """What the system said, inside HDF5's own message of addresses and times."""
 
+READ_BYTES = 1 << 23
 SECONDS_BETWEEN_LOOKS = 1.0
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp\.(.+)", re.DOTALL)
 KEPT_OF_NAME = 40
@@ -142,6 +143,13 @@ class Closing(ABC):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+
+
+def hash_range(digest: Any, descriptor: int, start: int, stop: int) -> None:
+    """Add the bytes of a file from `start` to `stop`; fewer where the file ends before."""
+    while start < stop and (piece := os.pread(descriptor, min(READ_BYTES, stop - start), start)):
+        digest.update(piece)
+        start += len(piece)
 
 
 # Temporary names

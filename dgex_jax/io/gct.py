@@ -84,7 +84,7 @@ def read_gct(
         path,
         body.values,
         profiles,
-        body.genes,
+        tuple(body.genes),
         text_frame(by_profile, profiles, fields),
         text_frame(body.annotation, body.genes, gene_fields),
     )
@@ -184,4 +184,4 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
         check_ids(path, "profile", profiles)
         body = read_body(path, lines, header, range(n_fields), genes)
     metadata = text_frame(body.annotation, body.genes, GEUVADIS_COLUMNS[1:])
-    return Expression(path, body.values, profiles, body.genes, gene_metadata=metadata)
+    return Expression(path, body.values, profiles, tuple(body.genes), gene_metadata=metadata)

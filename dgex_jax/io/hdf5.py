@@ -16,7 +16,6 @@ import math
 import os
 import re
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -24,7 +23,7 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import as_slice, decode_text
-from dgex_jax.io.files import HDF5_CAUSE, one_line
+from dgex_jax.io.files import HDF5_CAUSE, hash_range, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +48,6 @@ ABSENT = re.compile(r"(?:object|attribute:) ('[^']+')")
 SEAL_END = re.compile(rb"dgex seal 1 (\d{12})\n")
 """The last bytes of a sealed file, with the length of the line before them."""
 SEAL_END_BYTES = 25
-SEAL_READ_BYTES = 1 << 22
 
 
 @contextmanager
@@ -250,12 +248,13 @@ def _chunks(file: h5py.File) -> list[int]:
             )
 
     file.visititems(see)
-    places.sort()
-    if not places:
-        return []
-    cuts = [n for n, (one, next_one) in enumerate(pairwise(places), 1) if one[1] != next_one[0]]
-    runs = pairwise([0, *cuts, len(places)])
-    return [place for first, last in runs for place in (places[first][0], places[last - 1][1])]
+    bounds: list[int] = []
+    for start, stop in sorted(places):
+        if bounds and bounds[-1] == start:
+            bounds[-1] = stop
+        else:
+            bounds += [start, stop]
+    return bounds
 
 
 def _sha256(descriptor: int, size: int, chunks: Sequence[int]) -> str:
@@ -265,8 +264,5 @@ def _sha256(descriptor: int, size: int, chunks: Sequence[int]) -> str:
     if bounds != sorted(bounds):
         raise ValueError("places out of order")
     for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-        at = start
-        while at < stop and (piece := os.pread(descriptor, min(SEAL_READ_BYTES, stop - at), at)):
-            digest.update(piece)
-            at += len(piece)
+        hash_range(digest, descriptor, start, stop)
     return digest.hexdigest()

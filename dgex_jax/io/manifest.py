@@ -51,21 +51,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_record(path: Path, name: str = "") -> Json:
-    """Name (default: the file's own), size in bytes and checksum of a file, as `record` takes them.
-
-    Raises `DgexError` if it can't be read.
-    """
-    try:
-        return {
-            "name": name or path.name,
-            "size": path.stat().st_size,
-            "sha256": file_sha256(path),
-        }
-    except OSError as error:
-        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
-
-
 def file_sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Name → checksum of files of a folder, those that are there."""
     return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
@@ -141,10 +126,7 @@ def software_versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Give the commit of the git checkout that this package lies in; ``None`` for a wheel.
-
-    Changes that are not committed don't show.
-    """
+    """Give the commit of the checkout that this package lies in, if any, without its changes."""
     return head_commit(Path(__file__).resolve().parents[2])
 
 
@@ -226,7 +208,11 @@ def write_sidecar(path: Path, made: Mapping[str, Any], sha256: str | None = None
     The file is read once if its checksum is not given. Raises `DgexError` if it can't be read, or
     the disk refuses the record.
     """
-    write_record(sidecar(path), made, {path.name: sha256 or file_record(path)["sha256"]})
+    try:
+        files = {path.name: sha256 or file_sha256(path)}
+    except OSError as error:
+        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
+    write_record(sidecar(path), made, files)
 
 
 def drop_sidecar(path: Path) -> None:

@@ -153,12 +153,12 @@ def _is_text(cell: str) -> bool:
 
 
 def text_frame(
-    texts: Sequence[Sequence[str]], ids: tuple[str, ...], fields: Sequence[str]
+    texts: Sequence[Sequence[str]], ids: Sequence[str], fields: Sequence[str]
 ) -> pd.DataFrame:
     """Annotation as it stands in the file: ``(n_ids, n_fields)`` of str, indexed by id."""
     return pd.DataFrame(
         texts,
-        index=pd.Index(ids, dtype=object),
+        index=pd.Index(list(ids), dtype=object),
         columns=pd.Index(list(fields), dtype=object),
         dtype=object,
     )
@@ -228,11 +228,10 @@ class Body:
     """
 
     def __init__(self, path: Path, columns: Sequence[str], text_rows: bool) -> None:
-        self.genes: tuple[str, ...] = ()
+        self.genes: list[str] = []
         self.annotation: list[list[str]] = []
         self.n_rows = 0
         self.rows_of_text: dict[str, list[str]] = {}
-        self._ids: list[str] = []
         self._path, self._columns, self._text_rows = path, columns, text_rows
         self._pending: list[tuple[int, str, list[str], bytes]] = []
         self._pending_bytes = 0
@@ -250,7 +249,6 @@ class Body:
     def gather(self) -> None:
         """Make one matrix of all rows, freeing the parts on the way."""
         self._parse()
-        self.genes = tuple(self._ids)
         stop = len(self.genes)
         self.values = np.empty((len(self._columns), stop))
         while self._blocks:
@@ -272,7 +270,7 @@ class Body:
                 f"{self._path}: line {number}: its values need more memory than the "
                 f"{self._memory / 2**30:.1f} GiB there are"
             )
-        self._ids += [gene for _, gene, *_ in self._pending]
+        self.genes += [gene for _, gene, *_ in self._pending]
         self.annotation += [notes for _, _, notes, _ in self._pending]
         self._blocks.append(rows)
         self._pending, self._pending_bytes = [], 0

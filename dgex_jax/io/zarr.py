@@ -434,10 +434,7 @@ def _shard_name(shard: int) -> str:
 
 
 def _sha256(file: Path) -> str | None:
-    try:
-        return file_sha256(file)
-    except FileNotFoundError:
-        return None
+    return file_sha256(file) if file.is_file() else None
 
 
 # The libraries
