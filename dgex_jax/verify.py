@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import is_temporary, one_line
+from dgex_jax.io.files import is_temporary, one_line, reading
 from dgex_jax.io.manifest import FORMAT_VERSION, SEAL, SUFFIX, file_sha256, is_sealed, sidecar
 
 if TYPE_CHECKING:
@@ -374,7 +374,5 @@ class _Check:
 
 def _sha256(path: Path) -> str | None:
     """Checksum of a file; ``None`` if there is none."""
-    try:
+    with reading(path):
         return file_sha256(path) if path.is_file() else None
-    except OSError as error:
-        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error

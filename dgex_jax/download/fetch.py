@@ -31,7 +31,7 @@ from dgex_jax.download.sources import (
     shown_size,
 )
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import locked, move_whole, one_line, require_space
+from dgex_jax.io.files import locked, move_whole, one_line, require_space, writing
 from dgex_jax.io.lines import write_lines
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.progress import Progress
@@ -139,7 +139,7 @@ def _fetch(
             _transfer(source, partial, limits, report, progress)
             report(f"{source.file}: all here, checking it")
             sha256 = _verified(source, partial.path, noted, is_new=True)
-            with _disk_errors(final):
+            with writing(final):
                 move_whole(partial.path, final)
         except FormatError as error:
             partial.discard()
@@ -306,10 +306,10 @@ class _Partial:
         if not n_bytes:
             self.discard()
             self.kept, mode = reply, "xb"
-        with _disk_errors(self.path):
+        with writing(self.path):
             self._file = self.path.open(mode, buffering=0)
         with self._file:
-            with _disk_errors(self.path):
+            with writing(self.path):
                 # What is behind may never have reached the disk as it was meant.
                 self._file.truncate(n_bytes)
                 self._file.seek(n_bytes)
@@ -324,7 +324,7 @@ class _Partial:
             self._note()
 
     def write(self, piece: bytes) -> None:
-        with _disk_errors(self.path):
+        with writing(self.path):
             rest = memoryview(piece)
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -337,7 +337,7 @@ class _Partial:
     def discard(self) -> None:
         self.kept = _Kept()
         # The notes first: without them nothing is resumed.
-        with _disk_errors(self.path):
+        with writing(self.path):
             self._notes.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
@@ -346,19 +346,11 @@ class _Partial:
         if not self.kept.n_bytes:
             return
         new = self._notes.with_name(f"{self._notes.name}.new")
-        with _disk_errors(self.path):
+        with writing(self.path):
             os.fsync(self._file.fileno())
             new.write_text(json.dumps(self.kept._asdict()), encoding="utf-8")
             move_whole(new, self._notes)
         self._noted, self._noted_at = self.kept.n_bytes, monotonic()
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 # HTTP

@@ -50,12 +50,30 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `FormatError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `DgexError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+
+
 def read_head(path: Path, size: int = 8) -> bytes:
     """Read the first `size` bytes of a file.
 
     Raises `FormatError` if it is missing, a folder, a device or empty, or may not be read.
     """
-    try:
+    with reading(path):
         if not path.exists():
             raise FormatError(f"{path}: no such file")
         if not path.is_file():
@@ -64,8 +82,6 @@ def read_head(path: Path, size: int = 8) -> bytes:
             raise FormatError(f"{path}: is {kind}{more}")
         with path.open("rb") as file:
             head = file.read(size)
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
     if not head:
         raise FormatError(f"{path}: is empty")
     return head
@@ -83,12 +99,9 @@ def ordinary_file(path: Path) -> Iterator[Path]:
         return
     with temporary_folder(Path(tempfile.gettempdir()) / "dgex-input") as folder:
         copy = folder / ("standard input" if is_input else f"pipe {path.name}")
-        try:
-            with ExitStack() as files, copy.open("wb") as file:
-                pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))
-                shutil.copyfileobj(pipe, file)
-        except OSError as error:
-            raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+        with reading(path), ExitStack() as files, copy.open("wb") as file:
+            pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))
+            shutil.copyfileobj(pipe, file)
         yield copy
 
 
@@ -411,16 +424,14 @@ def locked(
                 if not waiting:
                     report(f"{output}: waiting for {name_holder(holder)}")
                 waiting = True
+        about = {"process": os.getpid(), "host": socket.gethostname()}
+        about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        # Only ever read by people, through `name_holder`, which bears half a file.
+        holder.write_text(json.dumps(about), encoding="utf-8")
     except OSError as error:
+        lock.release()
         raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
-    about = {"process": os.getpid(), "host": socket.gethostname()}
-    about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     try:
-        try:
-            # Only ever read by people, through `name_holder`, which bears half a file.
-            holder.write_text(json.dumps(about), encoding="utf-8")
-        except OSError as error:
-            raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
         yield
     finally:
         try:

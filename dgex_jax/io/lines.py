@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, atomic_path, one_line, read_head
+from dgex_jax.errors import FormatError
+from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, atomic_path, one_line, read_head, writing
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 
 if TYPE_CHECKING:
@@ -212,16 +212,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
     The gzip header holds no time and no name, so equal lines give equal files.
     """
-    with atomic_path(path) as temporary:
-        try:
-            with temporary.open("wb") as raw:
-                if path.suffix == ".gz":
-                    with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-                        packed.writelines(line.encode() for line in lines)
-                else:
-                    raw.writelines(line.encode() for line in lines)
-        except OSError as error:
-            raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+    with atomic_path(path) as temporary, writing(path), temporary.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+                packed.writelines(line.encode() for line in lines)
+        else:
+            raw.writelines(line.encode() for line in lines)
 
 
 def kind_of(path: Path | str) -> FileKind:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import atomic_path, one_line
+from dgex_jax.io.files import atomic_path, one_line, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -208,10 +208,8 @@ def write_sidecar(path: Path, made: Mapping[str, Any], sha256: str | None = None
     The file is read once if its checksum is not given. Raises `DgexError` if it can't be read, or
     the disk refuses the record.
     """
-    try:
+    with reading(path):
         files = {path.name: sha256 or file_sha256(path)}
-    except OSError as error:
-        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
     write_record(sidecar(path), made, files)
 
 

@@ -27,6 +27,7 @@ from dgex_jax.io.files import (
     locked,
     move_whole,
     one_line,
+    reading,
     remove_folder,
     replace_folder,
     require_space,
@@ -392,12 +393,9 @@ def check_zarr(path: Path | str) -> int:
             raise FormatError(f"{path / ROOT}: damaged, or no zarr store written by dgex")
         raise FormatError(f"{path}: no zarr store written by dgex")
     for name, checksum in ours["files"].items():
-        try:
-            intact = file_sha256(path / name) == checksum
-        except OSError as error:
-            raise FormatError(f"{path / name}: can't be read: {one_line(error)}") from error
-        if not intact:
-            raise FormatError(f"{path / name}: damaged, or changed since it was written")
+        with reading(path / name):
+            if file_sha256(path / name) != checksum:
+                raise FormatError(f"{path / name}: damaged, or changed since it was written")
     if not found:
         _check_shards(path, ours["profiles_per_shard"])
     return len(list(path.glob("X/c.*")))

@@ -26,6 +26,7 @@ from dgex_jax.io.files import (
     restore_folder,
     sync,
     temporary_folder,
+    writing,
 )
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
 
@@ -204,7 +205,7 @@ def write_model(path: Path | str, model: Model, *, overwrite: bool = False) -> N
 def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside `final`; move it to `final` when the block succeeds."""
     place = final.resolve()
-    try:
+    with writing(final):
         restore_folder(place)
         refuse_place(final, overwrite)
         with temporary_folder(place) as folder:
@@ -216,8 +217,6 @@ def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
             for path in (*folder.iterdir(), folder):
                 sync(path, os.O_RDONLY)
             replace_folder(folder, place)
-    except OSError as error:
-        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
 
 
 def read_model(path: Path | str) -> Model:
