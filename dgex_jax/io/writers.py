@@ -33,7 +33,6 @@ from dgex_jax.io.partial import PartialMatrix
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -124,15 +123,10 @@ class ProfileWriter(ABC):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *stopped: Any) -> None:
         with self._disk_errors():
-            if error is not None:
-                self._stack.__exit__(kind, error, trace)
+            if stopped[0] is not None:
+                self._stack.__exit__(*stopped)
                 return
             with self._stack:
                 missing = sum(run.stop - run.start for run in self._left)
