@@ -18,13 +18,7 @@ import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import MISSING, check_ids, check_storable
-from dgex_jax.io.files import (
-    atomic_path,
-    final_place,
-    one_line,
-    require_space,
-    temporary_folder,
-)
+from dgex_jax.io.files import atomic_path, final_place, one_line, require_space, temporary_folder
 from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
 from dgex_jax.io.lines import GEUVADIS_COLUMNS, write_lines
@@ -190,10 +184,7 @@ class GctWriter(ProfileWriter):
 
 
 def write_gct(
-    path: Path | str,
-    expression: Expression,
-    *,
-    version: Literal["1.2", "1.3"] = "1.2",
+    path: Path | str, expression: Expression, *, version: Literal["1.2", "1.3"] = "1.2"
 ) -> None:
     """Write a GCT file (gzip-compressed if the suffix is ``.gz``), all or nothing.
 
