@@ -59,8 +59,8 @@ OPENERS = {"open": 0, "File": 1, "GzipFile": 1, "ZipFile": 1, "TarFile": 1, "mem
 READS = {"r", "rb", "rt", "r:gz", None}
 
 ALLOWED = {
-    # The one way itself, of files and of folders; removes what killed processes left, makes folders
-    # that only one process needs, and says who holds a lock: half a note is borne by its one reader.
+    # The one way itself, of files and folders; removes what killed processes left, makes folders
+    # that only one process needs, and says who holds a lock: its one reader bears half a note.
     "dgex_jax/io/files.py": {
         *("touch", "replace", "unlink", "mkdir", "os.open", "open", "write_text", "save_file"),
         *("rename", "shutil.rmtree", "shutil.copymode", "shutil.copyfileobj"),
