@@ -34,31 +34,17 @@ if TYPE_CHECKING:
 VERSION = "GCTX1.0"
 MATRIX = "0/DATA/0/matrix"
 CACHE = {"rdcc_nbytes": 1 << 25, "rdcc_nslots": 10007}
-NULLABLE: dict[str, Any] = {
-    "int16": pd.Int16Dtype(),
-    "int32": pd.Int32Dtype(),
-    "int64": pd.Int64Dtype(),
-}
-"""The integers that -666 fits."""
 
 
 class Gctx(Closing):
     """A GCTX 1.0 file opened for reading in parts (an `AnnotatedSource`).
 
-    Opening reads the ids and the shape, never the matrix. A context manager; `close` it otherwise.
+    Opening reads the ids (unique, in file order; numbers as decimals) and the shape, never the
+    matrix. A context manager; `close` it otherwise.
 
-    Attributes
-    ----------
-    path
-        The file.
-    profiles, genes
-        Ids (``/0/META/COL/id``, ``/0/META/ROW/id``), unique, in file order; numbers as decimals.
-
-    Raises
-    ------
-    FormatError
-        No such file, not HDF5, truncated or damaged, not GCTX 1.0, a missing group, ids that are
-        empty, come twice or don't fit the matrix (a transposed matrix is called that).
+    Raises `FormatError` for no such file, not HDF5, truncated or damaged, not GCTX 1.0, a missing
+    group, ids that are empty, come twice or don't fit the matrix (a transposed matrix is called
+    that).
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -125,11 +111,6 @@ class Gctx(Closing):
         self._unchanged.check()
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """``(n_profiles, n_genes)``."""
-        return len(self.profiles), len(self.genes)
-
-    @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
         """Dtype of what `read` gives: float32 or float64 as stored (integers as float64)."""
         return narrow_dtype(self._matrix.dtype)
@@ -139,12 +120,8 @@ class Gctx(Closing):
         """One line a profile, indexed by id.
 
         Text stays text, ``-666`` and what looks like a number included. Numbers keep their dtype,
-        with -666 as NaN (integers: pandas' nullable dtype).
-
-        Raises
-        ------
-        FormatError
-            A field that is no column of one value per id.
+        with -666 as NaN (integers: pandas' nullable dtype). Raises `FormatError` for a field that
+        is no column of one value per id.
         """
         return self._fields("COL", self.profiles)
 
@@ -178,14 +155,8 @@ class Gctx(Closing):
 
         Gives ``(n_profiles, n_genes)`` in the order of the selections, NaN where the file has NaN
         or -666. Beside it and a mask of its size, at most about 32 MiB (or one row of chunks) are
-        in memory at a time.
-
-        Raises
-        ------
-        FormatError
-            The values can't be read (a damaged file), or the file was changed since it was opened.
-        IndexError
-            A selection out of bounds.
+        in memory at a time. Raises `FormatError` for values that can't be read (a damaged file), or
+        a file that was changed since it was opened; `IndexError` for a selection out of bounds.
         """
         rows = positions(profiles, len(self.profiles))
         columns = positions(genes, len(self.genes))
@@ -236,6 +207,7 @@ def _annotation(path: Path, place: str, values: NDArray[Any]) -> Any:
         return np.where(missing, np.nan, native).astype(native.dtype)
     if not missing.any():
         return native
-    nullable: Any = pd.array(native.tolist(), dtype=NULLABLE[native.dtype.name])
+    dtype: Any = f"Int{8 * native.dtype.itemsize}"
+    nullable: Any = pd.array(native, dtype=dtype)
     nullable[missing] = pd.NA
     return nullable
