@@ -49,17 +49,11 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class SharedGenes:
-    """The genes that a model and a study share.
+    """The genes that a model and a study share, and what they were matched by.
 
-    Attributes
-    ----------
-    kind
-        What they were matched by.
-    landmarks, targets
-        The study's columns of X ``(n_landmarks,)`` for the landmarks of the model, and of Y
-        ``(n_shared,)`` for its targets at the places `kept` in the model.
-    copies
-        ``(n_shared,)`` bool: targets that copy a landmark of the model, and repeat it in RNA-seq.
+    `landmarks` ``(n_landmarks,)`` are the study's columns of X for the landmarks of the model,
+    `targets` ``(n_shared,)`` those of Y for its targets at the places `kept` in the model. `copies`
+    ``(n_shared,)``: targets that copy a landmark of the model, and repeat it in RNA-seq.
     """
 
     kind: Literal["ensembl", "probe"]
@@ -73,8 +67,7 @@ class SharedGenes:
 class PartEvaluation:
     """Scores of the shared targets on a part, and their summary.
 
-    `without_copies` leaves out the targets that are copies of a landmark; ``None`` where that says
-    nothing new: on array parts, without such targets, or with no others.
+    `without_copies` leaves out targets that copy a landmark; ``None`` where that says nothing new.
     """
 
     genes: GeneScores
@@ -105,27 +98,13 @@ def evaluate(
 
     Errors are in standardised units of the study: X and Y of each data set (GEO, 1000G, GTEx) were
     standardised gene by gene with means and deviations over that data set itself, as the paper
-    does, so that the mean profile is 0 and an error of 1 is about one standard deviation of the
-    gene *there*. On a study other than the model's own this is not the scale of training: a shift
-    or a change of spread between the two studies is taken out before anything is compared.
+    does. On a study other than the model's own this is not the scale of training: a shift or a
+    change of spread between the two studies is taken out before anything is compared.
 
-    Parameters
-    ----------
-    study
-        A prepared study with all landmarks of the model and some of its targets, in any order.
-        Memory does not grow with the number of its profiles.
-    parts
-        Of the study; ``None``: all but ``tr``, the profiles to learn from.
-    progress
-        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
-
-    Raises
-    ------
-    StudyError
-        The study lacks a part, or one is named twice.
-    FormatError
-        A landmark of the model is none of the study's, no target is shared, the study has no ids,
-        or values can't be read or are not finite.
+    `parts` are the study's, all but ``tr`` by default. `progress`: ``True`` shows it, a callable
+    gets (step, profiles done, profiles in all). Raises `StudyError` if the study lacks a part or
+    one is named twice, `FormatError` if a landmark of the model is none of the study's, no target
+    is shared, the study has no ids, or values can't be read or are not finite.
     """
     if parts is None:
         parts = [part for part in study.parts if part != LEARNED_FROM]
@@ -160,10 +139,10 @@ def part_scores(
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
 ) -> GeneScores:
-    """Score a network on a part of a study, some profiles at a time.
+    """Score a network on a part of a study, some profiles at a time, in its standardised units.
 
-    Without `genes` they are the study's, in its order. Scores are in standardised units of the
-    study; `tick` is called with the number of profiles just done.
+    Without `genes` they are the study's, in its order. `tick` gets the number of profiles just
+    done.
     """
     running = RunningScores(study.n_targets if genes is None else len(genes.kept))
     for block in blocks_of(study.n_profiles(part), PROFILES_AT_A_TIME):
@@ -236,10 +215,7 @@ def _by_probes(genes: ModelGenes, probes: Sequence[Sequence[str]]) -> NDArray[np
 
 
 def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluation) -> list[str]:
-    """Say how the model in `path` does on a study: what was compared, a table, and what it means.
-
-    The model, the study and the evaluation belong together.
-    """
+    """Say how the model in `path` does on a study: what was compared, a table, its meaning."""
     shared = found.shared
     simulated = " (simulated data)" if study.simulated else ""
     counts = f"{len(shared.landmarks):,} landmarks to {len(shared.kept):,} targets"
@@ -285,7 +261,7 @@ def _cells(summary: Summary) -> tuple[str, ...]:
 
 
 def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation) -> dict[str, Any]:
-    """Return all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
+    """Give all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
     return {
         "model": str(path),
         "network": model.network.name,
@@ -344,15 +320,9 @@ def gene_table_file(
 
     A line a shared target, tab-separated: ``ensembl``, ``symbol``, ``entrez``, ``probes``,
     ``copy_of_landmark`` (0 or 1), then of each part ``MAE_te``, ``r_te``, ``R2_te``, …: decimal, as
-    many digits as give the same float64 again, empty where not defined.
-
-    ``None`` for a path: nowhere, and the function does nothing.
-
-    Raises
-    ------
-    DgexError
-        `path` is the study, doesn't end in ``.tsv``, is in the model folder, or can't be written;
-        an id of the model holds a tab or a line end.
+    many digits as give the same float64 again, empty where not defined. Without a path the function
+    does nothing. Raises `DgexError` if `path` is the study, doesn't end in ``.tsv``, is in the
+    model folder, or can't be written, or an id of the model holds a tab or a line end.
     """
     if path is None:
         yield lambda _model, _found: None

@@ -41,28 +41,13 @@ PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
 
 
 def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
-    """Make a model of a run folder.
+    """Make a model of a finished run folder and the prepared study it was trained on.
 
-    Parameters
-    ----------
-    run
-        A finished run of ``dgex train`` or of the grid.
-    prepared
-        The prepared study it was trained on.
-    best
-        Which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
-
-    Returns
-    -------
-    Model
-        Its errors on the parts that `best` chose and tests on are the run's own; those on the
-        other parts, which the run reports of its other weights, are computed here.
-
-    Raises
-    ------
-    DgexError
-        The run is not there, not finished or damaged, was trained on another study, or the study
-        lacks what a model needs (probes, reference quantile, means).
+    `best` says which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
+    Its errors on the parts that `best` chose and tests on are the run's own; those on the other
+    parts, which the run reports of its other weights, are computed here. Raises `DgexError` if the
+    run is not there, not finished or damaged, was trained on another study, or the study lacks what
+    a model needs (probes, reference quantile, means).
     """
     if not run.is_dir():
         raise FormatError(f"{run}: {'is a file, not a' if run.exists() else 'no such'} run folder")
@@ -137,7 +122,6 @@ def _errors(
 def _record(
     run: Path, config: dict[str, Any], done: dict[str, Any], study: Prepared
 ) -> dict[str, Any]:
-    """How the model came about, for ``model.json`` and ``dgex info``."""
     made = _preparation(study.path)
     training = config.get("training", {})
     inputs = {

@@ -23,20 +23,12 @@ INDENT = 12
 
 
 def model_info(path: Path) -> dict[str, Any]:
-    """Content of ``model.json``, and what can be said of the other files, as JSON values.
+    """Give the content of ``model.json``, and what can be said of the other files, as JSON values.
 
-    Returns
-    -------
-    dict
-        To ``model.json`` are added ``checksums`` (``ok``, or nothing is returned), ``errors``
-        (part → mean over targets and standard deviation, ddof 0), ``expected_error_on`` (the part
-        no choice was made on) and, by their errors on it, ``best_genes`` and ``worst_genes``: ten
-        each, equal errors in the model's order.
-
-    Raises
-    ------
-    FormatError
-        See `read_model`.
+    Added are ``checksums`` (``ok``, or `read_model` raises), ``errors`` (part → mean over targets
+    and standard deviation, ddof 0), ``expected_error_on`` (the part no choice was made on) and, by
+    their errors on it, ``best_genes`` and ``worst_genes``: ten each, equal errors in the model's
+    order.
     """
     model = read_model(path)
     part = model.expected_on
@@ -173,10 +165,7 @@ def _some(number: int, noun: str) -> str:
 
 
 def _known(record: Mapping[str, Any], kind: Any, *keys: str) -> Any:
-    """Return an entry of the record, ``None`` if it is missing or of another kind.
-
-    Only `record`'s author decides what it holds; a summary must not fail on it.
-    """
+    """Give an entry of the record, ``None`` where it is missing or of another kind."""
     value: Any = record
     for key in keys:
         if not isinstance(value, dict) or key not in value:

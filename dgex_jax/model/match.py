@@ -59,26 +59,15 @@ Date = tuple[str, int]
 
 @dataclass(frozen=True)
 class Match:
-    """Where a file has the genes of a model.
+    """Where a file (`source`, profiles by genes) has the genes of a model.
 
-    Attributes
-    ----------
-    source
-        The file, profiles by genes.
-    found, axis
-        The way in which it names its genes, and which axis of it has them, in the words of its
-        format.
-    landmarks, targets
-        For each gene of the model the file's columns (see `find_genes`), none where it is missing;
-        targets only where they were asked for.
-    n_partial
-        Genes that are there but lack some of their probes.
-    renamed, by_other_names, no_guess
-        Symbol of the model → the other symbol of the same gene that the file has; landmark → where
-        it was found, as the way by which most were found lacks it; missing landmark → what the
-        file has that it may be, but need not.
-    second
-        What the second best way of naming finds, in words; empty if there is none.
+    `found` says how it names them, `axis` which axis has them, in the words of its format.
+    `landmarks` and `targets` (only if asked for) have for each gene of the model the file's
+    columns, none where it is missing; `n_partial` genes lack some of their probes. `renamed`:
+    symbol of the model → the other symbol of the same gene that the file has; `by_other_names`:
+    landmark → where it was found, as the way by which most were found lacks it; `no_guess`: missing
+    landmark → what the file has that it may be, but need not; `second`: what the second best way of
+    naming finds, in words.
     """
 
     source: AnnotatedSource
@@ -136,14 +125,9 @@ def match_genes(
 
     All kinds of ids (or only `ids`) are looked for in the ids of both axes, in parts of composite
     ids and in all annotation; the axis of the genes is the one where at least half of the landmarks
-    are found. The way that finds most of them counts. A landmark that it lacks is taken where
-    another way finds it, if nothing else is there. Targets are looked for on request.
-
-    Raises
-    ------
-    FormatError
-        Neither axis has half of the landmarks, or both have; a gene of the model is there twice, or
-        a profile.
+    are found. The way that finds most of them counts; a landmark that it lacks is taken where
+    another way finds it, if nothing else is there. Raises `FormatError` if neither axis has half of
+    the landmarks, or both have, or a gene of the model or a profile is there twice.
     """
     landmarks, half = model.landmarks, len(model.landmarks) / 2
     kinds = ID_KINDS if ids is None else (ids,)

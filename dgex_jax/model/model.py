@@ -48,15 +48,9 @@ Shapes = dict[str, tuple[int, ...]]
 class ModelGenes:
     """Landmark or target genes of a model, in its order.
 
-    Attributes
-    ----------
-    ensembl, symbols, entrez
-        ``(n_genes,)`` ids, empty text where the gene has none.
-    probes
-        For each gene its probes; empty where they are not known.
-    mean, sd
-        ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
-        (`sd` holds the original's + 1e-3).
+    Ids are ``(n_genes,)``, empty text (or no probes) where a gene has none. `mean` and `sd` are
+    ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
+    (`sd` holds the original's + 1e-3).
     """
 
     ensembl: tuple[str, ...]
@@ -143,12 +137,9 @@ class Model:
 
 
 def refuse_place(final: Path, overwrite: bool) -> None:
-    """Check that a model may go to `final`; changes nothing.
+    """Raise `DgexError` if a model may not go to `final`; changes nothing.
 
-    Raises
-    ------
-    DgexError
-        It is a file, a folder with anything but a model, or (unless `overwrite`) a model.
+    It may be no file, no folder with anything but a model, nor (unless `overwrite`) a model.
     """
     try:
         if final.exists() and not final.is_dir():
@@ -172,12 +163,8 @@ def write_model(path: Path | str, model: Model, *, overwrite: bool = False) -> N
 
     It is filled under another name and read again before it is moved to `path`; a symbolic link
     there keeps pointing at the folder it names. With `overwrite` a model that is there is replaced.
-
-    Raises
-    ------
-    DgexError
-        The folder holds something else (or a model, without `overwrite`), can't be written, or
-        the model's pieces don't fit each other. An older model is left as it was.
+    Raises `DgexError` if the folder holds something else, can't be written, or the model's pieces
+    don't fit each other; an older model is left as it was.
     """
     path = Path(path)
     with _model_folder(path, overwrite=overwrite) as folder:
@@ -244,11 +231,8 @@ def _move(new: Path, place: Path, aside: Path) -> None:
 def read_model(path: Path | str) -> Model:
     """Read a model folder as it was written, to the last bit, and check all of it.
 
-    Raises
-    ------
-    FormatError
-        No such folder, no model, one made by a newer version, a file is missing or damaged (by its
-        sha256), its pieces don't fit each other, or a value is not finite (with the file).
+    Raises `FormatError` if there is no model, a newer version made it, a file is missing or damaged
+    (by its sha256), its pieces don't fit each other, or a value is not finite.
     """
     path = Path(path)
     if not path.is_dir():

@@ -72,10 +72,7 @@ class _Route:
     note: str
 
     def __call__(self, block: FloatArray) -> NDArray[np.float64]:
-        """Landmark values ``(n, n_landmarks)`` float64 of profiles ``(n, n_read)``.
-
-        Every profile by itself: any cut into blocks gives the same values.
-        """
+        """Give landmark values ``(n, n_landmarks)`` float64 of ``(n, n_read)``, row by row."""
         if self.quantile is None:
             return self.genes(block)
         values = np.empty((len(block), self.n_landmarks))
@@ -99,10 +96,9 @@ class _Scaling:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file becomes the network's input.
+    """How a file becomes the network's input; no scaling for values that are standardised.
 
-    Its scaling is ``None`` for values that are standardised; notes are what was found out about the
-    file, and what was left out of it; warnings what a user should look at.
+    Notes are what was found out about the file, warnings what a user should look at.
     """
 
     model: Model
@@ -164,13 +160,9 @@ def make_plan(
 
     Arrays and RNA-seq samples are ranked among all genes of the model that are there, as in
     training, if these are 90 % of them; else among the landmarks. L1000 values are taken as they
-    are if 99 % lie in the reference range, else ranked among the landmarks.
-
-    Raises
-    ------
-    FormatError
-        The file's genes can't be told or are missing, it is too small to be standardised by
-        itself, values are missing, infinite or beyond float32, or a profile has a single one.
+    are if 99 % lie in the reference range, else ranked among the landmarks. Raises `FormatError` if
+    the file's genes can't be told or are missing, it is too small to be standardised by itself,
+    values are missing, infinite or beyond float32, or a profile has a single one.
     """
     ranked = options.platform in {"microarray", "rnaseq"}
     match = match_genes(model, source, targets=ranked, ids=options.ids)
@@ -339,8 +331,7 @@ class _Passes:
     def survey(self, route: _Route) -> _Survey:
         """Read all profiles once, in memory that does not grow with their number.
 
-        Deviations are population ones, exactly 0 for a landmark with a single value; any block
-        size gives the same bits.
+        Deviations are population ones, exactly 0 for a landmark with a single value.
         """
         # A value near each landmark's mean: deviations from it lose no digits.
         centre = self.model.landmarks.mean[self.match.present]

@@ -72,9 +72,8 @@ class Network:
 class Data:
     """A study on a device, float32: X ``(n_profiles, n_landmarks)``, Y ``(…, n_targets)``.
 
-    The watched profiles are those of every part, one after the other, so that one pass infers them
-    all. Columns past a network's own number of targets hold zeros: their weights start at zero and
-    so stay there, without any mask.
+    The watched profiles are those of every part, one after the other. Columns past a network's own
+    targets hold zeros: their weights start at zero and so stay there, without any mask.
     """
 
     X: jax.Array
@@ -285,10 +284,9 @@ def run_epoch(
 def best_gene_errors(
     state: State, network: Network, data: Data, *, model: MLP, part_sizes: PartSizes
 ) -> dict[str, jax.Array]:
-    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs.
+    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs (`SELECTED_BY`).
 
-    GEO columns come from the epoch that is best on GEO-va, RNA-seq columns from the one that is
-    best on 1000G-va (`SELECTED_BY`). Columns past the network's own targets hold 0.
+    Columns past the network's own targets hold 0.
     """
     del network
     errors, start = {}, 0

@@ -78,10 +78,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether `folder` holds the finished work of this configuration, by whatever versions.
-
-    Raises `FormatError` as `read_done` does.
-    """
+    """Whether `folder` holds the finished work of this configuration, by whatever versions."""
     done = read_done(folder)
     if done is None:
         return False
@@ -108,10 +105,9 @@ def read_done(folder: Path) -> dict[str, Any] | None:
 
 
 def check_result(path: Path) -> None:
-    """Compare a file of finished work with its checksum in ``done.json`` beside it.
+    """Raise `FormatError` if a file of finished work is not that of the checksum in ``done.json``.
 
-    Work that is not finished, and that of older versions, has none: then nothing is compared.
-    Raises `FormatError` if the file, or ``done.json``, is not what was written or can't be read.
+    Work that is not finished, and that of older versions, has no checksums to compare with.
     """
     files = (read_done(path.parent) or {}).get("files")
     wanted = files.get(path.name) if isinstance(files, dict) else None
@@ -127,10 +123,9 @@ def check_result(path: Path) -> None:
 def mark_done(
     folder: Path, config: Mapping[str, Any], *, files: Iterable[str] = (), **facts: Any
 ) -> None:
-    """Write ``done.json``, last of all.
+    """Write ``done.json``, last of all: the hash of `config`, and `facts` (JSON values).
 
-    It holds the hash of `config`, the checksums of those of `files` (names) that are in `folder`,
-    and `facts` (JSON values). Raises `DgexError` if a file can't be read, or the disk refuses it.
+    With the checksums of those of `files` (names) that are in `folder`.
     """
     content: dict[str, Any] = {"config_hash": digest(config), **facts}
     try:
@@ -145,7 +140,7 @@ def save_weights(path: Path, halves: Sequence[Any], metadata: Mapping[str, str])
 
     Safetensors ``half1/W0``, ``half1/b0``, … in the order of the layers. `metadata` goes in as one
     JSON string, key ``dgex``: safetensors writes several keys in an order that changes from run to
-    run. Raises `DgexError` if the disk refuses it.
+    run.
     """
     tensors = {
         f"half{half}/{letter}{number}": np.ascontiguousarray(params[name][kind])
@@ -191,7 +186,7 @@ def load_weights(path: Path) -> list[Any]:
 class TrainedHalf:
     """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32.
 
-    A study without 1000G has one best epoch alone; the other is ``None``.
+    Without 1000G there is no best epoch on it (``None``).
     """
 
     final: Any
@@ -211,10 +206,9 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class GeneErrors:
-    """MAE of every target gene on the parts that are compared.
+    """MAE of every target on the parts compared, ``(n_targets,)`` float64 in standardised units.
 
-    `mae` gives, for each part (`EVALUATED`, or its first two of a study of arrays alone),
-    ``(n_targets,)`` float64 in standardised units; `copy_of_landmark` is ``(n_targets,)`` bool.
+    `copy_of_landmark` is ``(n_targets,)`` bool.
     """
 
     mae: Mapping[str, NDArray[np.float64]]
@@ -244,11 +238,7 @@ def write_gene_errors(
 
 
 def read_gene_errors(path: Path) -> GeneErrors:
-    """Read what `write_gene_errors` wrote.
-
-    Raises `FormatError` if the file is missing, is no such table, or is not the one of its
-    finished run.
-    """
+    """Read what `write_gene_errors` wrote; `FormatError` if it is damaged, or none."""
     import pandas as pd  # noqa: PLC0415
 
     try:

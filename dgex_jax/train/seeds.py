@@ -37,9 +37,8 @@ TABLE = "seeds.tsv"
 class SeedErrors:
     """Overall errors of a network by seed, in standardised units.
 
-    `parts` are those of a run's ``errors.tsv``, each with an error ``(n_seeds, n_parts)`` float64:
-    `mean`, over `n_targets` genes, of their MAE, and `sd_over_genes`, its standard deviation over
-    the genes (ddof 0).
+    `parts` are those of a run's ``errors.tsv``; `mean`, over `n_targets` genes, of their MAE, and
+    `sd_over_genes` (ddof 0) are ``(n_seeds, n_parts)`` float64.
     """
 
     seeds: tuple[int, ...]
@@ -49,19 +48,13 @@ class SeedErrors:
     sd_over_genes: NDArray[np.float64]
 
     def over_seeds(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Mean ``(n_parts,)`` of the seeds' overall errors, and their standard deviation (ddof 1).
-
-        The deviation is ``None`` for a single seed.
-        """
+        """Mean ``(n_parts,)`` over seeds and deviation (ddof 1; ``None`` for one seed)."""
         mean: NDArray[np.float64] = self.mean.mean(axis=0)
         return mean, self.mean.std(axis=0, ddof=1) if len(self.seeds) > 1 else None
 
 
 def seed_configs(training: TrainingConfig, seeds: Sequence[int]) -> dict[int, TrainingConfig]:
-    """Return the configuration of each seed.
-
-    Raises `StudyError` if a seed is given twice, or can't be one.
-    """
+    """Return the configuration of each seed; `StudyError` if one is given twice."""
     for place, seed in enumerate(seeds):
         if seed in seeds[:place]:
             raise StudyError(f"seeds: {seed} is given twice")
@@ -78,18 +71,10 @@ def train_seeds(
 ) -> dict[Path, bool]:
     """Train a network once a seed, a folder each in `runs`, and write ``seeds.tsv`` beside them.
 
-    Each run is the one that `train_runs` makes with that seed alone, to the bit; those that are
-    finished are left as they are, an interrupted one resumes. `training` is what `seed_configs`
-    gives; the lines that `conduct` reports name the seed. Returns, for each run folder, whether it
-    was trained now.
-
-    Raises
-    ------
-    DgexError
-        As for `train_runs`; or `runs` is itself a run folder. Every folder is looked at before
-        the first is trained.
-    Stopped
-        On request, after a checkpoint or between two seeds.
+    Each run is the one that `train_runs` makes with that seed alone, to the bit, and is resumed or
+    left as it is as there. `training` is what `seed_configs` gives. Returns, for each run folder,
+    whether it was trained now. Raises as `train_runs`, or `DgexError` if `runs` is itself a run
+    folder; every folder is looked at before the first is trained.
     """
     if runs.is_file():
         raise DgexError(f"{runs}: is a file, not a folder of runs")
@@ -158,10 +143,7 @@ def _made(folders: Mapping[int, Path], training: Mapping[int, TrainingConfig]) -
 
 
 def read_seed_errors(runs: Path, seeds: tuple[int, ...]) -> SeedErrors:
-    """Read the overall errors of finished runs from their ``errors.tsv``.
-
-    Raises `FormatError` if such a file is missing or damaged.
-    """
+    """Read the overall errors of finished runs; raises as `read_gene_errors`."""
     by_seed = [read_gene_errors(_folder(runs, seed) / "errors.tsv").mae for seed in seeds]
     errors = np.stack([np.stack(list(mae.values())) for mae in by_seed])
     return SeedErrors(
@@ -170,11 +152,7 @@ def read_seed_errors(runs: Path, seeds: tuple[int, ...]) -> SeedErrors:
 
 
 def write_seed_errors(path: Path, errors: SeedErrors) -> None:
-    """Write a line for each seed and part, tab-separated, atomically.
-
-    Columns ``seed``, ``part``, ``targets``, ``MAE``, ``sd_over_genes``: decimal, as many digits as
-    give the same float64 again. The same runs give the same bytes.
-    """
+    """Write a tab-separated line for each seed and part, with all digits of a float64."""
     lines = ["seed\tpart\ttargets\tMAE\tsd_over_genes"]
     for seed, means, sds in zip(
         errors.seeds, errors.mean.tolist(), errors.sd_over_genes.tolist(), strict=True
