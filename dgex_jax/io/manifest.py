@@ -211,13 +211,31 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def read_record(path: Path) -> Json:
-    """Read a sealed JSON object; empty where there is none, or not the one that was written."""
+def read_json(path: Path) -> Json | None:
+    """Read a JSON object; ``None`` if there is none that can be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) and is_sealed(content) else {}
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_sealed(path: Path) -> Json | None:
+    """Read a JSON object; ``None`` also if its checksum is wrong (older ones have none)."""
+    content = read_json(path)
+    return None if content is None or (SEAL in content and not is_sealed(content)) else content
+
+
+def read_record(path: Path) -> Json:
+    """Read a sealed JSON object; empty where there is none, or not the one that was written."""
+    content = read_sealed(path) or {}
+    return content if SEAL in content else {}
 
 
 def write_record(path: Path, made: Mapping[str, Any], files: Mapping[str, str]) -> None:

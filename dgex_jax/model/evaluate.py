@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable
+from dgex_jax.io.expression import check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.info import part_roles
-from dgex_jax.model.match import listed
-from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.match import SHOWN
+from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import PRECISION, network_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.prepare.normalize import blocks_of
@@ -110,8 +112,8 @@ def evaluate(
         parts = [part for part in study.parts if part != LEARNED_FROM]
     for place, part in enumerate(parts):
         if part not in study.parts:
-            known = ", ".join(part for part in PARTS if part in study.parts)
-            raise StudyError(f"{study.path}: has no part {part!r}, only {known}")
+            there = ", ".join(part for part in PARTS if part in study.parts)
+            raise StudyError(f"{study.path}: has no part {part!r}, only {there}")
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
@@ -126,9 +128,8 @@ def evaluate(
         found[part] = PartEvaluation(
             genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
         )
-    about = model.record.get("study")
-    trained_on = about.get("prepared_sha256") if isinstance(about, dict) else None
-    own_study = study.sha256 == trained_on if isinstance(trained_on, str) else None
+    trained_on = known(model.record, str, "study", "prepared_sha256")
+    own_study = None if trained_on is None else study.sha256 == trained_on
     return Evaluation(shared, own_study, found)
 
 
@@ -182,7 +183,7 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
     if missing:
         raise FormatError(
             f"{study.path}: {len(missing)} of {len(landmarks)} landmarks of the model are none of "
-            f"its landmarks (by {NAMING[kind]}): {listed(model.landmarks.names(missing))}"
+            f"its landmarks (by {NAMING[kind]}): {listed(model.landmarks.names(missing), SHOWN)}"
         )
     kept = np.flatnonzero(targets >= 0)
     if not kept.size:
@@ -335,24 +336,22 @@ def gene_table_file(
     if model.resolve() in (place, *place.parents):
         raise DgexError(f"{path}: a model folder holds nothing but the model, choose another place")
     with atomic_path(path) as temporary:
-        yield lambda model, found: temporary.write_bytes(_gene_table(path, model, found).encode())
+        yield lambda model, found: _gene_table(path, model, found).to_csv(
+            temporary, sep="\t", index=False, quoting=csv.QUOTE_NONE
+        )
 
 
-def _gene_table(path: Path, model: Model, found: Evaluation) -> str:
-    genes, kept = model.targets, found.shared.kept.tolist()
+def _gene_table(path: Path, model: Model, found: Evaluation) -> pd.DataFrame:
+    genes, kept = model.targets, found.shared.kept
     probes = [",".join(of_gene) for of_gene in genes.probes]
-    ids = zip(
-        ("ensembl", "symbol", "entrez", "probes"),
-        (genes.ensembl, genes.symbols, genes.entrez, probes),
-        strict=True,
+    ids = zip(genes.ensembl, genes.symbols, genes.entrez, probes, strict=True)
+    table = pd.DataFrame(ids, columns=["ensembl", "symbol", "entrez", "probes"], dtype=object).take(
+        kept
     )
-    columns = {name: [texts[place] for place in kept] for name, texts in ids}
-    for name, texts in columns.items():
-        check_storable(path, f"{name} of a target", texts, "\t\n\r")
-    columns["copy_of_landmark"] = ["1" if copy else "0" for copy in found.shared.copies.tolist()]
+    for name in table:
+        check_storable(path, f"{name} of a target", list(table[name]), "\t\n\r")
+    table["copy_of_landmark"] = found.shared.copies.astype(int)
     for part, one in found.parts.items():
         for name, values in (("MAE", one.genes.mae), ("r", one.genes.r), ("R2", one.genes.r2)):
-            texts = ["" if np.isnan(value) else repr(value) for value in values.tolist()]
-            columns[f"{name}_{part}"] = texts
-    rows = zip(*columns.values(), strict=True)
-    return "".join("\t".join(row) + "\n" for row in (tuple(columns), *rows))
+            table[f"{name}_{part}"] = values
+    return table

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from dgex_jax import __version__
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.hdf5 import hdf5_errors
-from dgex_jax.io.manifest import record
+from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
+from dgex_jax.io.manifest import read_json, record
 from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.model import Model, ModelGenes, checksum, config_of
 from dgex_jax.model.predict import PRECISION, told_device
@@ -26,7 +25,6 @@ from dgex_jax.train.record import (
     load_weights,
     read_done,
     read_gene_errors,
-    read_json,
 )
 
 if TYPE_CHECKING:
@@ -173,7 +171,7 @@ def _record(
 
 def _preparation(path: Path) -> dict[str, Any]:
     """Read what a prepared study says of its own making."""
-    with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+    with hdf5_errors(path), open_hdf5(path) as file:
         texts = {name: str(file.attrs[name]) for name in PREPARATION if name in file.attrs}
     try:
         return {name: json.loads(text) for name, text in texts.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import View, check_ids, transposed
+from dgex_jax.io.expression import View, check_ids, listed, transposed
 from dgex_jax.io.h5ad import AnnDataSource
 from dgex_jax.prepare.names import (
     ID_KINDS,
@@ -111,10 +111,14 @@ class Match:
         lines = [self.second] if self.second else []
         if self.renamed:
             pairs = [f"{symbol} as {name}" for symbol, name in self.renamed.items()]
-            lines.append(f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs)}")
+            lines.append(
+                f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs, SHOWN)}"
+            )
         if self.by_other_names:
             pairs = [f"{name} as {where}" for name, where in self.by_other_names.items()]
-            lines.append(f"{len(pairs)} landmarks were found by other names: {listed(pairs)}")
+            lines.append(
+                f"{len(pairs)} landmarks were found by other names: {listed(pairs, SHOWN)}"
+            )
         return lines
 
 
@@ -162,7 +166,7 @@ def match_genes(
         ]
         hint = _mangled((), found.names.texts)
         raise FormatError(
-            f"{source.path}: genes of the model are there twice: {listed(pairs)}{hint}"
+            f"{source.path}: genes of the model are there twice: {listed(pairs, SHOWN)}{hint}"
         )
     check_ids(source.path, "profile", side.profiles)
     elsewhere: list[Elsewhere] = []
@@ -212,7 +216,7 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
     """
     names = model.landmarks.names(match.missing)
     there = [name for name in names if name in match.no_guess]
-    pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there])
+    pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there], SHOWN)
     if impute and there:
         raise FormatError(
             f"{match.source.path}: {len(there)} landmarks can't be imputed, as the file has them "
@@ -227,14 +231,8 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
             hint += "; --impute takes their training means"
         raise FormatError(
             f"{match.source.path}: {len(names)} of {len(model.landmarks)} landmarks are missing "
-            f"({match.naming}): {listed(names)}{hint}"
+            f"({match.naming}): {listed(names, SHOWN)}{hint}"
         )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Join the first names, and say how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _nothing_found(

@@ -25,7 +25,7 @@ from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.manifest import processor, record
 from dgex_jax.io.open import open_expression
 from dgex_jax.io.progress import Behind, Progress
-from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.model.scale import Plan, make_plan
 from dgex_jax.prepare.normalize import blocks_of
@@ -244,7 +244,6 @@ def provenance(
     Checksums name the model, if it has a file, and an input without one; a file is read once more.
     """
     model, match, options = plan.model, plan.match, plan.options
-    study = model.record.get("study")
     return {
         "made_by": f"dgex predict {dgex_jax.__version__}",
         "versions": {
@@ -259,7 +258,7 @@ def provenance(
             "sha256": model_sha256,
             "network": model.network.name,
             "selected_on": model.selected_on,
-            "study": study.get("name") if isinstance(study, dict) else None,
+            "study": known(model.record, str, "study", "name"),
             "simulated": model.simulated,
         },
         "input": {

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import FiniteCheck, is_table, notes_of
-from dgex_jax.model.match import check_missing, listed, match_genes
+from dgex_jax.io.expression import FiniteCheck, is_table, listed, notes_of
+from dgex_jax.model.match import SHOWN, check_missing, match_genes
 from dgex_jax.prepare.columns import without_annotation
 from dgex_jax.prepare.looks import Look, check_look
 from dgex_jax.prepare.normalize import (
@@ -143,11 +143,11 @@ class Plan:
             if self.scaling.constant:
                 lines.append(
                     f"{len(self.scaling.constant)} landmarks have one value in all profiles and "
-                    f"become 0: {listed(self.scaling.constant)}"
+                    f"become 0: {listed(self.scaling.constant, SHOWN)}"
                 )
         if self.imputed:
             missing = f"{len(self.imputed)} missing landmarks have their training mean"
-            lines.append(f"{missing}: {listed(self.imputed)}")
+            lines.append(f"{missing}: {listed(self.imputed, SHOWN)}")
         if self.model.simulated:
             lines.append("the model was trained on simulated data")
         return lines + [f"warning: {text}" for text in self.warnings]
@@ -207,7 +207,7 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     if found.share_inside < FEW_IN_RANGE:
         warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
     route = _ranked(model, match, dense=False, why=where)
-    return route, passes.scaling(route, checked=True)
+    return route, passes.scaling(route)
 
 
 def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
@@ -355,13 +355,11 @@ class _Passes:
         share_inside = n_inside / (total.n_rows * len(centre))
         return _Survey(mean, deviation, float(lowest.min()), float(highest.max()), share_inside)
 
-    def scaling(
-        self, route: _Route, found: _Survey | None = None, *, checked: bool = False
-    ) -> _Scaling:
+    def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
         landmarks, present = self.model.landmarks, self.match.present
         if self.options.standardized_by == "training":
-            if found is None and not checked:
+            if self.look is None:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from dgex_jax.config import EVALUATED
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.files import atomic_path, fill_tensors, one_line
-from dgex_jax.io.manifest import SEAL, file_sha256, file_sums, is_sealed, sealed
+from dgex_jax.io.manifest import file_sha256, file_sums, read_json, read_sealed, sealed, write_json
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
 
@@ -54,27 +54,6 @@ def job_hash(content: Mapping[str, Any]) -> str:
 def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
     """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
     return stored in {digest(config), job_hash(config)}
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` if there is none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` also if its checksum is wrong (older ones have none)."""
-    content = read_json(path)
-    return None if content is None or (SEAL in content and not is_sealed(content)) else content
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -165,6 +144,15 @@ def load_weights(path: Path) -> list[Any]:
             tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise FormatError(f"{path}: can't be read as weights: {one_line(error)}") from error
+    halves = halves_in(path, tensors)
+    if not halves:
+        raise FormatError(f"{path}: holds no weights of a D-GEX network (no tensor half1/W0)")
+    check_result(path)
+    return halves
+
+
+def halves_in(path: Path, tensors: Mapping[str, Any]) -> list[Any]:
+    """Give the parameters of each half that the tensors of a file hold, as Flax takes them."""
     halves: list[Any] = []
     while any(name.startswith(prefix := f"half{len(halves) + 1}/") for name in tensors):
         names = layer_names(sum(name.startswith(f"{prefix}W") for name in tensors))
@@ -176,9 +164,6 @@ def load_weights(path: Path) -> list[Any]:
         except KeyError as error:
             raise FormatError(f"{path}: tensor {error} is missing") from error
         halves.append(half)
-    if not halves:
-        raise FormatError(f"{path}: holds no weights of a D-GEX network (no tensor half1/W0)")
-    check_result(path)
     return halves
 
 

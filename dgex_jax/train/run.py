@@ -33,7 +33,7 @@ from dgex_jax.io.files import (
     remove_temporary,
     sync,
 )
-from dgex_jax.io.manifest import file_sha256, sealed
+from dgex_jax.io.manifest import file_sha256, read_json, read_sealed, sealed, write_json
 from dgex_jax.io.manifest import record as made_by
 from dgex_jax.train.pylearn2 import BATCH_SEED, FIRST_COMPARISON, MONITOR_SEED
 from dgex_jax.train.record import (
@@ -42,11 +42,8 @@ from dgex_jax.train.record import (
     identity,
     job_hash,
     mark_done,
-    read_json,
-    read_sealed,
     save_weights,
     write_gene_errors,
-    write_json,
 )
 
 if TYPE_CHECKING:
@@ -158,13 +155,11 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
 
 def clear_folder(folder: Path) -> None:
     """Make the run folder ready: keep nothing of an unfinished or replaced run."""
-    try:
+    with _written(folder):
         make_folder(folder)
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
         Checkpoints(folder / CHECKPOINTS, "").clear()
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be written: {error.strerror}") from error
 
 
 def clear_leftovers(folder: Path) -> None:

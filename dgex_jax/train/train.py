@@ -20,6 +20,7 @@ import numpy as np
 from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError, Stopped
 from dgex_jax.io.files import locked, say
+from dgex_jax.io.manifest import write_json
 from dgex_jax.train import run
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.devices import place, replicate, stack, unstack
@@ -35,7 +36,7 @@ from dgex_jax.train.epoch import (
 from dgex_jax.train.network import MLP, mask_key
 from dgex_jax.train.pretrain import pretrained_hidden
 from dgex_jax.train.pylearn2 import batch_orders, initial_weights, monitored_profiles
-from dgex_jax.train.record import CONFIG, TrainedHalf, TrainedNetwork, is_done, write_json
+from dgex_jax.train.record import CONFIG, TrainedHalf, TrainedNetwork, is_done
 from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, StopRequest, run_config
 
 if TYPE_CHECKING:
