@@ -19,8 +19,7 @@ import numpy as np
 from dgex_jax.cli_options import OneLineParser, run_command
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path
-from dgex_jax.io.gct import write_rpkm
-from dgex_jax.io.writers import GctxWriter, write_gct
+from dgex_jax.io.writers import GctxWriter, write_gct, write_rpkm
 from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import is_temporary, one_line
+from dgex_jax.io.files import is_temporary, one_line, reading
 from dgex_jax.io.manifest import FORMAT_VERSION, SEAL, SUFFIX, file_sha256, is_sealed, sidecar
 
 if TYPE_CHECKING:
@@ -69,18 +69,10 @@ class Verdict:
 def verify(results: Path, inputs: Sequence[Path] = ()) -> Verdict:
     """Recompute every checksum of `results`.
 
-    Parameters
-    ----------
-    results
-        A results folder, a run, a model, a zarr store, any folder of these; or a file with its
-        record beside it.
-    inputs
-        Files, and folders with files, that results were made of and that don't lie in `results`.
-
-    Raises
-    ------
-    DgexError
-        There is no such place, or dgex recorded no checksum of anything in it.
+    That is a results folder, a run, a model, a zarr store, any folder of these; or a file with its
+    record beside it. `inputs` are files, and folders with files, that results were made of and that
+    don't lie in it. Raises `DgexError` if there is no such place, or dgex recorded no checksum of
+    anything in it.
     """
     for path in (results, *inputs):
         if not path.exists():
@@ -382,7 +374,5 @@ class _Check:
 
 def _sha256(path: Path) -> str | None:
     """Checksum of a file; ``None`` if there is none."""
-    try:
+    with reading(path):
         return file_sha256(path) if path.is_file() else None
-    except OSError as error:
-        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error

@@ -31,7 +31,7 @@ from dgex_jax.download.sources import (
     shown_size,
 )
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import locked, move_whole, one_line, require_space
+from dgex_jax.io.files import locked, move_whole, one_line, require_space, writing
 from dgex_jax.io.lines import write_lines
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.progress import Progress
@@ -94,13 +94,9 @@ def download(
 
     The folder also gets ``SHA256SUMS``, which later downloads and checks are held to where no
     sha256 is published. `report` gets a line for everything worth one, `progress` every megabyte.
-
-    Raises
-    ------
-    DgexError
-        A file that is not had by download, no room on the disk, a file that can't be had or is
-        not what it should be. What had arrived stays in ``<name>.partial`` where it can be
-        resumed, and the text says so.
+    Raises `DgexError` for a file that is not had by download, no room on the disk, a file that
+    can't be had or is not what it should be. What had arrived stays in ``<name>.partial`` where it
+    can be resumed, and the text says so.
     """
     limits, progress = limits or Limits(), progress or Progress()
     refuse_by_hand(sources, folder)
@@ -143,7 +139,7 @@ def _fetch(
             _transfer(source, partial, limits, report, progress)
             report(f"{source.file}: all here, checking it")
             sha256 = _verified(source, partial.path, noted, is_new=True)
-            with _disk_errors(final):
+            with writing(final):
                 move_whole(partial.path, final)
         except FormatError as error:
             partial.discard()
@@ -206,24 +202,24 @@ def _transfer(
                 partial.discard()
                 raise
             if reply.total is not None:
-                require_space(partial.path, reply.total - reply.start)
+                require_space(partial.path, reply.total - reply.n_bytes)
             if start:
-                how = f"resumes at byte {start:,}" if reply.start else "restarts"
+                how = f"resumes at byte {start:,}" if reply.n_bytes else "restarts"
                 report(f"{source.file}: {how}")
-            with partial.writing(source.url, reply):
+            with partial.writing(reply):
                 _copy(source, partial, reply, _pieces(response, source.url, limits), progress)
 
     _patiently(attempt, lambda: partial.kept.n_bytes, limits, report)
 
 
 def _copy(
-    source: Source, partial: _Partial, reply: _Reply, arriving: Iterator[bytes], progress: Progress
+    source: Source, partial: _Partial, reply: _Kept, arriving: Iterator[bytes], progress: Progress
 ) -> None:
     limit = reply.total or source.size or source.max_size
     text, end = source.file, reply.total
     if end is None:
         text, end = f"{source.file} (of unknown size, at most)", source.max_size
-    done = start = reply.start
+    done = start = reply.n_bytes
     with progress.step(text, -(-(end - start) // MEGABYTE), unit="MB") as tick:
         while done != reply.total and (piece := next(arriving, b"")):
             done += len(piece)
@@ -304,20 +300,20 @@ class _Partial:
         return f"; {self.kept.n_bytes:,} bytes are kept {place}"
 
     @contextmanager
-    def writing(self, url: str, reply: _Reply) -> Iterator[None]:
-        """Open the file at the start of a reply's bytes; at the end the disk has all of them."""
-        mode = "r+b"
-        if not reply.start:
+    def writing(self, reply: _Kept) -> Iterator[None]:
+        """Open the file where a reply's bytes belong; at the end the disk has all of them."""
+        mode, n_bytes = "r+b", reply.n_bytes
+        if not n_bytes:
             self.discard()
-            self.kept, mode = _Kept(url, reply.validator, reply.total), "xb"
-        with _disk_errors(self.path):
+            self.kept, mode = reply, "xb"
+        with writing(self.path):
             self._file = self.path.open(mode, buffering=0)
         with self._file:
-            with _disk_errors(self.path):
+            with writing(self.path):
                 # What is behind may never have reached the disk as it was meant.
-                self._file.truncate(reply.start)
-                self._file.seek(reply.start)
-            self._noted, self._noted_at = reply.start, monotonic()
+                self._file.truncate(n_bytes)
+                self._file.seek(n_bytes)
+            self._noted, self._noted_at = n_bytes, monotonic()
             try:
                 yield
             except BaseException:
@@ -328,7 +324,7 @@ class _Partial:
             self._note()
 
     def write(self, piece: bytes) -> None:
-        with _disk_errors(self.path):
+        with writing(self.path):
             rest = memoryview(piece)
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -341,7 +337,7 @@ class _Partial:
     def discard(self) -> None:
         self.kept = _Kept()
         # The notes first: without them nothing is resumed.
-        with _disk_errors(self.path):
+        with writing(self.path):
             self._notes.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
@@ -350,19 +346,11 @@ class _Partial:
         if not self.kept.n_bytes:
             return
         new = self._notes.with_name(f"{self._notes.name}.new")
-        with _disk_errors(self.path):
+        with writing(self.path):
             os.fsync(self._file.fileno())
             new.write_text(json.dumps(self.kept._asdict()), encoding="utf-8")
             move_whole(new, self._notes)
         self._noted, self._noted_at = self.kept.n_bytes, monotonic()
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 # HTTP
@@ -459,16 +447,8 @@ def _status_text(status: int) -> str:
     return f"{status} {responses.get(status, '')}".strip()
 
 
-class _Reply(NamedTuple):
-    """Where the bytes of a body belong: from `start` on in a file of `total` bytes, if known."""
-
-    start: int
-    total: int | None
-    validator: str
-
-
-def _read_reply(source: Source, response: HTTPResponse, kept: _Kept | None) -> _Reply:
-    """Read the headers of a reply to a GET, of the rest if something is `kept`."""
+def _read_reply(source: Source, response: HTTPResponse, kept: _Kept | None) -> _Kept:
+    """Tell from a reply to a GET, of the rest if something is `kept`, what its body follows on."""
     headers, status = response.headers, response.status
     # Servers that know files by their suffix call a packed one encoded: its bytes are as stored.
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
@@ -485,11 +465,11 @@ def _read_reply(source: Source, response: HTTPResponse, kept: _Kept | None) -> _
     validator = etag if etag.startswith('"') else headers.get("Last-Modified", "").strip()
     if status == 200:
         told = _length_of(source, headers)
-        reply = _Reply(0, told if told is not None else source.size or None, validator)
+        reply = _Kept(source.url, validator, told if told is not None else source.size or None)
     elif status == 206 and kept is not None:
         if kept.validator and validator not in {"", kept.validator}:
             raise _ChangedError(f"{source.file}: another version is there now")
-        reply = _Reply(kept.n_bytes, _total_of_rest(source, headers, kept), kept.validator)
+        reply = kept._replace(total=_total_of_rest(source, headers, kept))
     elif status == 416 and kept is not None:
         raise _ChangedError(f"{source.file}: is shorter now")
     else:

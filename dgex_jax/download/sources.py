@@ -180,12 +180,8 @@ def check_folder(
     """Look at each file of some sources that is in a folder; nothing is written.
 
     Yields a finding for each source, as soon as it is known; `progress` is told of every megabyte
-    read for a checksum.
-
-    Raises
-    ------
-    DgexError
-        No such folder, none of the files in it, or a ``SHA256SUMS`` that can't be read.
+    read for a checksum. Raises `DgexError` for no such folder, none of the files in it, or a
+    ``SHA256SUMS`` that can't be read.
     """
     from dgex_jax.prepare.genes import read_gene_map  # noqa: PLC0415 (see `require_complete`)
 

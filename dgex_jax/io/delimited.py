@@ -51,25 +51,18 @@ def read_delimited(path: Path | str) -> Expression:
 
     The file may be compressed (gzip, bzip2, xz), whatever its name. The first row names the
     columns; its first cell is theirs (``gene``) or missing, as R's ``write.table`` has it.
-    Separators at the ends of lines, quotes, a byte order mark and ``\r\n`` are accepted.
-    Lines that begin with ``#`` before the header are comments. Columns of text (chromosome,
-    biotype, …) are annotation of the rows, rows of text of the columns. Of a series matrix the
-    table is read, and its ``!Sample_`` lines are metadata.
+    Separators at the ends of lines, quotes, a byte order mark and ``\r\n`` are accepted. Lines that
+    begin with ``#`` before the header are comments. Columns of text (chromosome, biotype, …) are
+    annotation of the rows, rows of text of the columns. Of a series matrix the table is read, and
+    its ``!Sample_`` lines are metadata.
 
-    Returns
-    -------
-    Expression
-        Float64 values; its profiles are the columns of the file, its genes the rows, as in GCT:
-        which of them *are* genes is for the caller to find out. Ids are stripped of spaces around
-        them, and one may come twice. NaN where the file has ``NA``, ``NaN``, -666 or nothing.
-        `notes` say what was left out of the values.
+    Gives float64 values, NaN where the file has ``NA``, ``NaN``, -666 or nothing. Profiles are the
+    columns of the file and genes the rows, as in GCT: which of them *are* genes is for the caller
+    to find out. Ids are stripped of spaces around them, and one may come twice.
 
-    Raises
-    ------
-    FormatError
-        No such file, truncated or damaged, not a table (what it is instead, where that can be
-        told), a row of another width, no ids in the first row or column, an empty id, a cell that
-        is no number (the first, by row and column).
+    Raises `FormatError` for no such file, truncated or damaged, not a table (what it is instead,
+    where that can be told), a row of another width, no ids in the first row or column, an empty id,
+    a cell that is no number (the first, by row and column).
     """
     path = Path(path)
     is_series = kind_of(path) == "series matrix"

@@ -25,7 +25,7 @@ GeneFilter = Collection[str] | Callable[[str], bool] | None
 """Which rows of a text file to keep in memory: their ids, a test of an id, or all."""
 
 MISSING = -666
-"""What stands for no value in files of the Connectivity Map (GCT, GCTX)."""
+"""What stands for no value, also of annotation, in files of the Connectivity Map (GCT, GCTX)."""
 
 
 def _no_metadata() -> pd.DataFrame:
@@ -69,20 +69,9 @@ class AnnotatedSource(ExpressionSource, Protocol):
 class Expression:
     """An expression file in memory (an `AnnotatedSource`).
 
-    Attributes
-    ----------
-    path
-        The file it came from.
-    values
-        ``(n_profiles, n_genes)`` float32 or float64; NaN where the file has no value.
-    profiles, genes
-        Ids, unique, in file order.
-    profile_metadata, gene_metadata
-        One line a profile (gene), indexed by id; annotation is text and stays text.
-    notes
-        What was left out of the values, a line each.
-    comments
-        Lines of text before the table.
+    `values` are ``(n_profiles, n_genes)`` float32 or float64, NaN where the file has no value; ids
+    are in file order. Annotation is text and stays text. `notes` say what was left out of the
+    values; `comments` are the lines of text before the table.
     """
 
     path: Path
@@ -105,16 +94,8 @@ class Expression:
 class View:
     """A file with some of its profiles or genes, other ids of its genes, or its axes swapped.
 
-    Attributes
-    ----------
-    base
-        The file.
-    profile_places, gene_places
-        Which profiles and genes (after swapping), in their order; ``None`` for all.
-    names
-        Ids of the genes; ``None`` for those of the file.
-    swapped
-        Whether the profiles are where the file has its genes, and the other way round.
+    `profile_places` and `gene_places` choose profiles and genes (after swapping) in their order,
+    ``None`` all; `names` are other ids of the genes.
     """
 
     base: AnnotatedSource
@@ -275,12 +256,8 @@ class FiniteCheck:
 def positions(selection: Selection, size: int) -> Places:
     """Turn a selection on an axis of `size` into positions in ``[0, size)``, in its order.
 
-    Arrays may have any order, repeat positions and count from the end; ``None`` is all.
-
-    Raises
-    ------
-    IndexError
-        A position out of bounds, or an array that is not one of integers.
+    Arrays may have any order, repeat positions and count from the end; ``None`` is all. Raises
+    `IndexError` for a position out of bounds, or an array that is not one of integers.
     """
     if selection is None:
         return np.arange(size)

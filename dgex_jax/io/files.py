@@ -31,6 +31,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 HDF5_CAUSE = re.compile(r"errno = \d+, error message = '([^']+)'")
 """What the system said, inside HDF5's own message of addresses and times."""
 
+READ_BYTES = 1 << 23
 SECONDS_BETWEEN_LOOKS = 1.0
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp\.(.+)", re.DOTALL)
 KEPT_OF_NAME = 40
@@ -49,12 +50,30 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `FormatError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `DgexError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+
+
 def read_head(path: Path, size: int = 8) -> bytes:
     """Read the first `size` bytes of a file.
 
     Raises `FormatError` if it is missing, a folder, a device or empty, or may not be read.
     """
-    try:
+    with reading(path):
         if not path.exists():
             raise FormatError(f"{path}: no such file")
         if not path.is_file():
@@ -63,8 +82,6 @@ def read_head(path: Path, size: int = 8) -> bytes:
             raise FormatError(f"{path}: is {kind}{more}")
         with path.open("rb") as file:
             head = file.read(size)
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
     if not head:
         raise FormatError(f"{path}: is empty")
     return head
@@ -82,12 +99,9 @@ def ordinary_file(path: Path) -> Iterator[Path]:
         return
     with temporary_folder(Path(tempfile.gettempdir()) / "dgex-input") as folder:
         copy = folder / ("standard input" if is_input else f"pipe {path.name}")
-        try:
-            with ExitStack() as files, copy.open("wb") as file:
-                pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))
-                shutil.copyfileobj(pipe, file)
-        except OSError as error:
-            raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+        with reading(path), ExitStack() as files, copy.open("wb") as file:
+            pipe = sys.stdin.buffer if is_input else files.enter_context(path.open("rb"))
+            shutil.copyfileobj(pipe, file)
         yield copy
 
 
@@ -144,6 +158,13 @@ class Closing(ABC):
         self.close()
 
 
+def hash_range(digest: Any, descriptor: int, start: int, stop: int) -> None:
+    """Add the bytes of a file from `start` to `stop`; fewer where the file ends before."""
+    while start < stop and (piece := os.pread(descriptor, min(READ_BYTES, stop - start), start)):
+        digest.update(piece)
+        start += len(piece)
+
+
 # Temporary names
 
 
@@ -151,9 +172,8 @@ def temporary_path(place: Path) -> Path:
     """Give a new hidden path beside the output `place`, with the same suffixes.
 
     The name holds the machine (since its boot, and the container's process namespace) and the
-    process. What processes of this machine left of the same output when they were killed is
-    removed first; of other machines nobody here knows. Raises `OSError` if the folder can't be
-    read.
+    process. What killed processes of this machine left of the same output is removed first. Raises
+    `OSError` if the folder can't be read.
     """
     machine, name = _machine(), place.name[-KEPT_OF_NAME:]
     for path in place.parent.iterdir():
@@ -215,16 +235,11 @@ def _runs(pid: int) -> bool:
 def atomic_path(final: Path) -> Iterator[Path]:
     """Give a temporary path beside `final`; move it onto `final` when the block succeeds.
 
-    The path is that of an empty file in the same folder, with the suffixes of `final` and the
-    permissions of a new file. A symbolic link at `final` keeps pointing at the file it names. If
-    the block fails, the temporary file is removed and an older file at `final` stays as it was
-    (unless all that failed was waiting for the disk after the new one had its name).
-
-    Raises
-    ------
-    DgexError
-        The folder is missing or can't be written to, `final` is a folder or a device, or the disk
-        refuses the file, also where the block met that as an `OSError` about this file.
+    The path is that of an empty file with the suffixes of `final` and the permissions of a new
+    file. A symbolic link at `final` keeps pointing at the file it names. If the block fails, an
+    older file stays as it was. Raises `DgexError` if the folder is missing or can't be written to,
+    `final` is a folder or a device, or the disk refuses the file, also where the block met that as
+    an `OSError` about this file.
     """
     place = final_place(final)
     try:
@@ -263,6 +278,50 @@ def move_whole(temporary: Path, place: Path) -> None:
     sync(temporary, os.O_RDWR)
     temporary.replace(place)
     sync(place.parent, os.O_RDONLY)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move a finished folder onto `place`; an older one there goes once the new one is in place.
+
+    No portable call exchanges two folders: after a kill between the two renames, or before the
+    older one is gone, `restore_folder` does the rest. An `OSError` passes through.
+    """
+    aside = _aside(place)
+    replaces = place.exists()
+    if replaces:
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        if replaces:
+            aside.rename(place)
+        raise
+    sync(place.parent, os.O_RDONLY)
+    if replaces:
+        remove_folder(aside, place)
+
+
+def restore_folder(place: Path) -> None:
+    """Put right what a process left that was killed in `replace_folder`."""
+    aside = _aside(place)
+    if aside.exists() and place.exists():
+        remove_folder(aside, place)
+    elif aside.exists():
+        aside.rename(place)
+
+
+def remove_folder(folder: Path, place: Path) -> None:
+    """Remove a folder under a temporary name of `place`: nobody sees the half of it.
+
+    What can't go yet (a reader on a network file system holds it) goes the next time.
+    """
+    hidden = temporary_path(place)
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _aside(place: Path) -> Path:
+    return place.with_name(f".{place.name[-KEPT_OF_NAME:]}.replaced")
 
 
 def make_folder(folder: Path) -> None:
@@ -365,16 +424,14 @@ def locked(
                 if not waiting:
                     report(f"{output}: waiting for {name_holder(holder)}")
                 waiting = True
+        about = {"process": os.getpid(), "host": socket.gethostname()}
+        about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        # Only ever read by people, through `name_holder`, which bears half a file.
+        holder.write_text(json.dumps(about), encoding="utf-8")
     except OSError as error:
+        lock.release()
         raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
-    about = {"process": os.getpid(), "host": socket.gethostname()}
-    about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     try:
-        try:
-            # Only ever read by people, through `name_holder`, which bears half a file.
-            holder.write_text(json.dumps(about), encoding="utf-8")
-        except OSError as error:
-            raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
         yield
     finally:
         try:

@@ -1,4 +1,4 @@
-"""GCT 1.2 and 1.3 in, and the GEUVADIS table (RNA-seq of the 1000 Genomes samples) in and out."""
+"""GCT 1.2 and 1.3 in, and the GEUVADIS table (RNA-seq of the 1000 Genomes samples) in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import Expression, alike, check_ids, is_annotation_name
-from dgex_jax.io.lines import GEUVADIS_COLUMNS, read_lines, tabbed, write_lines
+from dgex_jax.io.lines import GEUVADIS_COLUMNS, read_lines, tabbed
 from dgex_jax.io.table import (
     check_width,
     fit_header,
@@ -19,7 +19,6 @@ from dgex_jax.io.table import (
     split_text,
     text_frame,
 )
-from dgex_jax.io.writers import annotation_texts, check_texts, joined, value_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,20 +38,12 @@ def read_gct(
     """Read a GCT file, plain or compressed (whatever its name).
 
     Values are float64, NaN where the file has ``NA``, ``NaN``, -666 or nothing. Annotation is text:
-    in 1.2 the gene field ``Description``, in 1.3 the row and column fields.
+    in 1.2 the gene field ``Description``, in 1.3 the row and column fields. `genes` keeps only
+    these rows in memory: ids as the file writes them, or a test of such an id.
+    `accept_wrong_dimensions` trusts the table where the dimension line declares other numbers.
 
-    Parameters
-    ----------
-    genes
-        Keep only these rows in memory: ids as the file writes them, or a test of such an id.
-    accept_wrong_dimensions
-        Trust the table where the dimension line declares other numbers of rows or columns.
-
-    Raises
-    ------
-    FormatError
-        No such file, truncated or damaged, another version, a wrong dimension line, a short row,
-        ids that are empty or come twice, a value that is no number.
+    Raises `FormatError` for no such file, truncated or damaged, another version, a wrong dimension
+    line, a short row, ids that are empty or come twice, a value that is no number.
     """
     path = Path(path)
     with closing(read_lines(path)) as raw:
@@ -85,17 +76,15 @@ def read_gct(
         )
     gene_fields = header.columns[:n_fields]
     for kind, names in (("profile", fields), ("gene", gene_fields)):
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                raise FormatError(f"{path}: the {kind} field {name!r} comes twice")
-            seen.add(name)
+        twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+        if twice is not None:
+            raise FormatError(f"{path}: the {kind} field {twice!r} comes twice")
     by_profile = [list(cells) for cells in zip(*texts, strict=True)] or [[] for _ in profiles]
     return Expression(
         path,
         body.values,
         profiles,
-        body.genes,
+        tuple(body.genes),
         text_frame(by_profile, profiles, fields),
         text_frame(body.annotation, body.genes, gene_fields),
     )
@@ -173,13 +162,8 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
     """Read a GEUVADIS table, plain or compressed (whatever its name), as `read_gct` reads GCT.
 
     Its header is ``TargetID Gene_Symbol Chr Coord sample…``; a line a gene follows, whose
-    ``Gene_Symbol``, ``Chr`` and ``Coord`` are text.
-
-    Raises
-    ------
-    FormatError
-        No such file, truncated or damaged, another header, a short row, ids that are empty or come
-        twice, a value that is no number.
+    ``Gene_Symbol``, ``Chr`` and ``Coord`` are text. Raises `FormatError` as `read_gct`, and for
+    another header.
     """
     path = Path(path)
     n_fields = len(GEUVADIS_COLUMNS) - 1
@@ -200,32 +184,4 @@ def read_rpkm(path: Path | str, *, genes: GeneFilter = None) -> Expression:
         check_ids(path, "profile", profiles)
         body = read_body(path, lines, header, range(n_fields), genes)
     metadata = text_frame(body.annotation, body.genes, GEUVADIS_COLUMNS[1:])
-    return Expression(path, body.values, profiles, body.genes, gene_metadata=metadata)
-
-
-def write_rpkm(path: Path | str, expression: Expression) -> None:
-    """Write a GEUVADIS table (gzip-compressed if the suffix is ``.gz``), all or nothing.
-
-    Of the gene metadata ``Gene_Symbol``, ``Chr`` and ``Coord`` are written, ``NA`` where there is
-    none; the format has no place for other metadata. Values are written with as many digits as
-    their dtype needs to be read back the same.
-
-    Raises
-    ------
-    FormatError
-        Ids or annotation the format can't hold.
-    DgexError
-        A place that can't be written to.
-    """
-    path = Path(path)
-    check_texts(path, expression.profiles, expression.genes)
-    fields = GEUVADIS_COLUMNS[1:]
-    annotation = annotation_texts(path, expression.gene_metadata, expression.genes, fields)
-
-    def lines() -> Iterator[str]:
-        yield joined([*GEUVADIS_COLUMNS, *expression.profiles]) + "\n"
-        rows = value_rows(path, expression, None)
-        for gene, texts, cells in zip(expression.genes, annotation, rows, strict=True):
-            yield "\t".join([joined([gene, *texts]), *cells]) + "\n"
-
-    write_lines(path, lines())
+    return Expression(path, body.values, profiles, tuple(body.genes), gene_metadata=metadata)

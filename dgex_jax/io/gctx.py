@@ -45,20 +45,12 @@ NULLABLE: dict[str, Any] = {
 class Gctx(Closing):
     """A GCTX 1.0 file opened for reading in parts (an `AnnotatedSource`).
 
-    Opening reads the ids and the shape, never the matrix. A context manager; `close` it otherwise.
+    Opening reads the ids (unique, in file order; numbers as decimals) and the shape, never the
+    matrix. A context manager; `close` it otherwise.
 
-    Attributes
-    ----------
-    path
-        The file.
-    profiles, genes
-        Ids (``/0/META/COL/id``, ``/0/META/ROW/id``), unique, in file order; numbers as decimals.
-
-    Raises
-    ------
-    FormatError
-        No such file, not HDF5, truncated or damaged, not GCTX 1.0, a missing group, ids that are
-        empty, come twice or don't fit the matrix (a transposed matrix is called that).
+    Raises `FormatError` for no such file, not HDF5, truncated or damaged, not GCTX 1.0, a missing
+    group, ids that are empty, come twice or don't fit the matrix (a transposed matrix is called
+    that).
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -139,12 +131,8 @@ class Gctx(Closing):
         """One line a profile, indexed by id.
 
         Text stays text, ``-666`` and what looks like a number included. Numbers keep their dtype,
-        with -666 as NaN (integers: pandas' nullable dtype).
-
-        Raises
-        ------
-        FormatError
-            A field that is no column of one value per id.
+        with -666 as NaN (integers: pandas' nullable dtype). Raises `FormatError` for a field that
+        is no column of one value per id.
         """
         return self._fields("COL", self.profiles)
 
@@ -178,14 +166,8 @@ class Gctx(Closing):
 
         Gives ``(n_profiles, n_genes)`` in the order of the selections, NaN where the file has NaN
         or -666. Beside it and a mask of its size, at most about 32 MiB (or one row of chunks) are
-        in memory at a time.
-
-        Raises
-        ------
-        FormatError
-            The values can't be read (a damaged file), or the file was changed since it was opened.
-        IndexError
-            A selection out of bounds.
+        in memory at a time. Raises `FormatError` for values that can't be read (a damaged file), or
+        a file that was changed since it was opened; `IndexError` for a selection out of bounds.
         """
         rows = positions(profiles, len(self.profiles))
         columns = positions(genes, len(self.genes))

@@ -61,25 +61,14 @@ def anndata_errors(path: Path, what: str = "damaged or no AnnData file") -> Iter
 class AnnDataSource:
     """A matrix of AnnData with its ``obs`` and ``var`` (an `AnnotatedSource`).
 
-    Observations are the profiles and variables the genes. Sparse values are cheap along their
-    compressed axis only, so columns of a CSC matrix (and scattered rows of a CSR one) are brought
-    into memory once, still sparse.
+    Observations are the profiles and variables the genes; their ids, as text, may come twice.
+    `path` is what errors name: the file, or how the object is called. `X` is ``(n_obs, n_vars)``
+    numbers: a NumPy array, a SciPy CSR or CSC matrix, an HDF5 dataset, or anndata's view of a
+    sparse matrix on disk. Sparse values are cheap along their compressed axis only, so columns of a
+    CSC matrix (and scattered rows of a CSR one) are brought into memory once, still sparse.
 
-    Parameters
-    ----------
-    path
-        What errors name: the file, or how the object is called.
-    X
-        ``(n_obs, n_vars)`` numbers: a NumPy array, a SciPy CSR or CSC matrix, an HDF5 dataset, or
-        anndata's view of a sparse matrix on disk.
-    obs, var
-        Tables whose indices are the ids; as text they are `profiles` and `genes`, which may come
-        twice.
-
-    Raises
-    ------
-    FormatError
-        No profiles, no genes, or `X` holds no numbers or is of another kind.
+    Raises `FormatError` for no profiles, no genes, or an `X` that holds no numbers or is of another
+    kind.
     """
 
     def __init__(self, path: Path, X: Any, obs: pd.DataFrame, var: pd.DataFrame) -> None:
@@ -164,14 +153,9 @@ class H5ad(Closing, AnnDataSource):
     """An AnnData file opened for reading in parts (an `AnnotatedSource`).
 
     Opening reads ``obs`` and ``var``; layers and all else but ``X`` are never looked at. A context
-    manager; `close` it otherwise. ``X`` may be dense or sparse (see `AnnDataSource`).
-
-    Raises
-    ------
-    FormatError
-        Not an AnnData file, damaged, without ``X``, or ``X`` holds no numbers.
-    DgexError
-        The package anndata is missing.
+    manager; `close` it otherwise. ``X`` may be dense or sparse (see `AnnDataSource`). Raises
+    `FormatError` for a file that is no AnnData, damaged, without ``X`` or numbers in it;
+    `DgexError` if the package anndata is missing.
     """
 
     def __init__(self, path: Path | str) -> None:

@@ -16,7 +16,6 @@ import math
 import os
 import re
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -24,7 +23,7 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import as_slice, decode_text
-from dgex_jax.io.files import HDF5_CAUSE, one_line
+from dgex_jax.io.files import HDF5_CAUSE, hash_range, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +48,6 @@ ABSENT = re.compile(r"(?:object|attribute:) ('[^']+')")
 SEAL_END = re.compile(rb"dgex seal 1 (\d{12})\n")
 """The last bytes of a sealed file, with the length of the line before them."""
 SEAL_END_BYTES = 25
-SEAL_READ_BYTES = 1 << 22
 
 
 @contextmanager
@@ -120,12 +118,7 @@ def read_matrix(matrix: Any, rows: Places, columns: Places, dtype: np.dtype[Any]
     """Read rows and columns of a two-dimensional HDF5 dataset, any order, repeats allowed.
 
     Beside the result ``(n_rows, n_columns)`` at most about 32 MiB (or one row of chunks) are in
-    memory at a time.
-
-    Raises
-    ------
-    FormatError
-        Chunks larger than `CHUNK_BYTES`.
+    memory at a time. Raises `FormatError` for chunks larger than `CHUNK_BYTES`.
     """
     chunk_bytes = math.prod(matrix.chunks or ()) * matrix.dtype.itemsize
     if chunk_bytes > CHUNK_BYTES:
@@ -218,34 +211,23 @@ def seal_hdf5(path: Path) -> None:
 def check_seal(path: Path) -> bool:
     """Compare a file with its seal, and tell whether it has one (older versions wrote none).
 
-    Reads all of it but the chunks that have a checksum of their own.
-
-    Raises
-    ------
-    FormatError
-        The file is not the one that was sealed, or can't be read.
+    Reads all of it but the chunks that have a checksum of their own. Raises `FormatError` if the
+    file is not the one that was sealed, or can't be read.
     """
     try:
         with path.open("rb") as stream:
-            return _is_sealed(path, stream)
+            end = max(0, stream.seek(0, os.SEEK_END) - SEAL_END_BYTES)
+            stream.seek(end)
+            found = SEAL_END.fullmatch(stream.read())
+            if found is None:
+                return False
+            size = max(0, end - int(found[1]))
+            stream.seek(size)
+            seal = json.loads(stream.read(end - size))
+            sha256 = _sha256(stream.fileno(), size, seal["chunks"])
+            intact = (seal["size"], seal["sha256"]) == (size, sha256)
     except OSError as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
-
-
-def _is_sealed(path: Path, stream: Any) -> bool:
-    end = max(0, stream.seek(0, os.SEEK_END) - SEAL_END_BYTES)
-    stream.seek(end)
-    found = SEAL_END.fullmatch(stream.read())
-    if found is None:
-        return False
-    size = max(0, end - int(found[1]))
-    stream.seek(size)
-    try:
-        seal = json.loads(stream.read(end - size))
-        intact = (
-            seal["size"] == size
-            and _sha256(stream.fileno(), size, seal["chunks"]) == seal["sha256"]
-        )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         intact = False
     if not intact:
@@ -266,12 +248,13 @@ def _chunks(file: h5py.File) -> list[int]:
             )
 
     file.visititems(see)
-    places.sort()
-    if not places:
-        return []
-    cuts = [n for n, (one, next_one) in enumerate(pairwise(places), 1) if one[1] != next_one[0]]
-    runs = pairwise([0, *cuts, len(places)])
-    return [place for first, last in runs for place in (places[first][0], places[last - 1][1])]
+    bounds: list[int] = []
+    for start, stop in sorted(places):
+        if bounds and bounds[-1] == start:
+            bounds[-1] = stop
+        else:
+            bounds += [start, stop]
+    return bounds
 
 
 def _sha256(descriptor: int, size: int, chunks: Sequence[int]) -> str:
@@ -281,8 +264,5 @@ def _sha256(descriptor: int, size: int, chunks: Sequence[int]) -> str:
     if bounds != sorted(bounds):
         raise ValueError("places out of order")
     for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-        at = start
-        while at < stop and (piece := os.pread(descriptor, min(SEAL_READ_BYTES, stop - at), at)):
-            digest.update(piece)
-            at += len(piece)
+        hash_range(digest, descriptor, start, stop)
     return digest.hexdigest()

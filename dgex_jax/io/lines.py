@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, atomic_path, one_line, read_head
+import h5py
+
+from dgex_jax.errors import FormatError
+from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, atomic_path, one_line, read_head, writing
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 BUFFER_BYTES = 1 << 20
 HEAD_BYTES = 1 << 14
@@ -95,32 +97,18 @@ BY_FIRST_WORDS: dict[str, str] = {
 }
 """The same by patterns for the first text in it."""
 
-BY_GROUPS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (
-        lambda file: (
-            "matrix/barcodes" in file
-            or any(f"{name}/barcodes" in file and f"{name}/indptr" in file for name in file)
-        ),
-        "is a 10x Genomics HDF5 file; write an .h5ad of it (scanpy: read_10x_h5, then write_h5ad)",
-    ),
-    (
-        lambda file: "data/expression" in file and "meta" in file,
-        "is an ARCHS4 HDF5 file; write the samples you want as a table (the package archs4py)",
-    ),
-    (
-        lambda file: "row_attrs" in file and "col_attrs" in file,
-        "is a loom file; write an .h5ad of it (scanpy: read_loom, then write_h5ad)",
-    ),
-    (
-        lambda file: "assays" in file and "cell.names" in file,
-        "is a Seurat file (.h5Seurat); write an .h5ad of it (R: SeuratDisk's Convert)",
-    ),
-    (
-        lambda file: "prepare" in file.attrs and "landmarks" in file,
-        "is a prepared study, not an expression file",
-    ),
-)
-"""The same for HDF5 files, by what is in them."""
+BY_NAMES_INSIDE = {
+    ("barcodes",): "is a 10x Genomics HDF5 file; write an .h5ad of it (scanpy: read_10x_h5, then "
+    "write_h5ad)",
+    ("meta", "expression"): "is an ARCHS4 HDF5 file; write the samples you want as a table (the "
+    "package archs4py)",
+    ("row_attrs", "col_attrs"): "is a loom file; write an .h5ad of it (scanpy: read_loom, then "
+    "write_h5ad)",
+    ("assays", "cell.names"): "is a Seurat file (.h5Seurat); write an .h5ad of it (R: SeuratDisk's "
+    "Convert)",
+    ("prepare", "landmarks"): "is a prepared study, not an expression file",
+}
+"""The same for HDF5 files, by names in them, in their groups, and of their attributes."""
 
 
 @contextmanager
@@ -154,13 +142,9 @@ def read_lines(path: Path) -> Generator[Line]:
     """Give the lines of `path` that are not blank, to the very end.
 
     Reading to the end matters: only there does a compressed file say whether it is complete. Lines
-    may end as on Unix, Windows or an old Macintosh (a carriage return alone).
-
-    Raises
-    ------
-    FormatError
-        The file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes
-        a limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
+    may end as on Unix, Windows or an old Macintosh (a carriage return alone). Raises `FormatError`
+    if the file is missing, may not be read, is truncated or damaged, holds zero bytes, or passes a
+    limit (`LONGEST_LINE` bytes, `MOST_LINES`, `MOST_COLUMNS`).
     """
     with open_bytes(path) as file:
         for number, raw in enumerate(_raw_lines(file), start=1):
@@ -200,10 +184,8 @@ def _check_line(path: Path, number: int, line: bytes) -> None:
 def unquoted(path: Path, line: Line, separator: str) -> bytes:
     """Cells of a line with quotes, tab-separated and without them.
 
-    Raises
-    ------
-    FormatError
-        Quotes that don't end on the line, text behind a closing quote, a tab inside a cell.
+    Raises `FormatError` for quotes that don't end on the line, text behind a closing quote, a tab
+    inside a cell.
     """
     number, raw = line
     text = raw.decode("latin-1")  # every byte as it is: cells are decoded one by one
@@ -230,31 +212,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
     The gzip header holds no time and no name, so equal lines give equal files.
     """
-    with atomic_path(path) as temporary:
-        fill_lines(temporary, lines, path)
-
-
-def fill_lines(temporary: Path, lines: Iterable[str], path: Path) -> None:
-    """Write `lines` to `temporary`, which is to become `path` (its suffix and name count)."""
-    try:
-        with temporary.open("wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-                    packed.writelines(line.encode() for line in lines)
-            else:
-                raw.writelines(line.encode() for line in lines)
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
+    with atomic_path(path) as temporary, writing(path), temporary.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+                packed.writelines(line.encode() for line in lines)
+        else:
+            raw.writelines(line.encode() for line in lines)
 
 
 def kind_of(path: Path | str) -> FileKind:
     """Tell the kind of a file from what it holds, never from its name.
 
-    Raises
-    ------
-    FormatError
-        It can't be read, or is of a kind that holds no expression table, which is named with what
-        to do. Text of no known format is a ``table``.
+    Text of no known format is a ``table``. Raises `FormatError` if it can't be read, or is of a
+    kind that holds no expression table, which is named with what to do.
     """
     path = Path(path)
     if read_head(path) == HDF5_MAGIC:
@@ -299,8 +269,10 @@ def _kind_of_hdf5(path: Path) -> FileKind:
             return "gctx"
         if "obs" in file and "var" in file:
             return "h5ad"
-        for test, what in BY_GROUPS:
-            if test(file):
+        groups = [one for name in file if isinstance(one := file.get(name), h5py.Group)]
+        inside = {*file, *file.attrs, *(name for group in groups for name in group)}
+        for wanted, what in BY_NAMES_INSIDE.items():
+            if inside >= {*wanted}:
                 raise FormatError(f"{path}: {what}")
         names = ", ".join(repr(name) for name in list(file)[:5]) or "nothing"
     raise FormatError(

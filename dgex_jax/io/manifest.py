@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import atomic_path, one_line
+from dgex_jax.io.files import atomic_path, one_line, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,30 +45,10 @@ Json = dict[str, Any]
 # Checksums
 
 
-def bytes_sha256(data: bytes) -> str:
-    """Checksum of bytes (hexadecimal)."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def file_sha256(path: Path) -> str:
     """Checksum of a file (hexadecimal), read in pieces; an `OSError` passes through."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_record(path: Path, name: str = "") -> Json:
-    """Name (default: the file's own), size in bytes and checksum of a file, as `record` takes them.
-
-    Raises `DgexError` if it can't be read.
-    """
-    try:
-        return {
-            "name": name or path.name,
-            "size": path.stat().st_size,
-            "sha256": file_sha256(path),
-        }
-    except OSError as error:
-        raise DgexError(f"{path}: can't be read: {one_line(error)}") from error
 
 
 def file_sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -83,15 +63,11 @@ def known_sha256(path: Path) -> str:
     return known if isinstance(known, str) and path.is_file() else file_sha256(path)
 
 
-def canonical_json(values: Any) -> str:
-    """Write JSON values in one way, whatever the order of their keys: ASCII, no white space."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
-
 def content_sum(content: Mapping[str, Any]) -> str:
     """Checksum of a JSON object but its `SEAL`, whatever the order and white space of its file."""
     rest = {key: value for key, value in content.items() if key != SEAL}
-    return bytes_sha256(canonical_json(rest).encode())
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> Json:
@@ -120,18 +96,10 @@ def record(
 ) -> Json:
     """Describe the making of an output, as JSON values.
 
-    Parameters
-    ----------
-    command
-        What made it, such as ``dgex train``.
-    precision
-        Of the numbers it was computed in.
-    inputs
-        Role → ``name`` and ``sha256`` (hexadecimal) of each file it was made of, if not more.
-    seeds
-        What is drawn → its seed; empty where nothing is.
-    device
-        ``platform`` and ``kind`` of the device; ``None`` where JAX computed nothing.
+    `command` is what made it, such as ``dgex train``, and `precision` that of the numbers it was
+    computed in. `inputs` has role → ``name`` and ``sha256`` (hexadecimal) of each file it was made
+    of, if not more; `seeds` what is drawn → its seed; `device` the ``platform`` and ``kind`` of the
+    device, ``None`` where JAX computed nothing.
     """
     return {
         "made_by": f"{command} {__version__}",
@@ -158,10 +126,7 @@ def software_versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Give the commit of the git checkout that this package lies in; ``None`` for a wheel.
-
-    Changes that are not committed don't show.
-    """
+    """Give the commit of the checkout that this package lies in, if any, without its changes."""
     return head_commit(Path(__file__).resolve().parents[2])
 
 
@@ -261,7 +226,9 @@ def write_sidecar(path: Path, made: Mapping[str, Any], sha256: str | None = None
     The file is read once if its checksum is not given. Raises `DgexError` if it can't be read, or
     the disk refuses the record.
     """
-    write_record(sidecar(path), made, {path.name: sha256 or file_record(path)["sha256"]})
+    with reading(path):
+        files = {path.name: sha256 or file_sha256(path)}
+    write_record(sidecar(path), made, files)
 
 
 def drop_sidecar(path: Path) -> None:

@@ -22,23 +22,13 @@ def open_expression(
     """Open a GCTX, AnnData, GCT or GEUVADIS file, or a table; text may be compressed.
 
     A `Gctx` and an `H5ad` hold the file open until they are closed. The rows of a table are given
-    as genes, whatever they are; ids of tables and of AnnData may come twice.
+    as genes, whatever they are; ids of tables and of AnnData may come twice. `genes` is what the
+    readers of GCT and GEUVADIS keep in memory (see `read_gct`, also for `accept_wrong_dimensions`).
+    Of tables all is kept; GCTX and AnnData are read lazily, so there it limits nothing. Callers
+    must choose genes by id in every case.
 
-    Parameters
-    ----------
-    genes
-        What the readers of GCT and GEUVADIS keep in memory (see `read_gct`). Of tables all is kept;
-        GCTX and AnnData are read lazily, so there it limits nothing: all ids are there, and only
-        values asked for are read. Callers must choose genes by id in every case.
-    accept_wrong_dimensions
-        For GCT: trust the table where the dimension line is wrong.
-
-    Raises
-    ------
-    FormatError
-        None of these formats, or a fault that its reader names.
-    DgexError
-        An AnnData file where the package anndata is missing.
+    Raises `FormatError` for none of these formats, or a fault that its reader names; `DgexError`
+    for an AnnData file where the package anndata is missing.
     """
     kind = kind_of(path)
     if kind == "gctx":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import final_place, move_whole, one_line, require_space, sync
+from dgex_jax.io.files import final_place, hash_range, move_whole, one_line, require_space, sync
 from dgex_jax.io.manifest import read_record, write_record
 from dgex_jax.io.progress import Behind
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 RUN_BYTES = 1 << 26
 """Of a run; a kill loses two at most: one on its way to the disk, one that is being written."""
 
-READ_BYTES = 1 << 23
 FORMAT = {"format": "dgex partial", "format_version": 3}
 
 
@@ -96,7 +95,6 @@ class PartialMatrix:
         self._runs: list[list[Any]] = []
         self._offset = self._descriptor = self._run_start = self.done = 0
         self._sha256 = hashlib.sha256()
-        self._hash = Behind(self._hash_part, ahead=1)
         self._record = Behind(self._journal_run, ahead=1)
         self.sha256: str | None = None
 
@@ -109,8 +107,9 @@ class PartialMatrix:
             self._keep(error)
         self._descriptor = os.open(self._path, os.O_RDWR)
         if not self.done:
-            _hash_range(self._sha256, self._descriptor, 0, self._offset)
+            hash_range(self._sha256, self._descriptor, 0, self._offset)
         self._run_start = self.done
+        self._hash = Behind(self._sha256.update, ahead=1)
         return self
 
     def write(self, start: int, values: FloatArray) -> None:
@@ -136,7 +135,7 @@ class PartialMatrix:
                 self._record.settle()
             if error is None:
                 size = os.fstat(self._descriptor).st_size
-                _hash_range(self._sha256, self._descriptor, self._end, size)
+                hash_range(self._sha256, self._descriptor, self._end, size)
                 move_whole(self._path, self._place)
         except OSError as failure:
             self._keep(DgexError(f"{self._final}: can't be written: {one_line(failure)}"))
@@ -154,10 +153,6 @@ class PartialMatrix:
     @property
     def _end(self) -> int:
         return self._offset + self._n * self._row_bytes
-
-    def _hash_part(self, content: memoryview) -> None:
-        # Looked up anew: a file that resumes brings its own.
-        self._sha256.update(content)
 
     def _journal_run(self, stop: int, sha256: str) -> None:
         os.fsync(self._descriptor)
@@ -206,11 +201,11 @@ class PartialMatrix:
                 return "it is damaged, or another file than its journal's"
             self._about = {key: found[key] for key in ("offset", "around_sha256")}
             sound, start = hashlib.sha256(), 0
-            _hash_range(sound, file.fileno(), 0, self._offset)
+            hash_range(sound, file.fileno(), 0, self._offset)
             for stop, expected in found["runs"]:
                 places = (self._offset + profile * self._row_bytes for profile in (start, stop))
                 digest = sound.copy()
-                _hash_range(digest, file.fileno(), *places)
+                hash_range(digest, file.fileno(), *places)
                 if digest.hexdigest() != expected:
                     return "values before that are damaged"
                 self._sha256, self.done = digest, stop
@@ -221,8 +216,8 @@ class PartialMatrix:
     def _around(self, descriptor: int) -> str:
         """Checksum of the file but for its matrix."""
         digest = hashlib.sha256()
-        _hash_range(digest, descriptor, 0, self._offset)
-        _hash_range(digest, descriptor, self._end, os.fstat(descriptor).st_size)
+        hash_range(digest, descriptor, 0, self._offset)
+        hash_range(digest, descriptor, self._end, os.fstat(descriptor).st_size)
         return digest.hexdigest()
 
     def _begin(self) -> None:
@@ -261,13 +256,6 @@ class PartialMatrix:
         self._clear()
         if isinstance(error, DgexError):
             raise error
-
-
-def _hash_range(digest: Any, descriptor: int, start: int, stop: int) -> None:
-    """Add the bytes of a file from `start` to `stop`; fewer where the file ends before."""
-    while start < stop and (piece := os.pread(descriptor, min(READ_BYTES, stop - start), start)):
-        digest.update(piece)
-        start += len(piece)
 
 
 def _write_at(descriptor: int, content: memoryview, place: int) -> None:

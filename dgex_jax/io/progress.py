@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
-import statistics
 import sys
 import time
 from collections import deque
@@ -13,10 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
 T = TypeVar("T")
@@ -77,53 +75,6 @@ class Progress:
         speed = f"{rate:,.0f} a second, " if rate >= 1 else ""
         text = f"{name}: {done:,} of {total:,} {unit}, {speed}{left:,.0f} s left"
         print(text, file=sys.stderr, flush=True)
-
-
-class ProgressLine:
-    """Makes the line of each epoch of one network; knows the best errors so far.
-
-    `half_sizes` are the numbers of target genes of each half. An epoch's record, also in
-    `history` (epochs done before this process started), has ``epoch`` (from 0), ``errors``
-    (n_halves, 5) of the parts in the log, ``learning_rates`` and ``seconds``.
-    """
-
-    def __init__(self, epochs: int, half_sizes: Sequence[int], history: Sequence[Any] = ()) -> None:
-        self._epochs, self._half_sizes = epochs, half_sizes
-        self._best = (math.inf, math.inf)
-        self._seconds: list[float] = []
-        for record in history:
-            self._see(record)
-
-    def __call__(self, record: Any) -> str:
-        """Format one epoch: errors, bests so far, learning rates, time taken and left."""
-        va, thousand = self._see(record)
-        self._seconds.append(record.seconds)
-        # The first epoch holds the compilation, so it says nothing about the rest.
-        typical = statistics.median(self._seconds[1:][-10:] or [math.nan])
-        left = typical * (self._epochs - record.epoch - 1)
-        rates = "/".join(f"{rate:.2e}" for rate in record.learning_rates)
-        rna = f"1000G-va {thousand:.4f} (best {self._best[1]:.4f})  "
-        return (
-            f"epoch {record.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"GEO-va {va:.4f} (best {self._best[0]:.4f})  "
-            f"{'' if math.isnan(thousand) else rna}"
-            f"rate {rates}  {record.seconds:.2f} s  {clock(left)} left"
-        )
-
-    def _see(self, record: Any) -> tuple[float, float]:
-        halves = zip(self._half_sizes, record.errors, strict=True)
-        va, _, thousand, _, _ = sum(n * errors for n, errors in halves) / sum(self._half_sizes)
-        self._best = (min(self._best[0], va), min(self._best[1], thousand))
-        return va, thousand
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as ``m:ss`` or ``h:mm:ss``; ``?`` if it is not known (NaN)."""
-    if math.isnan(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def in_order(make: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:

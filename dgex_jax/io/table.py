@@ -50,19 +50,11 @@ POWERS = 10.0 ** np.arange(EXACT_DIGITS + 1)
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a table.
+    """The columns of a table, and the number of the line it is in.
 
-    Attributes
-    ----------
-    number
-        The line it is in.
-    corner
-        What stands above the row ids; ``None`` where the header begins with the first column, as
-        R's ``write.table`` has it.
-    columns
-        Ids of all columns but that of the row ids.
-    extra
-        Empty cells at the end of every row, beyond the columns.
+    `corner` stands above the row ids, ``None`` where the header begins with the first column, as
+    R's ``write.table`` has it; `columns` are the ids of all columns but that of the row ids;
+    `extra` counts empty cells at the end of every row, beyond the columns.
     """
 
     number: int
@@ -96,12 +88,8 @@ def fit_header(path: Path, line: Line, rows: Sequence[Line], *, short: bool = Tr
 
     Cells that are empty at the end of the header, of every row, or of both are separators at the
     ends of lines. Without those, a header one cell shorter than the rows has no cell above the row
-    ids (R's ``write.table``) if it may be `short`.
-
-    Raises
-    ------
-    FormatError
-        The first row has other columns than the header.
+    ids (R's ``write.table``) if it may be `short`. Raises `FormatError` if the first row has other
+    columns.
     """
     number, text = line
     header = [cell.strip() if short else cell for cell in split_text(text)]
@@ -165,12 +153,12 @@ def _is_text(cell: str) -> bool:
 
 
 def text_frame(
-    texts: Sequence[Sequence[str]], ids: tuple[str, ...], fields: Sequence[str]
+    texts: Sequence[Sequence[str]], ids: Sequence[str], fields: Sequence[str]
 ) -> pd.DataFrame:
     """Annotation as it stands in the file: ``(n_ids, n_fields)`` of str, indexed by id."""
     return pd.DataFrame(
         texts,
-        index=pd.Index(ids, dtype=object),
+        index=pd.Index(list(ids), dtype=object),
         columns=pd.Index(list(fields), dtype=object),
         dtype=object,
     )
@@ -187,21 +175,13 @@ def read_body(
 ) -> Body:
     """Read the rows of a table, the `lines` after its header.
 
-    Parameters
-    ----------
-    text
-        Columns (places in the header's `columns`) that hold annotation.
-    genes
-        Which rows to keep. The others are checked for their width and a repeated id only.
-    kind
-        What a row is called in an error. A ``row``, unlike a ``gene``, may have an id that comes
-        twice, and one without a number is annotation of the columns.
+    `text` are columns (places in the header's `columns`) that hold annotation; `genes` tells which
+    rows to keep: the others are checked for their width and a repeated id only. `kind` is what a
+    row is called in an error; a ``row``, unlike a ``gene``, may have an id that comes twice, and
+    one without a number is annotation of the columns.
 
-    Raises
-    ------
-    FormatError
-        A row that is too short or too long, an id that is empty or comes twice, a value that is
-        no number (row and column named), no rows at all.
+    Raises `FormatError` for a row that is too short or too long, an id that is empty or comes
+    twice, a value that is no number (row and column named), no rows at all.
     """
     wanted = genes if genes is None or callable(genes) else frozenset(genes).__contains__
     of_text = set(text)
@@ -241,26 +221,17 @@ def read_body(
 class Body:
     """The rows of a table that were kept, in file order (see `read_body`).
 
-    Attributes
-    ----------
-    genes
-        Their ids.
-    annotation
-        For each of them the texts of its columns of annotation.
-    values
-        ``(n_profiles, n_genes)`` float64, C order; NaN where missing.
-    n_rows
-        Rows in the file, kept or not.
-    rows_of_text
-        Rows without a number, by id: for each column of values its text.
+    For each of `genes` (their ids) `annotation` has the texts of its columns of annotation.
+    `values` are ``(n_profiles, n_genes)`` float64, C order, NaN where missing. `n_rows` counts all
+    rows in the file; `rows_of_text` has those without a number, by id: for each column of values
+    its text.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], text_rows: bool) -> None:
-        self.genes: tuple[str, ...] = ()
+        self.genes: list[str] = []
         self.annotation: list[list[str]] = []
         self.n_rows = 0
         self.rows_of_text: dict[str, list[str]] = {}
-        self._ids: list[str] = []
         self._path, self._columns, self._text_rows = path, columns, text_rows
         self._pending: list[tuple[int, str, list[str], bytes]] = []
         self._pending_bytes = 0
@@ -278,7 +249,6 @@ class Body:
     def gather(self) -> None:
         """Make one matrix of all rows, freeing the parts on the way."""
         self._parse()
-        self.genes = tuple(self._ids)
         stop = len(self.genes)
         self.values = np.empty((len(self._columns), stop))
         while self._blocks:
@@ -300,7 +270,7 @@ class Body:
                 f"{self._path}: line {number}: its values need more memory than the "
                 f"{self._memory / 2**30:.1f} GiB there are"
             )
-        self._ids += [gene for _, gene, *_ in self._pending]
+        self.genes += [gene for _, gene, *_ in self._pending]
         self.annotation += [notes for _, _, notes, _ in self._pending]
         self._blocks.append(rows)
         self._pending, self._pending_bytes = [], 0
@@ -343,13 +313,9 @@ def parse_cell(cell: bytes | str) -> float | None:
 def parse_cells(text: bytes) -> tuple[Floats, list[int]]:
     """Parse numbers with a tab between each two, about twice as fast as `float` cell by cell.
 
-    Returns
-    -------
-    values
-        ``(n_cells,)`` float64, the nearest to the decimal number (as ``float`` gives it); NaN for
-        a missing value: empty, ``NA`` or ``NaN`` in any case, -666.
-    refused
-        Cells, in order, that are neither a number nor missing (their value is NaN).
+    Gives ``(n_cells,)`` float64, the nearest to the decimal number (as ``float`` gives it), NaN for
+    a missing value (empty, ``NA`` or ``NaN`` in any case, -666), and the places of cells that are
+    neither a number nor missing (their value is NaN).
     """
     values, odd, starts, ends = _parse_plain(text)
     places = np.flatnonzero(odd)

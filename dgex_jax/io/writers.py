@@ -17,11 +17,17 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.expression import check_ids, check_storable
-from dgex_jax.io.files import atomic_path, one_line, require_space, temporary_folder
+from dgex_jax.io.expression import MISSING, check_ids, check_storable
+from dgex_jax.io.files import (
+    atomic_path,
+    final_place,
+    one_line,
+    require_space,
+    temporary_folder,
+)
 from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
-from dgex_jax.io.lines import fill_lines, write_lines
+from dgex_jax.io.lines import GEUVADIS_COLUMNS, write_lines
 from dgex_jax.io.partial import PartialMatrix
 
 if TYPE_CHECKING:
@@ -34,10 +40,6 @@ if TYPE_CHECKING:
     from dgex_jax.io.expression import Expression, FloatArray
     from dgex_jax.io.partial import Resume
 
-MISSING = -666
-"""What GCTX and GCT 1.3 write where there is no value."""
-
-CHUNK_BYTES = 1 << 20
 FORBIDDEN = "\t\n\r\0"
 QUOTE = '"'
 GENES_AT_A_TIME = 256
@@ -50,30 +52,34 @@ class ProfileWriter(ABC):
     A context manager. Inside it, whoever has the values asks for `pending` and appends those
     profiles, in that order, in blocks of any size; the output appears under `path` when the block
     ends without an error and all of them have arrived. An older one stays as it was until then.
-
-    `profiles` and `genes` are ids, unique, in the order of the values to come. When the block has
-    ended, `missing` pieces are still to be written by other processes, and `sha256` is the
-    checksum (hexadecimal) of the file, where writing it gave that.
+    Metadata have a line an id, indexed by the ids in their order. When the block has ended,
+    `missing` pieces are still to be written by other processes, and `sha256` is the checksum
+    (hexadecimal) of the file, where writing it gave that.
 
     Subclasses give `_open` (and enter on its stack whatever must be closed or removed) and
-    `_write`, and where the end is more than closing, `_finish`.
-
-    Raises
-    ------
-    FormatError
-        Ids that are missing or come twice, and at the end missing profiles.
-    DgexError
-        A place that can't be written to.
+    `_write`, and where the end is more than closing, `_finish`. Raises `FormatError` for ids that
+    are missing or come twice, and at the end for missing profiles; `DgexError` for a place that
+    can't be written to.
     """
 
     missing = 0
     sha256: str | None = None
 
-    def __init__(self, path: Path | str, profiles: Sequence[str], genes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame | None = None,
+        gene_metadata: pd.DataFrame | None = None,
+    ) -> None:
         self.path = Path(path)
         self.profiles, self.genes = tuple(profiles), tuple(genes)
         check_ids(self.path, "profile", self.profiles)
         check_ids(self.path, "gene", self.genes)
+        both = (profile_metadata, gene_metadata)
+        tables = (pd.DataFrame() if one is None else one for one in both)
+        self.profile_metadata, self.gene_metadata = tables
         self._left: list[slice] = []
         self._stack = ExitStack()
 
@@ -150,33 +156,20 @@ class ProfileWriter(ABC):
 class GctWriter(ProfileWriter):
     """Write a GCT 1.3 file profile by profile (gzip-compressed if the suffix is ``.gz``).
 
-    Metadata have a line an id, indexed by the ids in their order; they are stored as text, -666
-    where missing. As the format has a line a gene, values (float32) wait in a scratch folder
-    beside the file; in memory are a few genes of all profiles at a time. An interrupted file
-    restarts. Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't
-    hold.
+    Metadata are stored as text, -666 where missing. As the format has a line a gene, values
+    (float32) wait in a scratch folder beside the file; in memory are a few genes of all profiles at
+    a time. An interrupted file restarts. Raises as `ProfileWriter`, and `FormatError` for ids or
+    metadata the format can't hold.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        profiles: Sequence[str],
-        genes: Sequence[str],
-        profile_metadata: pd.DataFrame,
-        gene_metadata: pd.DataFrame,
-    ) -> None:
-        super().__init__(path, profiles, genes)
-        self.profile_metadata, self.gene_metadata = profile_metadata, gene_metadata
-        self._temporary = self._scratch = self.path
-        self._pieces: list[tuple[int, int]] = []
-
     def _open(self, stack: ExitStack) -> Sequence[slice]:
-        # Ids and metadata that can't be written are refused here, not after hours.
-        next(_gct_lines(self.path, self, "1.3", None))
-        self._temporary = stack.enter_context(atomic_path(self.path))
+        # Ids, metadata and places that can't be written are refused here, not after hours.
+        next(_gct_lines(self.path, self, "1.3"))
+        place = final_place(self.path)
         require_space(self.path, 4 * len(self.profiles) * len(self.genes))
-        folder = temporary_folder(self._temporary.with_name(f"{self.path.name}.values"))
+        folder = temporary_folder(place.with_name(f"{place.name}.values"))
         self._scratch = stack.enter_context(folder) / "values"
+        self._pieces: list[tuple[int, int]] = []
         return [slice(0, len(self.profiles))]
 
     def _write(self, start: int, block: FloatArray) -> None:  # noqa: ARG002
@@ -186,7 +179,7 @@ class GctWriter(ProfileWriter):
             file.write(np.ascontiguousarray(block.T, dtype=np.float32).data)
 
     def _finish(self) -> None:
-        fill_lines(self._temporary, _gct_lines(self.path, self, "1.3", None), self.path)
+        write_lines(self.path, _gct_lines(self.path, self, "1.3"))
 
     def read(self, _profiles: slice, genes: slice) -> NDArray[np.float32]:
         """Values ``(n_profiles, n_genes)`` of all profiles and some genes, as appended."""
@@ -207,48 +200,70 @@ def write_gct(
     expression: Expression,
     *,
     version: Literal["1.2", "1.3"] = "1.2",
-    digits: int | None = None,
 ) -> None:
     """Write a GCT file (gzip-compressed if the suffix is ``.gz``), all or nothing.
 
     Version 1.2 has place for the gene field ``Description`` (``NA`` where there is none) and no
-    other metadata; 1.3 holds all of it, as text, -666 where it is missing. Values get so many
-    significant `digits`, by default as many as it takes to read the same value of the same dtype
-    again. Raises `FormatError` for ids or metadata the format can't hold, `DgexError` for a place
-    that can't be written to.
+    other metadata; 1.3 holds all of it, as text, -666 where it is missing. Values get as many
+    digits as it takes to read the same value of the same dtype again. Raises `FormatError` for ids
+    or metadata the format can't hold, `DgexError` for a place that can't be written to.
     """
     path = Path(path)
     if version not in ("1.2", "1.3"):
         raise ValueError(f"GCT version {version!r}: must be '1.2' or '1.3'")
-    write_lines(path, _gct_lines(path, expression, version, digits))
+    write_lines(path, _gct_lines(path, expression, version))
 
 
-def _gct_lines(
-    path: Path, expression: Expression | GctWriter, version: str, digits: int | None
-) -> Iterator[str]:
+def write_rpkm(path: Path | str, expression: Expression) -> None:
+    """Write a GEUVADIS table as `write_gct` writes GCT.
+
+    Of the metadata it has place for ``Gene_Symbol``, ``Chr`` and ``Coord`` of the genes alone.
+    """
+    path, (corner, *fields) = Path(path), GEUVADIS_COLUMNS
+    write_lines(path, _table_lines(path, expression, corner, fields))
+
+
+def _gct_lines(path: Path, expression: Expression | GctWriter, version: str) -> Iterator[str]:
     """Yield the lines of a GCT file; ids and metadata are checked before the first."""
-    profiles, genes = expression.profiles, expression.genes
-    check_texts(path, profiles, genes)
-    by_gene, by_profile = expression.gene_metadata, expression.profile_metadata
+    size = [len(expression.genes), len(expression.profiles)]
     if version == "1.2":
-        fields, profile_fields = ["Description"], []
-        first, missing = "Name", "NA"
-        size = [len(genes), len(profiles)]
+        table = _table_lines(path, expression, "Name", ["Description"])
     else:
-        fields, profile_fields = _names(path, by_gene), _names(path, by_profile)
-        first, missing = "id", str(MISSING)
-        size = [len(genes), len(profiles), len(fields), len(profile_fields)]
-    texts = annotation_texts(path, by_profile, profiles, profile_fields, missing)
-    annotation = annotation_texts(path, by_gene, genes, fields, missing)
+        fields = _names(path, expression.gene_metadata)
+        profile_fields = _names(path, expression.profile_metadata)
+        size += [len(fields), len(profile_fields)]
+        table = _table_lines(path, expression, "id", fields, profile_fields, str(MISSING))
+    header = next(table)
     yield f"#{version}\n"
     yield "\t".join(map(str, size)) + "\n"
-    yield joined([first, *fields, *profiles]) + "\n"
-    for place, field in enumerate(profile_fields):
-        filler = [missing] * len(fields)
-        yield joined([field, *filler, *(cells[place] for cells in texts)]) + "\n"
-    rows = value_rows(path, expression, digits)
-    for gene, notes, cells in zip(genes, annotation, rows, strict=True):
-        yield "\t".join([joined([gene, *notes]), *cells]) + "\n"
+    yield header
+    yield from table
+
+
+def _table_lines(
+    path: Path,
+    expression: Expression | GctWriter,
+    corner: str,
+    fields: Sequence[str],
+    profile_fields: Sequence[str] = (),
+    missing: str = "NA",
+) -> Iterator[str]:
+    """Yield the header, a line for each of `profile_fields`, and a line a gene with its `fields`.
+
+    Raises `FormatError`, before the first, for ids and metadata that the table can't hold.
+    """
+    profiles, genes = expression.profiles, expression.genes
+    for kind, ids in (("profile", profiles), ("gene", genes)):
+        check_ids(path, kind, ids)
+        check_storable(path, f"{kind} id", ids, FORBIDDEN)
+    texts = _annotation(path, expression.profile_metadata, profiles, profile_fields, missing)
+    by_field = _annotation(path, expression.gene_metadata, genes, fields, missing)
+    yield _joined([corner, *fields, *profiles]) + "\n"
+    for field, cells in zip(profile_fields, texts, strict=True):
+        yield _joined([field, *[missing] * len(fields), *cells]) + "\n"
+    notes = zip(genes, *by_field, strict=True)
+    for texts_of_gene, numbers in zip(notes, _value_rows(path, expression), strict=True):
+        yield "\t".join([_joined(texts_of_gene), *numbers]) + "\n"
 
 
 def _names(path: Path, metadata: pd.DataFrame) -> list[str]:
@@ -259,55 +274,28 @@ def _names(path: Path, metadata: pd.DataFrame) -> list[str]:
     return names
 
 
-def check_texts(path: Path, profiles: Sequence[str], genes: Sequence[str]) -> None:
-    """Raise `FormatError` unless the ids are unique and hold no tab or line end."""
-    for kind, ids in (("profile", profiles), ("gene", genes)):
-        check_ids(path, kind, ids)
-        check_storable(path, f"{kind} id", ids, FORBIDDEN)
-
-
-def joined(cells: Iterable[str]) -> str:
-    """Join the cells of a line, texts without tabs and line ends.
-
-    One that begins with a quote is quoted, as readers take those off.
-    """
+def _joined(cells: Iterable[str]) -> str:
+    """Join texts; one that begins with a quote is quoted, as readers take those off."""
     texts = (f'"{cell.replace(QUOTE, 2 * QUOTE)}"' if cell[:1] == QUOTE else cell for cell in cells)
     return "\t".join(texts)
 
 
-def annotation_texts(
-    path: Path,
-    metadata: pd.DataFrame,
-    ids: Sequence[str],
-    fields: Sequence[str],
-    missing: str = "NA",
+def _annotation(
+    path: Path, metadata: pd.DataFrame, ids: Sequence[str], fields: Sequence[str], missing: str
 ) -> list[list[str]]:
-    """Give for each id its texts in the annotation columns `fields`.
-
-    `metadata` is indexed by `ids` in their order, or has no columns; a field that it has not is
-    `missing` throughout. Raises `FormatError` for another index, and for tabs and line ends.
-    """
+    """Give the texts of each of `fields`; those of one that the metadata has not are `missing`."""
     if len(metadata.columns) and tuple(metadata.index) != tuple(ids):
         raise FormatError(f"{path}: the index of the metadata is not the ids")
     columns = []
     for field in fields:
-        if field not in metadata.columns:
-            columns.append([missing] * len(ids))
-            continue
-        texts = [missing if pd.isna(value) else str(value) for value in metadata[field]]
-        check_storable(path, f"field {field!r}", texts, FORBIDDEN)
-        columns.append(texts)
-    return [list(texts) for texts in zip(*columns, strict=True)] or [[] for _ in ids]
+        values = metadata[field] if field in metadata.columns else [missing] * len(ids)
+        columns.append([missing if pd.isna(value) else str(value) for value in values])
+        check_storable(path, f"field {field!r}", columns[-1], FORBIDDEN)
+    return columns
 
 
-def value_rows(
-    path: Path, expression: Expression | GctWriter, digits: int | None
-) -> Iterator[list[str]]:
-    """Yield the texts ``(n_profiles,)`` of the values of each gene, ``NaN`` where there is none.
-
-    Significant `digits` as for `write_gct`. Raises `FormatError` for a value of -666, which would
-    be read as missing.
-    """
+def _value_rows(path: Path, expression: Expression | GctWriter) -> Iterator[list[str]]:
+    """Yield the texts ``(n_profiles,)`` of the values of each gene, ``NaN`` where there is none."""
     # By blocks: a column of the matrix at a time would miss the cache at every value.
     step = max(1, min(GENES_AT_A_TIME, VALUES_AT_A_TIME // len(expression.profiles)))
     for start in range(0, len(expression.genes), step):
@@ -320,8 +308,7 @@ def value_rows(
                 f"{expression.genes[start + gene]!r}: -666 can't be stored, it means missing"
             )
         for row in block:
-            numbers = row.tolist() if digits is not None or row.dtype == np.float64 else row
-            texts = map(str, numbers) if digits is None else (f"{x:.{digits}g}" for x in numbers)
+            texts = map(str, row.tolist() if row.dtype == np.float64 else row)
             yield ["NaN" if text == "nan" else text for text in texts]
 
 
@@ -332,26 +319,13 @@ class _MatrixWriter(ProfileWriter):
     """Base of the writers whose values are one matrix of an HDF5 file.
 
     With `resume` an interrupted file resumes; one process at a time, which the caller takes care
-    of. `compressed`: the matrix takes less place than its values, and can't be resumed.
+    of.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        profiles: Sequence[str],
-        genes: Sequence[str],
-        dtype: np.dtype[Any],
-        resume: Resume | None,
-        *,
-        compressed: bool = False,
-    ) -> None:
-        super().__init__(path, profiles, genes)
-        if compressed and resume is not None:
-            raise ValueError("a compressed matrix can't resume where it was interrupted")
-        self.dtype = dtype
-        self._resume, self._compressed = resume, compressed
-        self._matrix: Any = None
-        self._partial: PartialMatrix | None = None
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    _resume: Resume | None = None
+    _partial: PartialMatrix | None = None
+    _matrix: Any = None
 
     @abstractmethod
     def _lay_out(self, path: Path, dcpl: Any) -> AbstractContextManager[Any]:
@@ -370,8 +344,7 @@ class _MatrixWriter(ProfileWriter):
             )
             return [slice(self._partial.done, n)]
         temporary = stack.enter_context(atomic_path(self.path))
-        if not self._compressed:
-            require_space(self.path, n * len(self.genes) * self.dtype.itemsize)
+        require_space(self.path, n * len(self.genes) * self.dtype.itemsize)
         self._matrix = stack.enter_context(self._lay_out(temporary, None))
         return [slice(0, n)]
 
@@ -399,25 +372,14 @@ class _MatrixWriter(ProfileWriter):
 class GctxWriter(_MatrixWriter):
     """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
 
-    Parameters
-    ----------
-    dtype
-        float32 or float64, how the matrix is stored.
-    profile_metadata, gene_metadata
-        One line an id, indexed by the ids in their order. Numbers (and truth values, as 0 and 1)
-        are stored as numbers; everything else as text, which loses trailing spaces (readers take
-        them for padding). Missing text and integers become -666.
-    src
-        The root attribute ``src`` (where the values come from).
-    attributes
-        More root attributes: JSON values, stored as JSON text.
-    compression
-        ``None`` (contiguous) or an HDF5 filter name such as ``gzip`` (chunks of whole profiles).
-    resume
-        Lets an interrupted file resume where it stopped (see `partial`); not with `compression`.
+    `dtype`, float32 or float64, is that of the matrix. Metadata that are numbers (and truth values,
+    as 0 and 1) are stored as numbers, everything else as text, which loses trailing spaces (readers
+    take them for padding); missing text and integers become -666. `src` (where the values come
+    from) and `attributes` (JSON values) become root attributes. With `resume` an interrupted file
+    resumes where it stopped (see `partial`).
 
-    Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for
-    a value that would be read back as another: -666, or a float64 beyond float32's range.
+    Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for a
+    value that would be read back as another: -666, or a float64 beyond float32's range.
     """
 
     def __init__(
@@ -431,16 +393,15 @@ class GctxWriter(_MatrixWriter):
         gene_metadata: pd.DataFrame | None = None,
         src: str | None = None,
         attributes: Mapping[str, Any] | None = None,
-        compression: str | None = None,
         resume: Resume | None = None,
     ) -> None:
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"dtype {dtype}: a GCTX matrix is float32 or float64")
-        packed = compression is not None
-        super().__init__(path, profiles, genes, np.dtype(dtype), resume, compressed=packed)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        self.dtype, self._resume = np.dtype(dtype), resume
         self._fields = {
-            "COL": _fields(self.path, "profile", self.profiles, profile_metadata),
-            "ROW": _fields(self.path, "gene", self.genes, gene_metadata),
+            "COL": _fields(self.path, "profile", self.profiles, self.profile_metadata),
+            "ROW": _fields(self.path, "gene", self.genes, self.gene_metadata),
         }
         self._attributes: dict[str, Any] = {"version": np.bytes_(b"GCTX1.0")}
         if src is not None:
@@ -448,7 +409,6 @@ class GctxWriter(_MatrixWriter):
         for name, value in (attributes or {}).items():
             # Text of variable length may be longer than the 64 KB of a fixed one.
             self._attributes[name] = json.dumps(value, sort_keys=True)
-        self._compression = compression
 
     def _stored(self, start: int, block: FloatArray) -> FloatArray:
         stored = super()._stored(start, block)
@@ -472,18 +432,7 @@ class GctxWriter(_MatrixWriter):
                 for name, values in fields.items():
                     file.create_dataset(f"0/META/{axis}/{name}", data=values, compression="gzip")
             shape = (len(self.profiles), len(self.genes))
-            chunks = None
-            if self._compression is not None:
-                rows = CHUNK_BYTES // (shape[1] * self.dtype.itemsize)
-                chunks = (min(max(1, rows), shape[0]), shape[1])
-            yield file.create_dataset(
-                "0/DATA/0/matrix",
-                shape,
-                dtype=self.dtype,
-                chunks=chunks,
-                compression=self._compression,
-                dcpl=dcpl,
-            )
+            yield file.create_dataset("0/DATA/0/matrix", shape, dtype=self.dtype, dcpl=dcpl)
 
 
 def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None:
@@ -501,14 +450,14 @@ def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None
 
 
 def _fields(
-    path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame | None
+    path: Path, kind: str, ids: tuple[str, ...], metadata: pd.DataFrame
 ) -> dict[str, NDArray[Any]]:
     """Make the datasets of one axis, ids first."""
     padded = next((name for name in ids if name.endswith(" ")), None)
     if padded is not None:
         raise FormatError(f"{path}: {kind} id {padded!r}: the format can't hold a trailing space")
     fields = {"id": _text_field(path, f"{kind} id", ids)}
-    if metadata is None or metadata.columns.empty:
+    if metadata.columns.empty:
         return fields
     if tuple(metadata.index) != ids:
         raise FormatError(f"{path}: the index of the {kind} metadata is not the {kind} ids")
@@ -542,12 +491,10 @@ def _text_field(path: Path, what: str, texts: Sequence[str]) -> NDArray[Any]:
 class H5adWriter(_MatrixWriter):
     """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
 
-    ``obs`` and ``var`` are the metadata, indexed by the ids in their order; mixed columns become
-    text. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. With `resume` an
-    interrupted file resumes where it stopped (see `partial`).
-
-    Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write, and `DgexError`
-    where anndata is not installed.
+    ``obs`` and ``var`` are the metadata; mixed columns become text. `provenance` (JSON values) is
+    stored as text in ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
+    (see `partial`). Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write,
+    and `DgexError` where anndata is not installed.
     """
 
     def __init__(
@@ -560,8 +507,8 @@ class H5adWriter(_MatrixWriter):
         provenance: Mapping[str, Any],
         resume: Resume | None = None,
     ) -> None:
-        super().__init__(path, profiles, genes, np.dtype(np.float32), resume)
-        self._anndata = import_anndata(self.path)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        self._resume, self._anndata = resume, import_anndata(self.path)
         self._obs = plain_metadata(profile_metadata, self.profiles)
         self._var = plain_metadata(gene_metadata, self.genes)
         self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}

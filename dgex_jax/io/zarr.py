@@ -15,7 +15,6 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,7 +27,11 @@ from dgex_jax.io.files import (
     locked,
     move_whole,
     one_line,
+    reading,
+    remove_folder,
+    replace_folder,
     require_space,
+    restore_folder,
     say,
     sync,
     temporary_folder,
@@ -83,35 +86,20 @@ class ZarrWriter(ProfileWriter):
     A `ProfileWriter` whose runs begin at multiples of 256. What a process that failed or was killed
     has finished stays, and the same job resumes from it: shards that are there are read first, and
     written again if they are damaged. The bytes of the store depend on neither the parts nor the
-    interruptions. Memory is bounded by a few shards.
+    interruptions. Memory is bounded by a few shards. An older store of ours at `path` is replaced
+    when the new one is complete; only one of the same job is left as it is if this process writes
+    one of several parts (then it came after the end).
 
-    Parameters
-    ----------
-    path
-        The folder to be written. An older store of ours is replaced when the new one is complete;
-        only one of the same job is left as it is if this process writes one of several parts
-        (then it came after the end).
-    profile_metadata, gene_metadata
-        ``obs`` and ``var``, indexed by the ids in their order; mixed columns become text.
-    provenance
-        JSON values, stored as text in ``uns["dgex"]``.
-    job
-        JSON values that decide all of the store's bytes. A partial store of another job is
-        removed, or refused (`DgexError`) if others may be at work on it.
-    part
-        Part i (from 1) of n that this process writes: contiguous shards. `DgexError` if another
-        process is at it.
-    profiles_per_shard
-        A multiple of 256; by default so many that a shard has about 64 MiB.
-    report
-        Gets a line when a partial store is removed or shards of it are written again, and when
-        the store is complete already.
+    ``obs`` and ``var`` are the metadata, indexed by the ids in their order; mixed columns become
+    text. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. `job` has the JSON values
+    that decide all of the store's bytes: a partial store of another job is removed, or refused
+    (`DgexError`) if others may be at work on it. `part` i (from 1) of n is written by this process:
+    contiguous shards; `DgexError` if another process is at it. `profiles_per_shard` is a multiple
+    of 256, by default so many that a shard has about 64 MiB. `report` gets a line when a partial
+    store is removed or shards of it are written again, and when the store is complete already.
 
-    Attributes
-    ----------
-    n_shards, missing
-        Shards of the store, and how many of them are not there, of any part (as found when the
-        block began and ended); 0 once the store is in place.
+    `n_shards` are all of the store, `missing` those that are not there, of any part (as found when
+    the block began and ended); 0 once the store is in place.
     """
 
     def __init__(
@@ -128,7 +116,7 @@ class ZarrWriter(ProfileWriter):
         profiles_per_shard: int | None = None,
         report: Callable[[str], None] = say,
     ) -> None:
-        super().__init__(path, profiles, genes)
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
         self._zarr, self._anndata = import_zarr(self.path)
         if not 1 <= part[0] <= part[1]:
             raise DgexError(f"{self.path}: part {part[0]} of {part[1]}: parts are 1 to n of n")
@@ -148,7 +136,7 @@ class ZarrWriter(ProfileWriter):
         self._part, self._report = part, report
         self._place = self.path.resolve()
         self._partial = self._place.with_name(f"{self._place.name}.partial")
-        self._aside = self._place.with_name(f".{self._place.name}.replaced")
+
         self._part_name = f"{self._place.name}.part-{part[0]}-of-{part[1]}"
         self._values = np.empty((min(self._per_shard, n), n_genes), np.float32)
         self._encoded: dict[str, Any] = {}
@@ -171,12 +159,7 @@ class ZarrWriter(ProfileWriter):
     def _begin(self) -> list[slice]:
         """Find or make the partial store of this job; give the profiles to be written to it."""
         several = self._part[1] > 1
-        if self._aside.exists():
-            # A process was killed while it replaced a store.
-            if self._place.exists():
-                self._remove(self._aside)
-            else:
-                self._aside.rename(self._place)
+        restore_folder(self._place)
         if self._partial.exists():
             cause = self._difference()
             if cause and (several or self._others()):
@@ -185,7 +168,7 @@ class ZarrWriter(ProfileWriter):
                 )
             if cause:
                 self._report(f"{self._partial}: {cause}, removed")
-                self._remove(self._partial)
+                remove_folder(self._partial, self._partial)
         elif several and read_record(self._place / MANIFEST).get("job") == self._job:
             # Other parts may have finished before this one began, if it has no shards.
             self._report(f"{self.path}: is already complete")
@@ -271,23 +254,9 @@ class ZarrWriter(ProfileWriter):
                     left.unlink()
             for folder in (self._partial / "X", self._partial):
                 sync(folder, os.O_RDONLY)
-            self._swap()
+            replace_folder(self._partial, self._place)
             for file in self._others():
                 file.unlink(missing_ok=True)
-
-    def _swap(self) -> None:
-        """Move the partial store onto its place; an older one goes once the new one is there."""
-        if self._place.exists():
-            self._place.rename(self._aside)
-        try:
-            self._partial.rename(self._place)
-        except OSError:
-            if self._aside.exists():
-                self._aside.rename(self._place)
-            raise
-        sync(self._place.parent, os.O_RDONLY)
-        if self._aside.exists():
-            self._remove(self._aside)
 
     def _create(self) -> None:
         """Make the partial store with all but its values; complete or not at all."""
@@ -389,14 +358,7 @@ class ZarrWriter(ProfileWriter):
         with suppress(DgexError, OSError), self._lock():
             self._count(self._files())
             if self.missing == self.n_shards and not self._others():
-                self._remove(self._partial)
-
-    def _remove(self, folder: Path) -> None:
-        # Half a store under a known name would not be known as ours.
-        hidden = temporary_path(self._partial)
-        folder.rename(hidden)
-        # What can't go yet (a reader on a network file system holds it) goes the next time.
-        shutil.rmtree(hidden, ignore_errors=True)
+                remove_folder(self._partial, self._partial)
 
 
 def check_place(path: Path) -> None:
@@ -413,46 +375,30 @@ def check_place(path: Path) -> None:
 # Checking
 
 
-def check_store(path: Path | str) -> list[str]:
-    """Compare every file of a store written by `ZarrWriter` with the checksum in its manifest.
+def check_zarr(path: Path | str) -> int:
+    """Compare every file of a store with the checksum in its manifest; count its shards.
 
-    Gives a line ``<file>: <what is wrong>`` for each that is missing or damaged. Stores of format
-    version 1 have no checksums of shards in a manifest: zarr reads them, whose chunks have some.
-
-    Raises
-    ------
-    FormatError
-        No such store, or its manifest is missing or damaged.
-    DgexError
-        A store of version 1, and zarr is not installed.
+    Stores of format version 1 have no checksums of shards in a manifest: zarr reads them, whose
+    chunks have some. Raises `FormatError` for the first file that is missing or damaged, or if
+    there is no such store, or its manifest is missing or damaged; `DgexError` for a store of
+    version 1 where zarr is not installed.
     """
     path = Path(path)
     found = read_record(path / MANIFEST)
     if not found and (path / MANIFEST).is_file():
         raise FormatError(f"{path / MANIFEST}: damaged, or changed since it was written")
-    ours = None if found else _first_version(path)
-    if not found and ours is None:
+    ours = found or _first_version(path)
+    if ours is None:
         if (path / ROOT).is_file():
             raise FormatError(f"{path / ROOT}: damaged, or no zarr store written by dgex")
         raise FormatError(f"{path}: no zarr store written by dgex")
-    problems = []
-    for name, checksum in (ours or found)["files"].items():
-        try:
+    for name, checksum in ours["files"].items():
+        with reading(path / name):
             if file_sha256(path / name) != checksum:
-                problems.append(f"{path / name}: damaged, or changed since it was written")
-        except OSError as error:
-            problems.append(f"{path / name}: can't be read: {one_line(error)}")
-    if ours is not None and not problems:
-        problems = list(_damaged_shards(path, ours["profiles_per_shard"]))
-    return problems
-
-
-def check_zarr(path: Path | str) -> int:
-    """Count the shards of an intact store; raises as `check_store`, and for its first problem."""
-    problems = check_store(path)
-    if problems:
-        raise FormatError(problems[0])
-    return len(list(Path(path).glob("X/c.*")))
+                raise FormatError(f"{path / name}: damaged, or changed since it was written")
+    if not found:
+        _check_shards(path, ours["profiles_per_shard"])
+    return len(list(path.glob("X/c.*")))
 
 
 def _first_version(path: Path) -> dict[str, Any] | None:
@@ -465,19 +411,20 @@ def _first_version(path: Path) -> dict[str, Any] | None:
     return ours if known else None
 
 
-def _damaged_shards(path: Path, per_shard: int) -> Iterator[str]:
+def _check_shards(path: Path, per_shard: int) -> None:
     zarr, _ = import_zarr(path)
     with quiet():
         X = zarr.open_array(zarr.storage.LocalStore(path, read_only=True), path="X", mode="r")
     for start in range(0, X.shape[0], per_shard):
         file = path / _shard_name(start // per_shard)
+        if not file.is_file():
+            raise FormatError(f"{file}: can't be read: No such file or directory")
         try:
             # It compares the checksums of the index and of every chunk.
             X[start : start + per_shard]
-        except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError):
-            yield f"{file}: damaged: a chunk or the index has not the bytes of its checksum"
-        if not file.is_file():
-            yield f"{file}: can't be read: No such file or directory"
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, OverflowError) as error:
+            cause = "damaged: a chunk or the index has not the bytes of its checksum"
+            raise FormatError(f"{file}: {cause}") from error
 
 
 def _shard_name(shard: int) -> str:
@@ -485,10 +432,7 @@ def _shard_name(shard: int) -> str:
 
 
 def _sha256(file: Path) -> str | None:
-    try:
-        return file_sha256(file)
-    except FileNotFoundError:
-        return None
+    return file_sha256(file) if file.is_file() else None
 
 
 # The libraries

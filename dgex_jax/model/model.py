@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +18,16 @@ from safetensors.numpy import load_file
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.io.expression import check_storable
-from dgex_jax.io.files import fill_tensors, one_line, read_head, sync, temporary_path
+from dgex_jax.io.files import (
+    fill_tensors,
+    one_line,
+    read_head,
+    replace_folder,
+    restore_folder,
+    sync,
+    temporary_folder,
+    writing,
+)
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
 from dgex_jax.train.record import halves_in, save_weights
 
@@ -185,48 +193,18 @@ def write_model(path: Path | str, model: Model, *, overwrite: bool = False) -> N
 def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside `final`; move it to `final` when the block succeeds."""
     place = final.resolve()
-    aside = place.with_name(f".{place.name[-40:]}.replaced")
-    temporary = None
-    try:
-        # What a process that was killed while it replaced a model left undone.
-        if aside.exists() and place.exists():
-            shutil.rmtree(aside)
-        elif aside.exists():
-            aside.rename(place)
+    with writing(final):
+        restore_folder(place)
         refuse_place(final, overwrite)
-        temporary = temporary_path(place)
-        temporary.mkdir()
-        yield temporary
-        refuse_place(final, overwrite)
-        strangers = sorted({path.name for path in temporary.iterdir()} - set(MODEL_FILES))
-        if strangers:
-            raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
-        for path in (*temporary.iterdir(), temporary):
-            sync(path, os.O_RDONLY)
-        _move(temporary, place, aside)
-    except OSError as error:
-        raise DgexError(f"{final}: can't be written: {one_line(error)}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _move(new: Path, place: Path, aside: Path) -> None:
-    """Put `new` at `place`; an older model there goes only once the new one is in place."""
-    replaces = place.exists()
-    if replaces:
-        # No portable call exchanges two folders. After a crash between these two renames the next
-        # export puts the older model back first.
-        place.rename(aside)
-    try:
-        new.rename(place)
-    except BaseException:
-        if replaces:
-            aside.rename(place)
-        raise
-    sync(place.parent, os.O_RDONLY)
-    if replaces:
-        shutil.rmtree(aside, ignore_errors=True)
+        with temporary_folder(place) as folder:
+            yield folder
+            refuse_place(final, overwrite)
+            strangers = sorted({path.name for path in folder.iterdir()} - set(MODEL_FILES))
+            if strangers:
+                raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
+            for path in (*folder.iterdir(), folder):
+                sync(path, os.O_RDONLY)
+            replace_folder(folder, place)
 
 
 def read_model(path: Path | str) -> Model:

@@ -34,55 +34,27 @@ WHITESPACE = re.compile(r"[\t\r\n\0]+")
 
 @dataclass(frozen=True)
 class Output:
-    """What is to be written, but for the values.
+    """What is to be written, but for the values; ids are in the order of the values to come."""
 
-    Attributes
-    ----------
-    path
-        The file; it appears under its name when all profiles have arrived.
-    profiles, genes
-        Ids, in the order of the values to come.
-    profile_metadata, gene_metadata
-        One line an id.
-    provenance
-        JSON values: a root attribute of GCTX, ``uns["dgex"]`` of AnnData; GCT has no place for it
-        but profile fields (the checksums and the options).
-    job
-        All that decides the values, as JSON values: an interrupted output of the same job and
-        metadata resumes where it stopped, if its format can.
-    wait
-        Whether to wait for another process that writes this output, or to raise `DgexError`.
-    report
-        Gets a line when it waits, resumes or restarts.
-    part
-        Part i (from 1) of n of the profiles; more than one for zarr alone.
-    record
-        A `provenance.record` to lie beside the output, with the checksum of a file; a zarr store
-        has checksums of its own. ``None``: nothing lies there.
-    """
-
-    path: Path
+    path: Path  # appears under its name when all profiles have arrived
     profiles: Sequence[str]
     genes: Sequence[str]
-    profile_metadata: pd.DataFrame
+    profile_metadata: pd.DataFrame  # one line an id
     gene_metadata: pd.DataFrame
-    provenance: Mapping[str, Any]
-    job: Mapping[str, Any]
-    wait: bool = True
-    report: Callable[[str], None] = say
-    part: tuple[int, int] = WHOLE
-    record: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any]  # JSON values; of GCT profile fields hold the most of it
+    job: Mapping[str, Any]  # JSON values that decide the values: the same job resumes, if it can
+    wait: bool = True  # for another process that writes this output, or raise `DgexError`
+    report: Callable[[str], None] = say  # gets a line when it waits, resumes or restarts
+    part: tuple[int, int] = WHOLE  # i (from 1) of n of the profiles; more than one for zarr alone
+    record: Mapping[str, Any] | None = None  # a `manifest.record` to lie beside the output, if any
 
 
 def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) -> None:
     """Check where results shall go, before hours of work.
 
-    Raises
-    ------
-    DgexError
-        Another ending than those that can be written, not in a folder that is there, a folder
-        where a file shall be (or the other way round), the input itself, or a part of a file that
-        can't be written in parts.
+    Raises `DgexError` for another ending than those that can be written, not in a folder that is
+    there, a folder where a file shall be (or the other way round), the input itself, or a part of a
+    file that can't be written in parts.
     """
     if not output.name.endswith(ENDINGS):
         *most, last = ENDINGS

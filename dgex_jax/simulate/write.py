@@ -14,9 +14,8 @@ from dgex_jax.config import AnyRawFiles, RawFiles
 from dgex_jax.errors import StudyError
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path, make_folder
-from dgex_jax.io.gct import write_rpkm
 from dgex_jax.io.progress import Progress, in_order
-from dgex_jax.io.writers import GctxWriter, write_gct
+from dgex_jax.io.writers import GctxWriter, write_gct, write_rpkm
 from dgex_jax.simulate.biology import (
     ProfileStreams,
     geo_samples,

@@ -16,7 +16,7 @@ import pytest
 from dgex_jax.download.fetch import download
 from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import Expression
-from dgex_jax.io.gct import write_rpkm
+from dgex_jax.io.writers import write_rpkm
 from tests.download.server import IMPATIENT, NAME, Site, serving
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from dgex_jax.download.sources import (
 )
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import Expression
-from dgex_jax.io.gct import write_rpkm
-from dgex_jax.io.writers import write_gct, write_gctx
+from dgex_jax.io.writers import write_gct, write_gctx, write_rpkm
 from dgex_jax.prepare.study import read_study
 from tests.download.server import NAME
 

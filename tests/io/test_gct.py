@@ -12,8 +12,8 @@ import pytest
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import Expression
-from dgex_jax.io.gct import read_gct, read_rpkm, write_rpkm
-from dgex_jax.io.writers import write_gct
+from dgex_jax.io.gct import read_gct, read_rpkm
+from dgex_jax.io.writers import write_gct, write_rpkm
 from tests.io.refusing import refused
 
 SMALL = (
@@ -142,11 +142,6 @@ def test_digits(tmp_path: Path) -> None:
     narrow = made_up(4, 5, 300, np.float32)
     write_gct(path, narrow)
     np.testing.assert_array_equal(read_gct(path).values.astype(np.float32), narrow.values)
-    made = made_up(5, 5, 30)
-    write_gct(path, made, digits=4)
-    np.testing.assert_allclose(read_gct(path).values, made.values, rtol=5e-4)
-    longest = max(map(len, path.read_text().split("\n")[3].split("\t")[2:]))
-    assert longest <= len("-1.234e-05")
 
 
 @pytest.mark.parametrize("name", ["b.txt", "b.txt.gz"])

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from dgex_jax.io.expression import Expression
-from dgex_jax.io.gct import write_rpkm
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.open import open_expression
-from dgex_jax.io.writers import write_gct, write_gctx
+from dgex_jax.io.writers import write_gct, write_gctx, write_rpkm
 from tests.fuzz.readers import verdict
 from tests.io.refusing import refused
 

@@ -23,7 +23,6 @@ from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.zarr import (
     MANIFEST,
     ZarrWriter,
-    check_store,
     check_zarr,
     default_profiles_per_shard,
     quiet,
@@ -249,7 +248,7 @@ def test_a_store_that_another_job_took_over_is_not_mixed(tmp_path) -> None:
     with pytest.raises(DgexError, match="was removed or replaced by another process"):
         overtaken()
     assert not write(path, job=SCALED).missing
-    assert check_store(path) == []
+    assert check_zarr(path) == N_SHARDS
 
 
 # Interruptions
@@ -518,14 +517,13 @@ def test_a_flipped_bit_or_a_lost_end_of_any_file_is_found(whole, store) -> None:
             shutil.copy(good, file)
         os.truncate(file, file.stat().st_size - 1)
         if listed:
-            assert check_store(store) == [f"{file}: damaged, or changed since it was written"]
+            with pytest.raises(FormatError, match=f"{file}: damaged, or changed since it was"):
+                check_zarr(store)
         file.unlink()
         if listed:
-            assert check_store(store) == [f"{file}: can't be read: No such file or directory"]
+            with pytest.raises(FormatError, match=f"{file}: can't be read: No such file or dir"):
+                check_zarr(store)
         shutil.copy(good, file)
-    for name in ("X/c.0.0", "zarr.json"):
-        flip(store / name, 99)
-    assert len(check_store(store)) == 2
 
 
 def test_a_store_of_version_1_is_checked(tmp_path) -> None:
@@ -536,7 +534,8 @@ def test_a_store_of_version_1_is_checked(tmp_path) -> None:
         with pytest.raises(FormatError, match=rf"{name}: damaged.*{match}"):
             check_zarr(store)
         (store / name).unlink()
-        assert check_store(store) == [f"{store / name}: can't be read: No such file or directory"]
+        with pytest.raises(FormatError, match=f"{name}: can't be read: No such file or directory"):
+            check_zarr(store)
         shutil.copy(V1 / name, store / name)
 
 
@@ -546,7 +545,7 @@ def test_what_is_no_store_of_ours(tmp_path, whole) -> None:
     (tmp_path / "list.zarr" / "zarr.json").write_text("[1]")
     for path in (tmp_path / "other.zarr", tmp_path / "list.zarr", tmp_path / "no", whole / "X"):
         with pytest.raises(DgexError, match="no zarr store written by dgex"):
-            check_store(path)
+            check_zarr(path)
 
 
 # Several processes

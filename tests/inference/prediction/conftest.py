@@ -189,7 +189,11 @@ def write_table(table: Table, path: Path, kind: str) -> Path:
         case "gctx":
             write_gctx(path, table.expression(path))
         case "packed gctx":
-            write_gctx(path, table.expression(path), compression="gzip")
+            write_gctx(path, table.expression(path))
+            with h5py.File(path, "r+") as file:
+                values = file["0/DATA/0/matrix"][...]
+                del file["0/DATA/0/matrix"]
+                file.create_dataset("0/DATA/0/matrix", data=values, compression="gzip")
         case "gct":
             write_gct(path, table.expression(path), version="1.3")
         case "gct 1.2":
