@@ -22,7 +22,7 @@ from dgex_jax.config import (
 )
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import check_ids
-from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say
+from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say, writing
 from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import commit, read_json
@@ -389,15 +389,13 @@ def _write_input(source: AnnDataSource, path: Path, *, overwrite: bool) -> None:
 
 
 def _write_landmarks(content: bytes, path: Path, *, overwrite: bool) -> None:
-    try:
+    with writing(path):
         if path.exists():
             if path.read_bytes() == content:
                 return
             _refuse_other(path, "other landmarks", overwrite)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 def _prepare(

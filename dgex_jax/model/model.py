@@ -22,6 +22,7 @@ from dgex_jax.io.files import (
     fill_tensors,
     one_line,
     read_head,
+    reading,
     replace_folder,
     restore_folder,
     sync,
@@ -150,12 +151,10 @@ def refuse_place(final: Path, overwrite: bool) -> None:
 
     It may be no file, no folder with anything but a model, nor (unless `overwrite`) a model.
     """
-    try:
+    with reading(final):
         if final.exists() and not final.is_dir():
             raise DgexError(f"{final}: is a file, not a model folder")
         found = {path.name for path in final.iterdir()} if final.exists() else set()
-    except OSError as error:
-        raise DgexError(f"{final}: can't be read: {one_line(error)}") from error
     strangers = sorted(found - set(MODEL_FILES))
     if strangers:
         raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
@@ -327,10 +326,8 @@ def config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
 
 def checksum(path: Path) -> str:
     """Checksum of a file (hexadecimal sha256); raises `FormatError` if it can't be read."""
-    try:
+    with reading(path):
         return file_sha256(path)
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
 
 
 # --- tensors: those of the weights are float32, the quantiles float64

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dgex_jax.config import EVALUATED
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import atomic_path, fill_tensors, one_line
+from dgex_jax.errors import FormatError
+from dgex_jax.io.files import atomic_path, fill_tensors, one_line, reading
 from dgex_jax.io.manifest import file_sha256, file_sums, read_json, read_sealed, sealed, write_json
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
@@ -90,13 +90,11 @@ def check_result(path: Path) -> None:
     """
     files = (read_done(path.parent) or {}).get("files")
     wanted = files.get(path.name) if isinstance(files, dict) else None
-    try:
+    with reading(path):
         if wanted is not None and file_sha256(path) != wanted:
             raise FormatError(
                 f"{path}: damaged or replaced: its sha256 is not the one in {DONE} beside it"
             )
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
 
 
 def mark_done(
@@ -107,10 +105,8 @@ def mark_done(
     With the checksums of those of `files` (names) that are in `folder`.
     """
     content: dict[str, Any] = {"config_hash": digest(config), **facts}
-    try:
+    with reading(folder):
         found = file_sums(folder, files)
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be read: {one_line(error)}") from error
     write_json(folder / DONE, sealed({**content, **({"files": found} if found else {})}))
 
 

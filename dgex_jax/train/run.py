@@ -29,9 +29,10 @@ from dgex_jax.io.files import (
     is_temporary,
     locked,
     make_folder,
-    one_line,
+    reading,
     remove_temporary,
     sync,
+    writing,
 )
 from dgex_jax.io.manifest import file_sha256, read_json, read_sealed, sealed, write_json
 from dgex_jax.io.manifest import record as made_by
@@ -144,10 +145,8 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
             f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
             "--overwrite to replace it (its config.json says which it is)"
         )
-    try:
+    with reading(folder):
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
     strangers = sorted(name for name in found - {*RUN_FILES, CHECKPOINTS} if not is_temporary(name))
     if old is None and strangers:
         raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
@@ -155,7 +154,7 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
 
 def clear_folder(folder: Path) -> None:
     """Make the run folder ready: keep nothing of an unfinished or replaced run."""
-    with _written(folder):
+    with writing(folder):
         make_folder(folder)
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
@@ -246,7 +245,7 @@ class RunLog:
     def append(self, record: EpochRecord) -> None:
         """Write one epoch."""
         for path, line in zip(self._paths, self._lines(record), strict=True):
-            with _written(path), path.open("a", encoding="utf-8") as file:
+            with writing(path), path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
     def line(self, record: EpochRecord, epochs: int) -> str:
@@ -271,7 +270,7 @@ class RunLog:
     def sync(self) -> None:
         """Wait until the disk has all lines, before anything says that the run is finished."""
         for path in self._paths:
-            with _written(path):
+            with writing(path):
                 sync(path, os.O_RDWR)
 
     def _lines(self, record: EpochRecord) -> list[str]:
@@ -293,14 +292,6 @@ class RunLog:
             cells = [str(record.epoch), *cells, *rates[number], f"{record.seconds:.4f}"]
             lines.append("\t".join(cells))
         return lines
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 def clock(seconds: float) -> str:
@@ -337,7 +328,7 @@ class Checkpoints:
         start = time.monotonic()
         epoch = progress.records[-1][0].epoch
         path = self._folder / f"epoch-{epoch:06}.safetensors"
-        with _written(path):
+        with writing(path):
             make_folder(self._folder)
             with atomic_path(path) as temporary:
                 fill_tensors(temporary, to_arrays(progress), path)

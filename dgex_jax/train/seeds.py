@@ -10,8 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
-from dgex_jax.io.files import atomic_path
-from dgex_jax.io.manifest import drop_sidecar, file_record, record, write_sidecar
+from dgex_jax.io.files import atomic_path, reading
+from dgex_jax.io.manifest import drop_sidecar, file_sha256, record, write_sidecar
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.record import CONFIG, DONE, is_done, read_gene_errors
 from dgex_jax.train.run import refuse_folder, run_config
@@ -98,18 +98,19 @@ def train_seeds(
     errors = read_seed_errors(runs, training)
     drop_sidecar(table)
     write_seed_errors(table, errors)
-    write_sidecar(table, _made(folders, training))
+    write_sidecar(table, _made(runs, training))
     return trained
 
 
-def _made(folders: Mapping[int, Path], training: Mapping[int, TrainingConfig]) -> dict[str, Any]:
-    inputs = {
-        f"seed {seed}": {
-            "name": f"{folder.name}/{DONE}",
-            "sha256": file_record(folder / DONE)["sha256"],
+def _made(runs: Path, training: Mapping[int, TrainingConfig]) -> dict[str, Any]:
+    with reading(runs):
+        inputs = {
+            f"seed {seed}": {
+                "name": f"seed-{seed}/{DONE}",
+                "sha256": file_sha256(runs / f"seed-{seed}" / DONE),
+            }
+            for seed in training
         }
-        for seed, folder in folders.items()
-    }
     precision = next(iter(training.values())).precision
     drawn = {"weights and dropout masks": list(training)}
     return record("dgex train", precision=precision, inputs=inputs, seeds=drawn)
