@@ -39,6 +39,10 @@ LIBRARIES = (
 COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 GIT_SECONDS = 10
 
+RECORDED = ("versions", "dgex_jax", "numpy")
+"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
+Another NumPy must not make finished networks train again."""
+
 Json = dict[str, Any]
 
 
@@ -81,6 +85,29 @@ def is_sealed(content: Mapping[str, Any]) -> bool:
         return content.get(SEAL) == content_sum(content)
     except (ValueError, RecursionError):
         return False
+
+
+# The same job?
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what of a configuration decides whether the work is done again."""
+    return {key: value for key, value in config.items() if key not in RECORDED}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Hash the `identity` of a configuration (of JSON values, in any order)."""
+    return job_hash(identity(config))
+
+
+def job_hash(content: Mapping[str, Any]) -> str:
+    """Hash all of a configuration, `RECORDED` included."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
+    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
+    return stored in {digest(config), job_hash(config)}
 
 
 # How something was made

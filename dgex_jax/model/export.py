@@ -11,7 +11,7 @@ from dgex_jax import __version__
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
-from dgex_jax.io.manifest import read_json, record
+from dgex_jax.io.manifest import is_hash_of, read_json, record
 from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.model import Model, ModelGenes, checksum, config_of
 from dgex_jax.model.predict import PRECISION, told_device
@@ -21,7 +21,6 @@ from dgex_jax.train.network import Forward
 from dgex_jax.train.record import (
     CONFIG,
     DONE,
-    is_hash_of,
     load_weights,
     read_done,
     read_gene_errors,

@@ -5,7 +5,6 @@ No JAX here: reports, tables and models read these files too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,17 @@ from safetensors.numpy import load_file
 from dgex_jax.config import EVALUATED
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import atomic_path, fill_tensors, one_line, reading
-from dgex_jax.io.manifest import file_sha256, file_sums, read_json, read_sealed, sealed, write_json
+from dgex_jax.io.manifest import (
+    digest,
+    file_sha256,
+    file_sums,
+    identity,
+    is_hash_of,
+    read_json,
+    read_sealed,
+    sealed,
+    write_json,
+)
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
 
@@ -31,29 +40,6 @@ if TYPE_CHECKING:
 
 DONE = "done.json"
 CONFIG = "config.json"
-RECORDED = ("versions", "dgex_jax", "numpy")
-"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
-Another NumPy must not make finished networks train again."""
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what of a configuration decides whether the work is done again."""
-    return {key: value for key, value in config.items() if key not in RECORDED}
-
-
-def digest(config: Mapping[str, Any]) -> str:
-    """Hash the `identity` of a configuration (of JSON values, in any order)."""
-    return job_hash(identity(config))
-
-
-def job_hash(content: Mapping[str, Any]) -> str:
-    """Hash all of a configuration, `RECORDED` included."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
-    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
-    return stored in {digest(config), job_hash(config)}
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:

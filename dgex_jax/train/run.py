@@ -34,14 +34,20 @@ from dgex_jax.io.files import (
     sync,
     writing,
 )
-from dgex_jax.io.manifest import file_sha256, read_json, read_sealed, sealed, write_json
+from dgex_jax.io.manifest import (
+    file_sha256,
+    identity,
+    job_hash,
+    read_json,
+    read_sealed,
+    sealed,
+    write_json,
+)
 from dgex_jax.io.manifest import record as made_by
 from dgex_jax.train.pylearn2 import BATCH_SEED, FIRST_COMPARISON, MONITOR_SEED
 from dgex_jax.train.record import (
     CONFIG,
     DONE,
-    identity,
-    job_hash,
     mark_done,
     save_weights,
     write_gene_errors,
