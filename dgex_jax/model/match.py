@@ -47,7 +47,7 @@ DATES = tuple(
     for pattern in (
         rf"(?P<day>\d{{1,2}})[-. ](?P<month>{MONTH})",
         rf"(?P<month>{MONTH})[-. ](?P<day>\d{{1,2}})",
-        r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)([ T]00:00:00)?",
+        r"\d{4}-(?P<month>0[1-9]|1[0-2])-(?P<day>\d\d)([ T]00:00:00)?",
     )
 )
 FAMILY = re.compile(r"(?:(MARCHF?|MARC|MTARC)|(SEPT|SEPTIN)|DEC|DELEC)(\d+)")
@@ -286,15 +286,9 @@ def _mangled(missing: Sequence[str], ids: Sequence[str]) -> str:
 def _date_of(text: str) -> Date | None:
     """Give month and day of an id that is written as a date; ``None`` for any other id."""
     for pattern in DATES:
-        parts = pattern.fullmatch(text.strip())
-        if parts is None:
-            continue
-        month = parts["month"].lower()[:3]
-        if month.isdigit():
-            if not 1 <= int(month) <= 12:
-                continue
-            month = MONTHS[int(month) - 1]
-        return month, int(parts["day"])
+        if parts := pattern.fullmatch(text.strip()):
+            month = parts["month"].lower()[:3]
+            return MONTHS[int(month) - 1] if month.isdigit() else month, int(parts["day"])
     return None
 
 
