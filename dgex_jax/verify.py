@@ -208,11 +208,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_store(path: Path) -> _Piece:
     """Check a zarr store, whose checksums are its own, and read what it was made of."""
-    from dgex_jax.io.zarr import (  # noqa: PLC0415
-        check_zarr,
-        import_zarr,
-        quiet,
-    )
+    from dgex_jax.io.zarr import check_zarr, import_zarr, quiet  # noqa: PLC0415
 
     try:
         zarr, _ = import_zarr(path)

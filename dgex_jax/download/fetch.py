@@ -23,13 +23,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPErrorProcessor, HTTPSHandler, Request, build_opener
 
 from dgex_jax import __version__
-from dgex_jax.download.sources import (
-    SUMS,
-    read_sums,
-    refuse_by_hand,
-    require_complete,
-    shown_size,
-)
+from dgex_jax.download.sources import SUMS, read_sums, refuse_by_hand, require_complete, shown_size
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.files import locked, move_whole, one_line, require_space, writing
 from dgex_jax.io.lines import write_lines

@@ -12,10 +12,14 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, make_folder, read_head
-from dgex_jax.io.lines import open_bytes, read_lines, write_lines
+from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
+from dgex_jax.io.lines import kind_of, open_bytes, read_lines, write_lines
 from dgex_jax.io.progress import Progress
+from dgex_jax.prepare.genes import is_ensembl, match_ensembl, read_gene_map, strip_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -183,8 +187,6 @@ def check_folder(
     read for a checksum. Raises `DgexError` for no such folder, none of the files in it, or a
     ``SHA256SUMS`` that can't be read.
     """
-    from dgex_jax.prepare.genes import read_gene_map  # noqa: PLC0415 (see `require_complete`)
-
     if not folder.is_dir():
         raise DgexError(f"{folder}: no such folder")
     places = {source.name: _place_of(source, folder) for source in sources}
@@ -226,13 +228,6 @@ def require_complete(path: Path, wanted: Format) -> None:
     unpacked text has neither. Raises `FormatError` if it is something else (a server's web page,
     say), truncated or damaged.
     """
-    # What reads expression files is not needed to list sources, and takes its time to import.
-    import h5py  # noqa: PLC0415
-
-    from dgex_jax.io.hdf5 import hdf5_errors  # noqa: PLC0415
-    from dgex_jax.io.lines import kind_of  # noqa: PLC0415
-    from dgex_jax.prepare.genes import read_gene_map  # noqa: PLC0415
-
     if wanted == "gene map":
         read_gene_map(path)
         return
@@ -245,7 +240,7 @@ def require_complete(path: Path, wanted: Format) -> None:
         raise FormatError(f"{path}: is no {wanted} file but {found}: it begins with {head!r}")
     if wanted == "gctx":
         with hdf5_errors(path):
-            h5py.File(path, "r", locking="best-effort").close()
+            open_hdf5(path).close()
     elif head[:2] == GZIP_MAGIC:
         with open_bytes(path) as file:
             if (head := file.read(len(inside))) != inside:
@@ -284,9 +279,6 @@ def _look_at(
 
 def _look_into(path: Path, source: Source, maps: Mapping[str, GeneMap]) -> tuple[str, list[str]]:
     """Say what a file holds, and what keeps a study from using it as what it should be."""
-    from dgex_jax.io.lines import kind_of  # noqa: PLC0415
-    from dgex_jax.prepare.genes import read_gene_map  # noqa: PLC0415 (see `require_complete`)
-
     if source.format == "gene map":
         genes = read_gene_map(path)
         first = ", ".join(genes.symbols[:N_SHOWN])
@@ -307,12 +299,10 @@ def _look_into_expression(
 
     Of a table every hundredth row where no gene maps are there.
     """
-    import numpy as np  # noqa: PLC0415 (see `require_complete`)
-
+    # They import pandas, which is not needed to list sources.
     from dgex_jax.io.gctx import Gctx  # noqa: PLC0415
     from dgex_jax.io.h5ad import H5ad  # noqa: PLC0415
     from dgex_jax.io.open import open_expression  # noqa: PLC0415
-    from dgex_jax.prepare.genes import match_ensembl, strip_version  # noqa: PLC0415
 
     wanted = {gene for genes in maps.values() for gene in genes.ensembl}
     wanted |= {probe for genes in maps.values() for probes in genes.probes for probe in probes}
@@ -358,8 +348,6 @@ def _look_into_expression(
 
 
 def _id_kind(ids: Sequence[str]) -> str:
-    from dgex_jax.prepare.genes import is_ensembl  # noqa: PLC0415 (see `require_complete`)
-
     kinds: dict[str, Callable[[str], object]] = {
         "Ensembl gene": is_ensembl,
         "probe": PROBE.fullmatch,

@@ -9,25 +9,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import (
     CORNERS,
     IDS,
+    TEXT,
     Expression,
     alike,
     decode_text,
     is_annotation_name,
     listed,
+    may_hold_text,
     plain_name,
 )
 from dgex_jax.io.lines import kind_of, read_lines, unquoted
 from dgex_jax.io.table import (
-    columns_of_text,
     fit_header,
+    is_text,
     look_ahead,
     parse_cell,
+    parse_cells,
     read_body,
     split_text,
     text_frame,
@@ -85,7 +89,7 @@ def read_delimited(path: Path | str) -> Expression:
         if not first:
             empty = ": the values of this series are in other files of it" if is_series else ""
             raise FormatError(f"{path}: has no rows below its header{empty}")
-        text = columns_of_text(header, fitting)
+        text = _columns_of_text(header, fitting)
         if len(text) == len(header.columns):
             cell = decode_text(first[0][1].split(b"\t")[1][:60])
             raise FormatError(
@@ -251,6 +255,30 @@ def _separator(path: Path, lines: Sequence[bytes]) -> bytes:
     raise FormatError(
         f"{path}: is no table of tab- or comma-separated cells{hint}: it begins with {first[:40]!r}"
     )
+
+
+def _columns_of_text(header: Header, rows: Sequence[Line]) -> tuple[int, ...]:
+    """Tell which columns hold text instead of values, by the first rows, as wide as the header.
+
+    They are called so (chromosome, strand, biotype, …) and have no fractions, or none of their
+    cells is a number.
+    """
+    fractions = np.zeros(len(header.columns), bool)
+    numbers = np.zeros(len(header.columns), bool)
+    texts: set[int] = set()
+    spoilt: set[int] = set()
+    for _, row in rows:
+        cells = row.split(b"\t")[1 : 1 + len(header.columns)]
+        values, refused = parse_cells(b"\t".join(cells))
+        numbers |= ~np.isnan(values)
+        fractions |= np.nan_to_num(values) % 1 != 0
+        for place in refused:
+            (texts if is_text(decode_text(cells[place])) else spoilt).add(place)
+    named = {place for place, name in enumerate(header.columns) if plain_name(name) in TEXT}
+    named -= set(np.flatnonzero(fractions).tolist())
+    without_numbers = texts - spoilt - set(np.flatnonzero(numbers).tolist())
+    annotation = {place for place in texts | spoilt if may_hold_text(header.columns[place])}
+    return tuple(sorted(named | without_numbers | annotation))
 
 
 def _check_ids(path: Path, header: Header, rows: Sequence[Line]) -> None:

@@ -424,14 +424,16 @@ def locked(
                 if not waiting:
                     report(f"{output}: waiting for {name_holder(holder)}")
                 waiting = True
-        about = {"process": os.getpid(), "host": socket.gethostname()}
-        about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        # Only ever read by people, through `name_holder`, which bears half a file.
-        holder.write_text(json.dumps(about), encoding="utf-8")
     except OSError as error:
-        lock.release()
         raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
+    about = {"process": os.getpid(), "host": socket.gethostname()}
+    about |= {"command": " ".join(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     try:
+        try:
+            # Only ever read by people, through `name_holder`, which bears half a file.
+            holder.write_text(json.dumps(about), encoding="utf-8")
+        except OSError as error:
+            raise DgexError(f"{output}: can't be locked: {one_line(error)}") from error
         yield
     finally:
         try:

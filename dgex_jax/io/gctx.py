@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 VERSION = "GCTX1.0"
 MATRIX = "0/DATA/0/matrix"
 CACHE = {"rdcc_nbytes": 1 << 25, "rdcc_nslots": 10007}
-NULLABLE: dict[str, Any] = {
-    "int16": pd.Int16Dtype(),
-    "int32": pd.Int32Dtype(),
-    "int64": pd.Int64Dtype(),
-}
-"""The integers that -666 fits."""
 
 
 class Gctx(Closing):
@@ -115,11 +109,6 @@ class Gctx(Closing):
         with hdf5_errors(self.path):
             yield
         self._unchanged.check()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(n_profiles, n_genes)``."""
-        return len(self.profiles), len(self.genes)
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
@@ -218,6 +207,7 @@ def _annotation(path: Path, place: str, values: NDArray[Any]) -> Any:
         return np.where(missing, np.nan, native).astype(native.dtype)
     if not missing.any():
         return native
-    nullable: Any = pd.array(native.tolist(), dtype=NULLABLE[native.dtype.name])
+    dtype: Any = f"Int{8 * native.dtype.itemsize}"
+    nullable: Any = pd.array(native, dtype=dtype)
     nullable[missing] = pd.NA
     return nullable

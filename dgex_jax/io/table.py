@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import MISSING, TEXT, decode_text, may_hold_text, plain_name
+from dgex_jax.io.expression import MISSING, decode_text, may_hold_text
 from dgex_jax.io.progress import machine_memory
 
 if TYPE_CHECKING:
@@ -121,31 +121,7 @@ def check_width(path: Path, line: Line, width: int) -> None:
         )
 
 
-def columns_of_text(header: Header, rows: Sequence[Line]) -> tuple[int, ...]:
-    """Tell which columns hold text instead of values, by the first rows, as wide as the header.
-
-    They are called so (chromosome, strand, biotype, …) and have no fractions, or none of their
-    cells is a number.
-    """
-    fractions = np.zeros(len(header.columns), bool)
-    numbers = np.zeros(len(header.columns), bool)
-    texts: set[int] = set()
-    spoilt: set[int] = set()
-    for _, row in rows:
-        cells = row.split(b"\t")[1 : 1 + len(header.columns)]
-        values, refused = parse_cells(b"\t".join(cells))
-        numbers |= ~np.isnan(values)
-        fractions |= np.nan_to_num(values) % 1 != 0
-        for place in refused:
-            (texts if _is_text(decode_text(cells[place])) else spoilt).add(place)
-    named = {place for place, name in enumerate(header.columns) if plain_name(name) in TEXT}
-    named -= set(np.flatnonzero(fractions).tolist())
-    without_numbers = texts - spoilt - set(np.flatnonzero(numbers).tolist())
-    annotation = {place for place in texts | spoilt if may_hold_text(header.columns[place])}
-    return tuple(sorted(named | without_numbers | annotation))
-
-
-def _is_text(cell: str) -> bool:
+def is_text(cell: str) -> bool:
     """Whether a cell that is no number is a text, and not a number gone wrong."""
     plain = cell.strip()
     # A letter comes before all that a number begins with.
@@ -284,7 +260,7 @@ class Body:
         for row, columns in by_row.items():
             number, gene, _, line = self._pending[row]
             cells = split_text(line)
-            only_text = np.isnan(rows[row]).all() and all(_is_text(cells[one]) for one in columns)
+            only_text = np.isnan(rows[row]).all() and all(is_text(cells[one]) for one in columns)
             # One column of text in one row is a value gone wrong.
             of_text = self._text_rows and len(self._columns) > 1
             if not (of_text and (only_text or may_hold_text(gene))):

@@ -18,13 +18,7 @@ import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import MISSING, check_ids, check_storable
-from dgex_jax.io.files import (
-    atomic_path,
-    final_place,
-    one_line,
-    require_space,
-    temporary_folder,
-)
+from dgex_jax.io.files import atomic_path, final_place, one_line, require_space, temporary_folder
 from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
 from dgex_jax.io.lines import GEUVADIS_COLUMNS, write_lines
@@ -33,7 +27,6 @@ from dgex_jax.io.partial import PartialMatrix
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -124,15 +117,10 @@ class ProfileWriter(ABC):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *stopped: Any) -> None:
         with self._disk_errors():
-            if error is not None:
-                self._stack.__exit__(kind, error, trace)
+            if stopped[0] is not None:
+                self._stack.__exit__(*stopped)
                 return
             with self._stack:
                 missing = sum(run.stop - run.start for run in self._left)
@@ -196,10 +184,7 @@ class GctWriter(ProfileWriter):
 
 
 def write_gct(
-    path: Path | str,
-    expression: Expression,
-    *,
-    version: Literal["1.2", "1.3"] = "1.2",
+    path: Path | str, expression: Expression, *, version: Literal["1.2", "1.3"] = "1.2"
 ) -> None:
     """Write a GCT file (gzip-compressed if the suffix is ``.gz``), all or nothing.
 

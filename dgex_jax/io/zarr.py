@@ -136,7 +136,6 @@ class ZarrWriter(ProfileWriter):
         self._part, self._report = part, report
         self._place = self.path.resolve()
         self._partial = self._place.with_name(f"{self._place.name}.partial")
-
         self._part_name = f"{self._place.name}.part-{part[0]}-of-{part[1]}"
         self._values = np.empty((min(self._per_shard, n), n_genes), np.float32)
         self._encoded: dict[str, Any] = {}

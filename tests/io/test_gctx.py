@@ -106,7 +106,7 @@ def test_spaces_are_padding_and_numbers_are_decimal_text(tmp_path, profiles, wan
 )
 def test_version_as_scalar_array_or_text(tmp_path: Path, version: Any) -> None:
     with Gctx(write(tmp_path / "a.gctx", version=version)) as source:
-        assert source.shape == (3, 4)
+        assert (len(source.profiles), len(source.genes)) == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_matrix_is_never_read_wholesale(tmp_path: Path, chunks: Any) -> None
         file["0/META/COL/id"] = np.arange(n_profiles)
         file["0/META/ROW/id"] = np.arange(n_genes)
     with Gctx(path) as source:
-        assert source.shape == (n_profiles, n_genes)
+        assert (len(source.profiles), len(source.genes)) == (n_profiles, n_genes)
         found = source.read(np.array([999_999, 777_777, 5]), np.array([19_999, 3]))
         assert source.read(slice(777_770, 777_780), slice(0, 5)).shape == (10, 5)
     row = [19_999, 3] if chunks else [0, 0]
