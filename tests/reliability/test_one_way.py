@@ -59,11 +59,11 @@ OPENERS = {"open": 0, "File": 1, "GzipFile": 1, "ZipFile": 1, "TarFile": 1, "mem
 READS = {"r", "rb", "rt", "r:gz", None}
 
 ALLOWED = {
-    # The one way itself; removes what killed processes left, makes folders that only one process
-    # needs, and says who holds a lock: half a note is borne by its one reader.
+    # The one way itself, of files and folders; removes what killed processes left, makes folders
+    # that only one process needs, and says who holds a lock: its one reader bears half a note.
     "dgex_jax/io/files.py": {
-        *("touch", "replace", "rename", "unlink", "mkdir", "os.open", "open", "write_text"),
-        *("save_file", "shutil.rmtree", "shutil.copymode", "shutil.copyfileobj"),
+        *("touch", "replace", "unlink", "mkdir", "os.open", "open", "write_text", "save_file"),
+        *("rename", "shutil.rmtree", "shutil.copymode", "shutil.copyfileobj"),
     },
     "dgex_jax/io/manifest.py": {"unlink"},
     # <name>.partial and its journal, to resume from; its end is `move_whole`.
