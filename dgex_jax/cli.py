@@ -35,9 +35,10 @@ from dgex_jax.errors import DgexError, StudyError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
+
     from dgex_jax.config import AnyRawFiles
     from dgex_jax.prepare.study import Study
-    from dgex_jax.train.seeds import SeedErrors
 
 RAW_FLAGS = {one.metadata["key"] or one.name: one for one in dataclasses.fields(RawFiles)}
 GEO_ONLY_FLAGS = {one.name: one for one in dataclasses.fields(GeoOnlyFiles)}
@@ -328,22 +329,23 @@ def _train(options: argparse.Namespace) -> None:
     for folder, now in trained.items():
         print(f"{folder}: {'trained' if now else 'was trained before, nothing to do'}")
     if by_seed:
-        print("\n".join(seed_lines(read_seed_errors(out, tuple(by_seed)))))
+        print("\n".join(seed_lines(read_seed_errors(out, by_seed))))
         print(f"{out / TABLE}: these errors, a line for each seed and part")
 
 
-def seed_lines(errors: SeedErrors) -> list[str]:
+def seed_lines(errors: pd.DataFrame) -> list[str]:
     """Make a table of the errors of each seed, the genes' spread, and the seeds' spread."""
-    mean, sd = errors.over_seeds()
-    rows = [["", *(PART_NAMES[part] for part in errors.parts)]]
-    for seed, means, sds in zip(errors.seeds, errors.mean, errors.sd_over_genes, strict=True):
-        rows.append([f"seed {seed}", *map(_error, means, sds)])
-    spread = [f"{value:.4f}" for value in mean] if sd is None else map(_error, mean, sd)
+    rows = [["", *(PART_NAMES[part] for part in errors["part"].unique())]]
+    for seed, of_seed in errors.groupby("seed", sort=False):
+        rows.append([f"seed {seed}", *map(_error, of_seed["MAE"], of_seed["sd_over_genes"])])
+    n = len(rows) - 1
+    means = errors["MAE"].to_numpy().reshape(n, -1)
+    mean, sd = means.mean(axis=0), means.std(axis=0, ddof=min(n - 1, 1))
+    spread = [f"{value:.4f}" for value in mean] if n == 1 else map(_error, mean, sd)
     rows.append(["over seeds", *spread])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    n = len(errors.seeds)
     return [
-        f"overall error: mean of the MAE of {errors.n_targets:,} target genes, standardised units",
+        f"overall error: mean of the MAE of {errors.targets[0]:,} target genes, standardised units",
         *(
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from contextlib import suppress
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dgex_jax.io.manifest import processor
+from dgex_jax.io.manifest import job_hash, processor
 
 SETTINGS = {
     # What compiles faster is not worth a file.
@@ -63,5 +61,4 @@ def cache_folder() -> Path:
     """Name the folder of the programs for this kind of processor."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
-    kind = hashlib.sha256(json.dumps(processor(), sort_keys=True).encode()).hexdigest()[:16]
-    return base / "dgex-jax" / "compiled" / kind
+    return base / "dgex-jax" / "compiled" / job_hash(processor())[:16]

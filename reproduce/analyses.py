@@ -11,12 +11,12 @@ import pandas as pd
 from dgex_jax.adjusted_r2 import Comparison, adjusted_r2, compare, last_hidden
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import atomic_path
-from dgex_jax.io.manifest import record
+from dgex_jax.io.manifest import read_json, record
 from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.pylearn2 import initial_weights
-from dgex_jax.train.record import DONE, is_done, load_weights, mark_done, read_json
+from dgex_jax.train.record import DONE, is_done, load_weights, mark_done
 from dgex_jax.weight_hubs import WeightHubs, find_hubs
 from reproduce.figures import leave_out, note, write_figure
 from reproduce.paper import published_facts

@@ -15,9 +15,10 @@ from dgex_jax.baselines.linear import LeastSquares, Mean, ridge_path
 from dgex_jax.config import EVALUATED, PART_NAMES
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import atomic_path
+from dgex_jax.io.manifest import digest, read_json, write_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.scores import choose, mae_per_gene
-from dgex_jax.train.record import DONE, digest, read_json, write_gene_errors, write_json
+from dgex_jax.train.record import DONE, write_gene_errors
 from reproduce.stages import inputs_of, make_folder, write_step
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from dgex_jax.compiled import keep_compiled
 from dgex_jax.errors import Stopped
 from dgex_jax.io.files import locked
+from dgex_jax.io.manifest import read_json
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.devices import choose_devices, cpu_devices, share_cpu
 from dgex_jax.train.network import n_parameters
-from dgex_jax.train.record import DONE, is_done, read_json
+from dgex_jax.train.record import DONE, is_done
 from dgex_jax.train.run import StopRequest, clear_leftovers, clock, run_config, stop_on_signals
 from dgex_jax.train.train import Conduct, train_runs
 from reproduce.baselines import baseline_mark, fit_baselines

@@ -18,9 +18,10 @@ from dgex_jax.config import PARTS
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import one_line
 from dgex_jax.io.hdf5 import hdf5_errors
+from dgex_jax.io.manifest import read_json
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.pylearn2 import BATCH_SEED, MONITOR_SEED
-from dgex_jax.train.record import DONE, check_result, read_json
+from dgex_jax.train.record import DONE, check_result
 from reproduce.variants import departure_space
 from reproduce.workspace import STUDIES
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     """Landmarks ``(n_profiles, n_landmarks)`` and targets ``(n_profiles, n_targets)``."""
 
 FLOATS = (np.float64, np.float32)
+T = TypeVar("T", int, float)
 
 
 class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -104,15 +106,9 @@ def fit_scaler(values: FloatArray, standardize: bool) -> StandardScaler:
     return StandardScaler(with_mean=standardize, with_std=standardize).fit(values)
 
 
-def whole(name: str, value: Any) -> int:
-    """Return an integer parameter as a plain int; raise `DgexError` for what is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise DgexError(f"{name} = {value!r}: must be a whole number")
-    return int(value)
-
-
-def number(name: str, value: Any) -> float:
-    """Return a parameter as a plain float; raise `DgexError` for what is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise DgexError(f"{name} = {value!r}: must be a number")
-    return float(value)
+def number(name: str, value: Any, kind: type[T]) -> T:
+    """Return a parameter as a plain int or float; raise `DgexError` for what is none."""
+    wanted: Any = Integral if kind is int else Real
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise DgexError(f"{name} = {value!r}: must be a {'whole ' if kind is int else ''}number")
+    return kind(value)

@@ -11,7 +11,7 @@ from dgex_jax.baselines.knn import KnnGe
 from dgex_jax.baselines.lasso import MAX_ITERATIONS, lasso_path
 from dgex_jax.baselines.linear import LeastSquares, predict_linear, ridge_path
 from dgex_jax.config import check_range
-from dgex_jax.estimators import ExpressionRegressor, fit_scaler, number, whole
+from dgex_jax.estimators import ExpressionRegressor, fit_scaler, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,8 +76,6 @@ class KNNGE(_Baseline):
         ``(n_outputs_, k_)`` landmarks of each target, nearest first.
     x_scaler_, y_scaler_
         The `sklearn.preprocessing.StandardScaler` of X and of y.
-    n_features_in_, feature_names_in_, n_outputs_
-        As in `ExpressionRegressor`.
     """
 
     k_: int
@@ -90,7 +88,7 @@ class KNNGE(_Baseline):
         self.standardize = standardize
 
     def _fit(self, landmarks: FloatArray, targets: FloatArray) -> None:
-        k = whole("k", self.k)
+        k = number("k", self.k, int)
         check_range("k", k, 1)
         self.x_scaler_ = fit_scaler(landmarks, self.standardize)
         self.y_scaler_ = fit_scaler(targets, self.standardize)
@@ -136,14 +134,12 @@ class _Linear(_Baseline):
         scalers = [fit_scaler(table, standardize) for table in tables]
         X, Y = (scaler.transform(table) for scaler, table in zip(scalers, tables, strict=True))
         fit = next(solve(X, Y))
-        (x_mean, x_scale), (y_mean, y_scale) = (
-            (scaler.mean_, scaler.scale_)
-            if standardize
-            else (np.zeros(table.shape[1]), np.ones(table.shape[1]))
-            for scaler, table in zip(scalers, tables, strict=True)
-        )
-        coef = fit.coef * y_scale[:, np.newaxis] / x_scale
-        self._keep(coef, y_mean + y_scale * fit.intercept - coef @ x_mean)
+        coef, intercept = fit.coef, fit.intercept
+        if standardize:
+            x, y = scalers
+            coef = coef * y.scale_[:, np.newaxis] / x.scale_
+            intercept = y.mean_ + y.scale_ * intercept - coef @ x.mean_
+        self._keep(coef, intercept)
         return fit
 
 
@@ -164,8 +160,6 @@ class LR(_Linear):
         Numerical rank of the centred X.
     singular_
         Its ``(min(n_profiles, n_landmarks),)`` singular values.
-    n_features_in_, feature_names_in_, n_outputs_
-        As in `ExpressionRegressor`.
     """
 
     rank_: int
@@ -203,8 +197,6 @@ class LRL1(_Linear):
         ``(n_outputs_,)`` relative duality gap reached for each target.
     n_iter_
         Steps taken until the last target was done.
-    n_features_in_, feature_names_in_, n_outputs_
-        As in `ExpressionRegressor`.
     """
 
     gap_: NDArray[np.float64]
@@ -224,8 +216,8 @@ class LRL1(_Linear):
         self.max_iter = max_iter
 
     def _fit(self, landmarks: FloatArray, targets: FloatArray) -> None:
-        lam, tolerance = number("lam", self.lam), number("tol", self.tol)
-        steps = whole("max_iter", self.max_iter)
+        lam, tolerance = number("lam", self.lam, float), number("tol", self.tol, float)
+        steps = number("max_iter", self.max_iter, int)
         fit = self._keep_scaled(
             (landmarks, targets),
             self.standardize,
@@ -251,8 +243,6 @@ class LRL2(_Linear):
     ----------
     coef_, intercept_
         As in `LR`.
-    n_features_in_, feature_names_in_, n_outputs_
-        As in `ExpressionRegressor`.
     """
 
     def __init__(self, lam: float = 0.01, *, standardize: bool = True) -> None:
@@ -260,7 +250,7 @@ class LRL2(_Linear):
         self.standardize = standardize
 
     def _fit(self, landmarks: FloatArray, targets: FloatArray) -> None:
-        lam = number("lam", self.lam)
+        lam = number("lam", self.lam, float)
         self._keep_scaled(
             (landmarks, targets), self.standardize, lambda X, Y: ridge_path(X, Y, [lam])
         )

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 
 from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig, describe
 from dgex_jax.errors import DgexError
-from dgex_jax.estimators import FLOATS, ExpressionRegressor, fit_scaler, number, whole
+from dgex_jax.estimators import FLOATS, ExpressionRegressor, fit_scaler, number
 from dgex_jax.train.arrays import StudyArrays
 from dgex_jax.train.devices import choose_devices
 from dgex_jax.train.network import Forward
@@ -80,8 +80,6 @@ class DGEXRegressor(ExpressionRegressor):
         The `sklearn.preprocessing.StandardScaler` of X and of y.
     seed_
         The seed used.
-    n_features_in_, feature_names_in_, n_outputs_
-        As in `ExpressionRegressor`.
     """
 
     params_: tuple[Mapping[str, Mapping[str, NDArray[np.float32]]], ...]
@@ -219,9 +217,9 @@ class DGEXRegressor(ExpressionRegressor):
             if one.name not in more:
                 value = getattr(self, one.name)
                 if isinstance(one.default, int):
-                    value = whole(one.name, value)
+                    value = number(one.name, value, int)
                 elif isinstance(one.default, float) or (one.default is None and value is not None):
-                    value = number(one.name, value)
+                    value = number(one.name, value, float)
                 more[one.name] = value
         return kind(**more)
 
@@ -233,7 +231,7 @@ class DGEXRegressor(ExpressionRegressor):
         if X_val is None and y_val is None:
             if fraction is None:
                 return tables, None
-            fraction = number("validation_fraction", fraction)
+            fraction = number("validation_fraction", fraction, float)
             if not 0.0 < fraction < 1.0:
                 raise DgexError(f"validation_fraction = {fraction}: must be above 0 and below 1")
             splitter = ShuffleSplit(1, test_size=fraction, random_state=self.seed_)

@@ -39,6 +39,10 @@ LIBRARIES = (
 COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 GIT_SECONDS = 10
 
+RECORDED = ("versions", "dgex_jax", "numpy")
+"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
+Another NumPy must not make finished networks train again."""
+
 Json = dict[str, Any]
 
 
@@ -81,6 +85,29 @@ def is_sealed(content: Mapping[str, Any]) -> bool:
         return content.get(SEAL) == content_sum(content)
     except (ValueError, RecursionError):
         return False
+
+
+# The same job?
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what of a configuration decides whether the work is done again."""
+    return {key: value for key, value in config.items() if key not in RECORDED}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Hash the `identity` of a configuration (of JSON values, in any order)."""
+    return job_hash(identity(config))
+
+
+def job_hash(content: Mapping[str, Any]) -> str:
+    """Hash all of a configuration, `RECORDED` included."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
+    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
+    return stored in {digest(config), job_hash(config)}
 
 
 # How something was made
@@ -176,13 +203,31 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def read_record(path: Path) -> Json:
-    """Read a sealed JSON object; empty where there is none, or not the one that was written."""
+def read_json(path: Path) -> Json | None:
+    """Read a JSON object; ``None`` if there is none that can be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) and is_sealed(content) else {}
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_sealed(path: Path) -> Json | None:
+    """Read a JSON object; ``None`` also if its checksum is wrong (older ones have none)."""
+    content = read_json(path)
+    return None if content is None or (SEAL in content and not is_sealed(content)) else content
+
+
+def read_record(path: Path) -> Json:
+    """Read a sealed JSON object; empty where there is none, or not the one that was written."""
+    content = read_sealed(path) or {}
+    return content if SEAL in content else {}
 
 
 def write_record(path: Path, made: Mapping[str, Any], files: Mapping[str, str]) -> None:

@@ -22,10 +22,10 @@ from dgex_jax.config import (
 )
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import check_ids
-from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say
+from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say, writing
 from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
-from dgex_jax.io.hdf5 import hdf5_errors
-from dgex_jax.io.manifest import commit
+from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
+from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import make_plan
@@ -367,7 +367,7 @@ def _write_input(source: AnnDataSource, path: Path, *, overwrite: bool) -> None:
     content = hashlib.sha256(told.encode()).hexdigest()
 
     if path.exists():
-        with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+        with hdf5_errors(path), open_hdf5(path) as file:
             known = file.get(f"uns/{CONTENT}")
             if isinstance(known, h5py.Dataset) and known.asstr()[()] == content:
                 return
@@ -389,15 +389,13 @@ def _write_input(source: AnnDataSource, path: Path, *, overwrite: bool) -> None:
 
 
 def _write_landmarks(content: bytes, path: Path, *, overwrite: bool) -> None:
-    try:
+    with writing(path):
         if path.exists():
             if path.read_bytes() == content:
                 return
             _refuse_other(path, "other landmarks", overwrite)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
 
 
 def _prepare(
@@ -406,7 +404,7 @@ def _prepare(
     """Prepare the study, unless that is done."""
     raw, path = GeoOnlyFiles(folder / INPUT, folder / LANDMARKS), folder / PREPARED
     if path.exists():
-        with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+        with hdf5_errors(path), open_hdf5(path) as file:
             recorded, sums = (
                 json.loads(file.attrs.get(name, "{}")) for name in ("settings", "raw_files")
             )
@@ -442,7 +440,7 @@ def _train(
     # These need JAX.
     from dgex_jax.model.export import export_model  # noqa: PLC0415
     from dgex_jax.train.devices import choose_devices, share_cpu  # noqa: PLC0415
-    from dgex_jax.train.record import DONE, read_json  # noqa: PLC0415
+    from dgex_jax.train.record import DONE  # noqa: PLC0415
     from dgex_jax.train.run import stop_on_signals  # noqa: PLC0415
     from dgex_jax.train.train import Conduct, train_runs  # noqa: PLC0415
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable
+from dgex_jax.io.expression import check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.info import part_roles
-from dgex_jax.model.match import listed
-from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.match import SHOWN
+from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import PRECISION, network_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.prepare.normalize import blocks_of
@@ -49,17 +51,11 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class SharedGenes:
-    """The genes that a model and a study share.
+    """The genes that a model and a study share, and what they were matched by.
 
-    Attributes
-    ----------
-    kind
-        What they were matched by.
-    landmarks, targets
-        The study's columns of X ``(n_landmarks,)`` for the landmarks of the model, and of Y
-        ``(n_shared,)`` for its targets at the places `kept` in the model.
-    copies
-        ``(n_shared,)`` bool: targets that copy a landmark of the model, and repeat it in RNA-seq.
+    `landmarks` ``(n_landmarks,)`` are the study's columns of X for the landmarks of the model,
+    `targets` ``(n_shared,)`` those of Y for its targets at the places `kept` in the model. `copies`
+    ``(n_shared,)``: targets that copy a landmark of the model, and repeat it in RNA-seq.
     """
 
     kind: Literal["ensembl", "probe"]
@@ -73,8 +69,7 @@ class SharedGenes:
 class PartEvaluation:
     """Scores of the shared targets on a part, and their summary.
 
-    `without_copies` leaves out the targets that are copies of a landmark; ``None`` where that says
-    nothing new: on array parts, without such targets, or with no others.
+    `without_copies` leaves out targets that copy a landmark; ``None`` where that says nothing new.
     """
 
     genes: GeneScores
@@ -105,34 +100,20 @@ def evaluate(
 
     Errors are in standardised units of the study: X and Y of each data set (GEO, 1000G, GTEx) were
     standardised gene by gene with means and deviations over that data set itself, as the paper
-    does, so that the mean profile is 0 and an error of 1 is about one standard deviation of the
-    gene *there*. On a study other than the model's own this is not the scale of training: a shift
-    or a change of spread between the two studies is taken out before anything is compared.
+    does. On a study other than the model's own this is not the scale of training: a shift or a
+    change of spread between the two studies is taken out before anything is compared.
 
-    Parameters
-    ----------
-    study
-        A prepared study with all landmarks of the model and some of its targets, in any order.
-        Memory does not grow with the number of its profiles.
-    parts
-        Of the study; ``None``: all but ``tr``, the profiles to learn from.
-    progress
-        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
-
-    Raises
-    ------
-    StudyError
-        The study lacks a part, or one is named twice.
-    FormatError
-        A landmark of the model is none of the study's, no target is shared, the study has no ids,
-        or values can't be read or are not finite.
+    `parts` are the study's, all but ``tr`` by default. `progress`: ``True`` shows it, a callable
+    gets (step, profiles done, profiles in all). Raises `StudyError` if the study lacks a part or
+    one is named twice, `FormatError` if a landmark of the model is none of the study's, no target
+    is shared, the study has no ids, or values can't be read or are not finite.
     """
     if parts is None:
         parts = [part for part in study.parts if part != LEARNED_FROM]
     for place, part in enumerate(parts):
         if part not in study.parts:
-            known = ", ".join(part for part in PARTS if part in study.parts)
-            raise StudyError(f"{study.path}: has no part {part!r}, only {known}")
+            there = ", ".join(part for part in PARTS if part in study.parts)
+            raise StudyError(f"{study.path}: has no part {part!r}, only {there}")
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
@@ -147,9 +128,8 @@ def evaluate(
         found[part] = PartEvaluation(
             genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
         )
-    about = model.record.get("study")
-    trained_on = about.get("prepared_sha256") if isinstance(about, dict) else None
-    own_study = study.sha256 == trained_on if isinstance(trained_on, str) else None
+    trained_on = known(model.record, str, "study", "prepared_sha256")
+    own_study = None if trained_on is None else study.sha256 == trained_on
     return Evaluation(shared, own_study, found)
 
 
@@ -160,10 +140,10 @@ def part_scores(
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
 ) -> GeneScores:
-    """Score a network on a part of a study, some profiles at a time.
+    """Score a network on a part of a study, some profiles at a time, in its standardised units.
 
-    Without `genes` they are the study's, in its order. Scores are in standardised units of the
-    study; `tick` is called with the number of profiles just done.
+    Without `genes` they are the study's, in its order. `tick` gets the number of profiles just
+    done.
     """
     running = RunningScores(study.n_targets if genes is None else len(genes.kept))
     for block in blocks_of(study.n_profiles(part), PROFILES_AT_A_TIME):
@@ -203,7 +183,7 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
     if missing:
         raise FormatError(
             f"{study.path}: {len(missing)} of {len(landmarks)} landmarks of the model are none of "
-            f"its landmarks (by {NAMING[kind]}): {listed(model.landmarks.names(missing))}"
+            f"its landmarks (by {NAMING[kind]}): {listed(model.landmarks.names(missing), SHOWN)}"
         )
     kept = np.flatnonzero(targets >= 0)
     if not kept.size:
@@ -236,10 +216,7 @@ def _by_probes(genes: ModelGenes, probes: Sequence[Sequence[str]]) -> NDArray[np
 
 
 def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluation) -> list[str]:
-    """Say how the model in `path` does on a study: what was compared, a table, and what it means.
-
-    The model, the study and the evaluation belong together.
-    """
+    """Say how the model in `path` does on a study: what was compared, a table, its meaning."""
     shared = found.shared
     simulated = " (simulated data)" if study.simulated else ""
     counts = f"{len(shared.landmarks):,} landmarks to {len(shared.kept):,} targets"
@@ -285,7 +262,7 @@ def _cells(summary: Summary) -> tuple[str, ...]:
 
 
 def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation) -> dict[str, Any]:
-    """Return all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
+    """Give all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
     return {
         "model": str(path),
         "network": model.network.name,
@@ -344,15 +321,9 @@ def gene_table_file(
 
     A line a shared target, tab-separated: ``ensembl``, ``symbol``, ``entrez``, ``probes``,
     ``copy_of_landmark`` (0 or 1), then of each part ``MAE_te``, ``r_te``, ``R2_te``, …: decimal, as
-    many digits as give the same float64 again, empty where not defined.
-
-    ``None`` for a path: nowhere, and the function does nothing.
-
-    Raises
-    ------
-    DgexError
-        `path` is the study, doesn't end in ``.tsv``, is in the model folder, or can't be written;
-        an id of the model holds a tab or a line end.
+    many digits as give the same float64 again, empty where not defined. Without a path the function
+    does nothing. Raises `DgexError` if `path` is the study, doesn't end in ``.tsv``, is in the
+    model folder, or can't be written, or an id of the model holds a tab or a line end.
     """
     if path is None:
         yield lambda _model, _found: None
@@ -365,24 +336,22 @@ def gene_table_file(
     if model.resolve() in (place, *place.parents):
         raise DgexError(f"{path}: a model folder holds nothing but the model, choose another place")
     with atomic_path(path) as temporary:
-        yield lambda model, found: temporary.write_bytes(_gene_table(path, model, found).encode())
+        yield lambda model, found: _gene_table(path, model, found).to_csv(
+            temporary, sep="\t", index=False, quoting=csv.QUOTE_NONE
+        )
 
 
-def _gene_table(path: Path, model: Model, found: Evaluation) -> str:
-    genes, kept = model.targets, found.shared.kept.tolist()
+def _gene_table(path: Path, model: Model, found: Evaluation) -> pd.DataFrame:
+    genes, kept = model.targets, found.shared.kept
     probes = [",".join(of_gene) for of_gene in genes.probes]
-    ids = zip(
-        ("ensembl", "symbol", "entrez", "probes"),
-        (genes.ensembl, genes.symbols, genes.entrez, probes),
-        strict=True,
+    ids = zip(genes.ensembl, genes.symbols, genes.entrez, probes, strict=True)
+    table = pd.DataFrame(ids, columns=["ensembl", "symbol", "entrez", "probes"], dtype=object).take(
+        kept
     )
-    columns = {name: [texts[place] for place in kept] for name, texts in ids}
-    for name, texts in columns.items():
-        check_storable(path, f"{name} of a target", texts, "\t\n\r")
-    columns["copy_of_landmark"] = ["1" if copy else "0" for copy in found.shared.copies.tolist()]
+    for name in table:
+        check_storable(path, f"{name} of a target", list(table[name]), "\t\n\r")
+    table["copy_of_landmark"] = found.shared.copies.astype(int)
     for part, one in found.parts.items():
         for name, values in (("MAE", one.genes.mae), ("r", one.genes.r), ("R2", one.genes.r2)):
-            texts = ["" if np.isnan(value) else repr(value) for value in values.tolist()]
-            columns[f"{name}_{part}"] = texts
-    rows = zip(*columns.values(), strict=True)
-    return "".join("\t".join(row) + "\n" for row in (tuple(columns), *rows))
+            table[f"{name}_{part}"] = values
+    return table

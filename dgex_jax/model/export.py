@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from dgex_jax import __version__
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.hdf5 import hdf5_errors
-from dgex_jax.io.manifest import record
+from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
+from dgex_jax.io.manifest import is_hash_of, read_json, record
 from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.model import Model, ModelGenes, checksum, config_of
 from dgex_jax.model.predict import PRECISION, told_device
@@ -22,11 +21,9 @@ from dgex_jax.train.network import Forward
 from dgex_jax.train.record import (
     CONFIG,
     DONE,
-    is_hash_of,
     load_weights,
     read_done,
     read_gene_errors,
-    read_json,
 )
 
 if TYPE_CHECKING:
@@ -41,28 +38,13 @@ PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
 
 
 def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
-    """Make a model of a run folder.
+    """Make a model of a finished run folder and the prepared study it was trained on.
 
-    Parameters
-    ----------
-    run
-        A finished run of ``dgex train`` or of the grid.
-    prepared
-        The prepared study it was trained on.
-    best
-        Which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
-
-    Returns
-    -------
-    Model
-        Its errors on the parts that `best` chose and tests on are the run's own; those on the
-        other parts, which the run reports of its other weights, are computed here.
-
-    Raises
-    ------
-    DgexError
-        The run is not there, not finished or damaged, was trained on another study, or the study
-        lacks what a model needs (probes, reference quantile, means).
+    `best` says which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
+    Its errors on the parts that `best` chose and tests on are the run's own; those on the other
+    parts, which the run reports of its other weights, are computed here. Raises `DgexError` if the
+    run is not there, not finished or damaged, was trained on another study, or the study lacks what
+    a model needs (probes, reference quantile, means).
     """
     if not run.is_dir():
         raise FormatError(f"{run}: {'is a file, not a' if run.exists() else 'no such'} run folder")
@@ -137,7 +119,6 @@ def _errors(
 def _record(
     run: Path, config: dict[str, Any], done: dict[str, Any], study: Prepared
 ) -> dict[str, Any]:
-    """How the model came about, for ``model.json`` and ``dgex info``."""
     made = _preparation(study.path)
     training = config.get("training", {})
     inputs = {
@@ -189,7 +170,7 @@ def _record(
 
 def _preparation(path: Path) -> dict[str, Any]:
     """Read what a prepared study says of its own making."""
-    with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
+    with hdf5_errors(path), open_hdf5(path) as file:
         texts = {name: str(file.attrs[name]) for name in PREPARATION if name in file.attrs}
     try:
         return {name: json.loads(text) for name, text in texts.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax.config import CHOSEN_PARTS, PART_NAMES, NetworkConfig
-from dgex_jax.model.model import DESCRIPTION, read_model
+from dgex_jax.model.model import DESCRIPTION, known, read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,20 +23,12 @@ INDENT = 12
 
 
 def model_info(path: Path) -> dict[str, Any]:
-    """Content of ``model.json``, and what can be said of the other files, as JSON values.
+    """Give the content of ``model.json``, and what can be said of the other files, as JSON values.
 
-    Returns
-    -------
-    dict
-        To ``model.json`` are added ``checksums`` (``ok``, or nothing is returned), ``errors``
-        (part → mean over targets and standard deviation, ddof 0), ``expected_error_on`` (the part
-        no choice was made on) and, by their errors on it, ``best_genes`` and ``worst_genes``: ten
-        each, equal errors in the model's order.
-
-    Raises
-    ------
-    FormatError
-        See `read_model`.
+    Added are ``checksums`` (``ok``, or `read_model` raises), ``errors`` (part → mean over targets
+    and standard deviation, ddof 0), ``expected_error_on`` (the part no choice was made on) and, by
+    their errors on it, ``best_genes`` and ``worst_genes``: ten each, equal errors in the model's
+    order.
     """
     model = read_model(path)
     part = model.expected_on
@@ -110,10 +102,10 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
 
 
 def _study(record: Mapping[str, Any]) -> dict[str, str]:
-    name, title = (_known(record, str, "study", key) for key in ("name", "title"))
-    simulated = _known(record, bool, "study", "simulated")
+    name, title = (known(record, str, "study", key) for key in ("name", "title"))
+    simulated = known(record, bool, "study", "simulated")
     said = {True: "SIMULATED: expression values are made up", False: "measured", None: "not known"}
-    profiles = _known(record, int, "study", "profiles", "tr")
+    profiles = known(record, int, "study", "profiles", "tr")
     on = "" if profiles is None else f"; trained on {profiles:,} profiles ({PART_NAMES['tr']})"
     return {
         "study": ": ".join(text for text in (name, title) if text) or "not known",
@@ -123,8 +115,8 @@ def _study(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _weights(selected_on: str, record: Mapping[str, Any]) -> str:
     text = f"of the best epoch on {PART_NAMES[CHOSEN_PARTS[selected_on][0]]}"
-    epochs = _known(record, list, "best_epochs", selected_on)
-    last = _known(record, int, "settings", "training", "epochs")
+    epochs = known(record, list, "best_epochs", selected_on)
+    last = known(record, int, "settings", "training", "epochs")
     if not epochs or not all(isinstance(epoch, int) for epoch in epochs):
         return text
     # Counted from 0 in the record, from 1 for people, as while training.
@@ -133,9 +125,9 @@ def _weights(selected_on: str, record: Mapping[str, Any]) -> str:
 
 
 def _training(record: Mapping[str, Any]) -> dict[str, str]:
-    seed = _known(record, int, "seeds", "training")
-    seconds = _known(record, int | float, "seconds")
-    devices = _known(record, list, "devices")
+    seed = known(record, int, "seeds", "training")
+    seconds = known(record, int | float, "seconds")
+    devices = known(record, list, "devices")
     training = [] if seed is None else [f"seed {seed}"]
     if seconds is not None:
         training.append(f"{seconds:,.1f} s")
@@ -144,7 +136,7 @@ def _training(record: Mapping[str, Any]) -> dict[str, str]:
     versions = [
         f"{step}: {', '.join(f'{name} {of[name]}' for name in of)}"
         for step in ("preparation", "training", "export")
-        if (of := _known(record, dict, "versions", step))
+        if (of := known(record, dict, "versions", step))
     ]
     facts = {"training": ", ".join(training), "versions": f"\n{'':<{INDENT}}".join(versions)}
     return {name: text for name, text in facts.items() if text}
@@ -170,18 +162,3 @@ def _named(info: Mapping[str, Any], which: str) -> list[str]:
 
 def _some(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _known(record: Mapping[str, Any], kind: Any, *keys: str) -> Any:
-    """Return an entry of the record, ``None`` if it is missing or of another kind.
-
-    Only `record`'s author decides what it holds; a summary must not fail on it.
-    """
-    value: Any = record
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            return None
-        value = value[key]
-    if isinstance(value, bool) and kind is not bool:
-        return None
-    return value if isinstance(value, kind) else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import View, check_ids, transposed
+from dgex_jax.io.expression import View, check_ids, listed, transposed
 from dgex_jax.io.h5ad import AnnDataSource
 from dgex_jax.prepare.names import (
     ID_KINDS,
@@ -47,7 +47,7 @@ DATES = tuple(
     for pattern in (
         rf"(?P<day>\d{{1,2}})[-. ](?P<month>{MONTH})",
         rf"(?P<month>{MONTH})[-. ](?P<day>\d{{1,2}})",
-        r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)([ T]00:00:00)?",
+        r"\d{4}-(?P<month>0[1-9]|1[0-2])-(?P<day>\d\d)([ T]00:00:00)?",
     )
 )
 FAMILY = re.compile(r"(?:(MARCHF?|MARC|MTARC)|(SEPT|SEPTIN)|DEC|DELEC)(\d+)")
@@ -59,26 +59,15 @@ Date = tuple[str, int]
 
 @dataclass(frozen=True)
 class Match:
-    """Where a file has the genes of a model.
+    """Where a file (`source`, profiles by genes) has the genes of a model.
 
-    Attributes
-    ----------
-    source
-        The file, profiles by genes.
-    found, axis
-        The way in which it names its genes, and which axis of it has them, in the words of its
-        format.
-    landmarks, targets
-        For each gene of the model the file's columns (see `find_genes`), none where it is missing;
-        targets only where they were asked for.
-    n_partial
-        Genes that are there but lack some of their probes.
-    renamed, by_other_names, no_guess
-        Symbol of the model → the other symbol of the same gene that the file has; landmark → where
-        it was found, as the way by which most were found lacks it; missing landmark → what the
-        file has that it may be, but need not.
-    second
-        What the second best way of naming finds, in words; empty if there is none.
+    `found` says how it names them, `axis` which axis has them, in the words of its format.
+    `landmarks` and `targets` (only if asked for) have for each gene of the model the file's
+    columns, none where it is missing; `n_partial` genes lack some of their probes. `renamed`:
+    symbol of the model → the other symbol of the same gene that the file has; `by_other_names`:
+    landmark → where it was found, as the way by which most were found lacks it; `no_guess`: missing
+    landmark → what the file has that it may be, but need not; `second`: what the second best way of
+    naming finds, in words.
     """
 
     source: AnnotatedSource
@@ -122,10 +111,14 @@ class Match:
         lines = [self.second] if self.second else []
         if self.renamed:
             pairs = [f"{symbol} as {name}" for symbol, name in self.renamed.items()]
-            lines.append(f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs)}")
+            lines.append(
+                f"{len(pairs)} genes were found by another symbol (HGNC): {listed(pairs, SHOWN)}"
+            )
         if self.by_other_names:
             pairs = [f"{name} as {where}" for name, where in self.by_other_names.items()]
-            lines.append(f"{len(pairs)} landmarks were found by other names: {listed(pairs)}")
+            lines.append(
+                f"{len(pairs)} landmarks were found by other names: {listed(pairs, SHOWN)}"
+            )
         return lines
 
 
@@ -136,14 +129,9 @@ def match_genes(
 
     All kinds of ids (or only `ids`) are looked for in the ids of both axes, in parts of composite
     ids and in all annotation; the axis of the genes is the one where at least half of the landmarks
-    are found. The way that finds most of them counts. A landmark that it lacks is taken where
-    another way finds it, if nothing else is there. Targets are looked for on request.
-
-    Raises
-    ------
-    FormatError
-        Neither axis has half of the landmarks, or both have; a gene of the model is there twice, or
-        a profile.
+    are found. The way that finds most of them counts; a landmark that it lacks is taken where
+    another way finds it, if nothing else is there. Raises `FormatError` if neither axis has half of
+    the landmarks, or both have, or a gene of the model or a profile is there twice.
     """
     landmarks, half = model.landmarks, len(model.landmarks) / 2
     kinds = ID_KINDS if ids is None else (ids,)
@@ -178,7 +166,7 @@ def match_genes(
         ]
         hint = _mangled((), found.names.texts)
         raise FormatError(
-            f"{source.path}: genes of the model are there twice: {listed(pairs)}{hint}"
+            f"{source.path}: genes of the model are there twice: {listed(pairs, SHOWN)}{hint}"
         )
     check_ids(source.path, "profile", side.profiles)
     elsewhere: list[Elsewhere] = []
@@ -228,7 +216,7 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
     """
     names = model.landmarks.names(match.missing)
     there = [name for name in names if name in match.no_guess]
-    pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there])
+    pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there], SHOWN)
     if impute and there:
         raise FormatError(
             f"{match.source.path}: {len(there)} landmarks can't be imputed, as the file has them "
@@ -243,14 +231,8 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
             hint += "; --impute takes their training means"
         raise FormatError(
             f"{match.source.path}: {len(names)} of {len(model.landmarks)} landmarks are missing "
-            f"({match.naming}): {listed(names)}{hint}"
+            f"({match.naming}): {listed(names, SHOWN)}{hint}"
         )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Join the first names, and say how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _nothing_found(
@@ -304,15 +286,9 @@ def _mangled(missing: Sequence[str], ids: Sequence[str]) -> str:
 def _date_of(text: str) -> Date | None:
     """Give month and day of an id that is written as a date; ``None`` for any other id."""
     for pattern in DATES:
-        parts = pattern.fullmatch(text.strip())
-        if parts is None:
-            continue
-        month = parts["month"].lower()[:3]
-        if month.isdigit():
-            if not 1 <= int(month) <= 12:
-                continue
-            month = MONTHS[int(month) - 1]
-        return month, int(parts["day"])
+        if parts := pattern.fullmatch(text.strip()):
+            month = parts["month"].lower()[:3]
+            return MONTHS[int(month) - 1] if month.isdigit() else month, int(parts["day"])
     return None
 
 

@@ -22,6 +22,7 @@ from dgex_jax.io.files import (
     fill_tensors,
     one_line,
     read_head,
+    reading,
     replace_folder,
     restore_folder,
     sync,
@@ -29,6 +30,7 @@ from dgex_jax.io.files import (
     writing,
 )
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
+from dgex_jax.train.record import halves_in, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,15 +58,9 @@ Shapes = dict[str, tuple[int, ...]]
 class ModelGenes:
     """Landmark or target genes of a model, in its order.
 
-    Attributes
-    ----------
-    ensembl, symbols, entrez
-        ``(n_genes,)`` ids, empty text where the gene has none.
-    probes
-        For each gene its probes; empty where they are not known.
-    mean, sd
-        ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
-        (`sd` holds the original's + 1e-3).
+    Ids are ``(n_genes,)``, empty text (or no probes) where a gene has none. `mean` and `sd` are
+    ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
+    (`sd` holds the original's + 1e-3).
     """
 
     ensembl: tuple[str, ...]
@@ -92,26 +88,15 @@ class ModelGenes:
 class Model:
     """A trained model with all it needs to infer target genes from profiles it has never seen.
 
-    Attributes
-    ----------
-    landmarks, targets
-        Its genes; targets of the first half, then of the second.
-    network, halves, half_sizes
-        Its architecture; the parameters of each half as Flax takes them, float32; the target genes
-        of each half.
-    selected_on
-        Which best epoch its weights are of: ``va`` (GEO-va) or ``1000G`` (1000G-va).
-    quantile, landmark_quantile
-        ``(n_landmarks + n_targets,)`` float64, GEO's reference quantile of all genes, growing, or
-        ``None`` for a study without quantile normalisation; ``(n_landmarks,)`` float64: the same of
-        the landmarks alone, over GEO-tr.
-    errors
-        Part (`config.EVALUATED`, as far as the study has it) → ``(n_targets,)`` float64 MAE
-        of these very weights, standardised units.
-    record
-        How it was trained, as JSON values: study, settings, seeds, versions, checksums.
-    copy_of_landmark
-        ``(n_targets,)`` bool: the target has the Ensembl id of a landmark; ``None`` if not known.
+    `targets` are those of the first half, then of the second, `half_sizes` their numbers; `halves`
+    are the parameters of each half as Flax takes them, float32, of the best epoch `selected_on`:
+    ``va`` (GEO-va) or ``1000G`` (1000G-va). `quantile` ``(n_landmarks + n_targets,)`` float64 is
+    GEO's reference quantile of all genes, growing, ``None`` for a study without quantile
+    normalisation; `landmark_quantile` ``(n_landmarks,)`` the same of the landmarks alone, over
+    GEO-tr. `errors`: part (`config.EVALUATED`, as far as the study has it) → ``(n_targets,)``
+    float64 MAE of these very weights, standardised units. `record`: how it was trained, as JSON
+    values (study, settings, seeds, versions, checksums). `copy_of_landmark` ``(n_targets,)`` bool:
+    the target has the Ensembl id of a landmark; ``None`` if not known.
     """
 
     landmarks: ModelGenes
@@ -133,7 +118,7 @@ class Model:
             int(array.size)
             for half in self.halves
             for layer in half.values()
-            for array in (layer["kernel"], layer["bias"])
+            for array in layer.values()
         )
 
     @property
@@ -145,25 +130,31 @@ class Model:
     @property
     def simulated(self) -> bool | None:
         """Whether the study's values are made up; ``None`` if the record does not say."""
-        study = self.record.get("study")
-        said = study.get("simulated") if isinstance(study, dict) else None
-        return said if isinstance(said, bool) else None
+        said: bool | None = known(self.record, bool, "study", "simulated")
+        return said
+
+
+def known(record: Mapping[str, Any], kind: Any, *keys: str) -> Any:
+    """Give an entry of the record, ``None`` where it is missing or of another kind."""
+    value: Any = record
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    if isinstance(value, bool) and kind is not bool:
+        return None
+    return value if isinstance(value, kind) else None
 
 
 def refuse_place(final: Path, overwrite: bool) -> None:
-    """Check that a model may go to `final`; changes nothing.
+    """Raise `DgexError` if a model may not go to `final`; changes nothing.
 
-    Raises
-    ------
-    DgexError
-        It is a file, a folder with anything but a model, or (unless `overwrite`) a model.
+    It may be no file, no folder with anything but a model, nor (unless `overwrite`) a model.
     """
-    try:
+    with reading(final):
         if final.exists() and not final.is_dir():
             raise DgexError(f"{final}: is a file, not a model folder")
         found = {path.name for path in final.iterdir()} if final.exists() else set()
-    except OSError as error:
-        raise DgexError(f"{final}: can't be read: {one_line(error)}") from error
     strangers = sorted(found - set(MODEL_FILES))
     if strangers:
         raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
@@ -180,12 +171,8 @@ def write_model(path: Path | str, model: Model, *, overwrite: bool = False) -> N
 
     It is filled under another name and read again before it is moved to `path`; a symbolic link
     there keeps pointing at the folder it names. With `overwrite` a model that is there is replaced.
-
-    Raises
-    ------
-    DgexError
-        The folder holds something else (or a model, without `overwrite`), can't be written, or
-        the model's pieces don't fit each other. An older model is left as it was.
+    Raises `DgexError` if the folder holds something else, can't be written, or the model's pieces
+    don't fit each other; an older model is left as it was.
     """
     path = Path(path)
     with _model_folder(path, overwrite=overwrite) as folder:
@@ -222,11 +209,8 @@ def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
 def read_model(path: Path | str) -> Model:
     """Read a model folder as it was written, to the last bit, and check all of it.
 
-    Raises
-    ------
-    FormatError
-        No such folder, no model, one made by a newer version, a file is missing or damaged (by its
-        sha256), its pieces don't fit each other, or a value is not finite (with the file).
+    Raises `FormatError` if there is no model, a newer version made it, a file is missing or damaged
+    (by its sha256), its pieces don't fit each other, or a value is not finite.
     """
     path = Path(path)
     if not path.is_dir():
@@ -260,13 +244,10 @@ def read_model(path: Path | str) -> Model:
         if content.get(name) != value:
             cause = f"{name} = {content.get(name)}, but {value} by the other files"
             raise FormatError(f"{path / DESCRIPTION}: {cause}")
-    halves: list[Any] = [{} for _ in half_sizes]
-    for name, half, layer, kind in _places(len(halves), network.hidden_layers + 1):
-        halves[half].setdefault(layer, {})[kind] = weights[name]
     return Model(
         **genes,
         network=network,
-        halves=halves,
+        halves=halves_in(path / WEIGHTS, weights),
         selected_on=content["selected_on"],
         quantile=reference.get(QUANTILE),
         landmark_quantile=reference[LANDMARK_QUANTILE],
@@ -345,40 +326,24 @@ def config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
 
 def checksum(path: Path) -> str:
     """Checksum of a file (hexadecimal sha256); raises `FormatError` if it can't be read."""
-    try:
+    with reading(path):
         return file_sha256(path)
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
 
 
 # --- tensors: those of the weights are float32, the quantiles float64
 
 
-def _places(n_halves: int, n_layers: int) -> Iterator[tuple[str, int, str, str]]:
-    """Name the tensors of the weights, each with its half, its layer, and kernel or bias."""
-    layers = [*(f"hidden{layer}" for layer in range(1, n_layers)), "output"]
-    for half in range(n_halves):
-        for number, layer in enumerate(layers):
-            yield f"half{half + 1}/W{number}", half, layer, "kernel"
-            yield f"half{half + 1}/b{number}", half, layer, "bias"
-
-
 def _write_tensors(folder: Path, model: Model) -> None:
-    weights = {
-        name: np.ascontiguousarray(model.halves[half][layer][kind])
-        for name, half, layer, kind in _places(len(model.halves), len(model.halves[0]))
-    }
     about = {"network": model.network.name, "selected_on": model.selected_on}
     if model.simulated:
         about["data"] = "simulated"
-    # One key: safetensors writes several in an order that changes from run to run.
-    metadata = {"dgex": json.dumps(about, sort_keys=True)}
+    save_weights(folder / WEIGHTS, model.halves, about)
     reference = {LANDMARK_QUANTILE: np.ascontiguousarray(model.landmark_quantile)}
     if model.quantile is not None:
         reference[QUANTILE] = np.ascontiguousarray(model.quantile)
-    for path, tensors in ((folder / WEIGHTS, weights), (folder / REFERENCE, reference)):
-        path.touch()
-        fill_tensors(path, tensors, path, metadata if tensors is weights else None)
+    path = folder / REFERENCE
+    path.touch()
+    fill_tensors(path, reference, path)
 
 
 def _weight_shapes(network: NetworkConfig, n_landmarks: int, half_sizes: Sequence[int]) -> Shapes:

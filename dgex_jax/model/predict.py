@@ -25,7 +25,7 @@ from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.manifest import processor, record
 from dgex_jax.io.open import open_expression
 from dgex_jax.io.progress import Behind, Progress
-from dgex_jax.model.model import DESCRIPTION, checksum
+from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.model.scale import Plan, make_plan
 from dgex_jax.prepare.normalize import blocks_of
@@ -53,8 +53,7 @@ INFERRED = ":inferred"
 class Prediction:
     """The file written, its size, and what was matched, mapped, standardised and imputed.
 
-    `missing_shards` are still to be written by other processes, of an output written in parts; it
-    is 0 once the output is complete and in place.
+    `missing_shards`, of an output written in parts, are still to be written by other processes.
     """
 
     output: Path
@@ -77,36 +76,19 @@ def predict(
     report: Callable[[str], None] = say,
     part: tuple[int, int] = WHOLE,
 ) -> Prediction:
-    """Infer the target genes of every profile of a file.
+    """Infer the target genes of every profile of a file (see `open_input`).
 
     A large prediction to ``.gctx``, ``.h5ad`` or ``.zarr`` that was interrupted is resumed and ends
-    in the very bytes of an undisturbed one; ``.gct`` restarts. Several processes can write one
-    ``.zarr`` store.
+    in the very bytes of an undisturbed one; ``.gct`` restarts. The output has the landmarks as
+    measured, then the targets; it is replaced only on success, and its checksum lies beside it
+    (`manifest.sidecar`).
 
-    Parameters
-    ----------
-    input_path
-        See `open_input`; its axis of genes and their ids are found in the file.
-    output
-        ``.gctx``, ``.gct``, ``.gct.gz``, ``.h5ad`` or ``.zarr``: landmarks as measured, then the
-        targets. Replaced only on success. Beside a file lies its checksum (`provenance.sidecar`).
-    model_sha256
-        What the output says the model is.
-    progress
-        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
-    wait, report
-        Whether to wait for another process that writes this output (a ``.zarr`` store never does);
-        gets a line when it waits, resumes, or throws away what it can't use.
-    part
-        Part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it
-        into place.
-
-    Raises
-    ------
-    FormatError
-        The input can't be read, matched or standardised, or changes meanwhile.
-    DgexError
-        The output can't be written, or is in use and `wait` is false.
+    `model_sha256` is what the output says the model is; `progress` shows itself, or is called with
+    (step, profiles done, profiles in all). `wait`: for another process that writes this output (a
+    ``.zarr`` store never does); `report` gets a line when it waits, resumes or restarts. `part` is
+    part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it into
+    place. Raises `FormatError` if the input can't be read, matched or standardised, or changes
+    meanwhile, `DgexError` if the output can't be written, or is in use and not to be waited for.
     """
     input_path, output = Path(input_path), Path(output)
     check_output(output, input_path, part)
@@ -161,8 +143,7 @@ def open_input(
 ) -> AnnotatedSource:
     """Open a file of profiles by what it holds, never by its name (see `open_expression`).
 
-    GCTX and AnnData files are read in parts, and closed by `files`; text is read at once, so that
-    memory grows with it.
+    GCTX and AnnData files are read in parts, and closed by `files`; text is read at once.
     """
     source = open_expression(path, accept_wrong_dimensions=accept_wrong_dimensions)
     if isinstance(source, H5ad | Gctx):
@@ -178,12 +159,9 @@ def network_of(model: Model) -> Forward:
 def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.float32]]:
     """Yield landmarks and inferred targets of a run of profiles, batch by batch.
 
-    Yields
-    ------
-    NDArray
-        ``(n, n_landmarks + n_targets)`` float32 in the scale of the plan's options, n <= `BATCH`.
-        `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the
-        file, on no block size.
+    ``(n, n_landmarks + n_targets)`` float32 in the scale of the plan's options, n <= `BATCH`.
+    `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the file, on
+    no block size.
     """
     if rows.start % BATCH:
         raise ValueError(f"rows begin at {rows.start}, no multiple of {BATCH}")
@@ -208,15 +186,11 @@ def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.f
 def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
     """List the genes of an output: landmarks, then targets, in the model's order.
 
-    Returns
-    -------
-    ids
-        Unique: Ensembl where the model has them, else probes, else symbols. A target that has a
-        landmark's id gets ``:inferred`` behind it.
-    metadata
-        A line each: ``source`` (measured, imputed or inferred), ``expected_error`` (mean absolute
-        error on the test set of the same platform, in the units of the output; missing where there
-        is none), the ids known, and ``mae_…`` of every part in standardised units.
+    Unique ids: Ensembl where the model has them, else probes, else symbols; a target that has a
+    landmark's id gets ``:inferred`` behind it. And a line each: ``source`` (measured, imputed or
+    inferred), ``expected_error`` (mean absolute error on the test set of the same platform, in the
+    units of the output; missing where there is none), the ids known, and ``mae_…`` of every part in
+    standardised units.
     """
     model = plan.model
     ids = _ids(model)
@@ -270,7 +244,6 @@ def provenance(
     Checksums name the model, if it has a file, and an input without one; a file is read once more.
     """
     model, match, options = plan.model, plan.match, plan.options
-    study = model.record.get("study")
     return {
         "made_by": f"dgex predict {dgex_jax.__version__}",
         "versions": {
@@ -285,7 +258,7 @@ def provenance(
             "sha256": model_sha256,
             "network": model.network.name,
             "selected_on": model.selected_on,
-            "study": study.get("name") if isinstance(study, dict) else None,
+            "study": known(model.record, str, "study", "name"),
             "simulated": model.simulated,
         },
         "input": {
@@ -316,10 +289,10 @@ def provenance(
 def prediction_job(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
     """Give all that decides the bits of an output's values, as JSON values under plain names.
 
-    Two predictions of the same job give the same bits. Beside what an output tells of itself
-    (`told`, its `provenance`) these are the weights of a model without a file, the libraries that
-    compute, and the machine: how many products a processor adds up at a time changes the last bits
-    of a sum. The number of its cores, the block size and file names but the input's don't count.
+    Beside what an output tells of itself (`told`, its `provenance`) these are the weights of a
+    model without a file, the libraries that compute, and the machine: how many products a processor
+    adds up at a time changes the last bits of a sum. The number of its cores, the block size and
+    file names but the input's don't count.
     """
     device, model = _device(), dict(told["model"])
     if model["sha256"] is None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import FiniteCheck, is_table, notes_of
-from dgex_jax.model.match import check_missing, listed, match_genes
+from dgex_jax.io.expression import FiniteCheck, is_table, listed, notes_of
+from dgex_jax.model.match import SHOWN, check_missing, match_genes
 from dgex_jax.prepare.columns import without_annotation
 from dgex_jax.prepare.looks import Look, check_look
 from dgex_jax.prepare.normalize import (
@@ -72,10 +72,7 @@ class _Route:
     note: str
 
     def __call__(self, block: FloatArray) -> NDArray[np.float64]:
-        """Landmark values ``(n, n_landmarks)`` float64 of profiles ``(n, n_read)``.
-
-        Every profile by itself: any cut into blocks gives the same values.
-        """
+        """Give landmark values ``(n, n_landmarks)`` float64 of ``(n, n_read)``, row by row."""
         if self.quantile is None:
             return self.genes(block)
         values = np.empty((len(block), self.n_landmarks))
@@ -99,10 +96,9 @@ class _Scaling:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file becomes the network's input.
+    """How a file becomes the network's input; no scaling for values that are standardised.
 
-    Its scaling is ``None`` for values that are standardised; notes are what was found out about the
-    file, and what was left out of it; warnings what a user should look at.
+    Notes are what was found out about the file, warnings what a user should look at.
     """
 
     model: Model
@@ -147,11 +143,11 @@ class Plan:
             if self.scaling.constant:
                 lines.append(
                     f"{len(self.scaling.constant)} landmarks have one value in all profiles and "
-                    f"become 0: {listed(self.scaling.constant)}"
+                    f"become 0: {listed(self.scaling.constant, SHOWN)}"
                 )
         if self.imputed:
             missing = f"{len(self.imputed)} missing landmarks have their training mean"
-            lines.append(f"{missing}: {listed(self.imputed)}")
+            lines.append(f"{missing}: {listed(self.imputed, SHOWN)}")
         if self.model.simulated:
             lines.append("the model was trained on simulated data")
         return lines + [f"warning: {text}" for text in self.warnings]
@@ -164,13 +160,9 @@ def make_plan(
 
     Arrays and RNA-seq samples are ranked among all genes of the model that are there, as in
     training, if these are 90 % of them; else among the landmarks. L1000 values are taken as they
-    are if 99 % lie in the reference range, else ranked among the landmarks.
-
-    Raises
-    ------
-    FormatError
-        The file's genes can't be told or are missing, it is too small to be standardised by
-        itself, values are missing, infinite or beyond float32, or a profile has a single one.
+    are if 99 % lie in the reference range, else ranked among the landmarks. Raises `FormatError` if
+    the file's genes can't be told or are missing, it is too small to be standardised by itself,
+    values are missing, infinite or beyond float32, or a profile has a single one.
     """
     ranked = options.platform in {"microarray", "rnaseq"}
     match = match_genes(model, source, targets=ranked, ids=options.ids)
@@ -215,7 +207,7 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     if found.share_inside < FEW_IN_RANGE:
         warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
     route = _ranked(model, match, dense=False, why=where)
-    return route, passes.scaling(route, checked=True)
+    return route, passes.scaling(route)
 
 
 def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
@@ -339,8 +331,7 @@ class _Passes:
     def survey(self, route: _Route) -> _Survey:
         """Read all profiles once, in memory that does not grow with their number.
 
-        Deviations are population ones, exactly 0 for a landmark with a single value; any block
-        size gives the same bits.
+        Deviations are population ones, exactly 0 for a landmark with a single value.
         """
         # A value near each landmark's mean: deviations from it lose no digits.
         centre = self.model.landmarks.mean[self.match.present]
@@ -364,13 +355,11 @@ class _Passes:
         share_inside = n_inside / (total.n_rows * len(centre))
         return _Survey(mean, deviation, float(lowest.min()), float(highest.max()), share_inside)
 
-    def scaling(
-        self, route: _Route, found: _Survey | None = None, *, checked: bool = False
-    ) -> _Scaling:
+    def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
         landmarks, present = self.model.landmarks, self.match.present
         if self.options.standardized_by == "training":
-            if found is None and not checked:
+            if self.look is None:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"

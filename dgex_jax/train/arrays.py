@@ -20,11 +20,10 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StudyArrays:
-    """A prepared study in memory.
+    """A prepared study in memory: values of each part (of `PARTS`) it has, float32.
 
-    `X` and `Y` give the values of each part (of `PARTS`) that the study has: ``(n_profiles,
-    n_landmarks)`` and ``(n_profiles, n_targets)``, float32. `halves` are the columns of Y that each
-    network of its own infers.
+    `X` ``(n_profiles, n_landmarks)``, `Y` ``(n_profiles, n_targets)``; `halves` are the columns of
+    Y that each network of its own infers.
     """
 
     X: Mapping[str, Float32]
@@ -49,10 +48,7 @@ class StudyArrays:
 
 
 def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:
-    """Read a prepared study into memory; with one half all targets go to one network.
-
-    Raises `StudyError` if two halves are wanted of a single target.
-    """
+    """Read a prepared study into memory; `StudyError` for two halves of a single target."""
     if n_halves > study.n_targets:
         raise StudyError(f"{study.path}: {study.n_targets} target makes no 2 halves; take 1")
     return StudyArrays(

@@ -23,8 +23,7 @@ placed arrays and again for its own results."""
 def share_cpu(n_devices: int) -> None:
     """Split the CPU into devices, so that networks train side by side on its cores too.
 
-    Takes effect before JAX is first used, and unless JAX_NUM_CPU_DEVICES says a number; changes
-    nothing where a GPU does the work.
+    Takes effect before JAX is first used, and unless JAX_NUM_CPU_DEVICES says a number.
     """
     if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
         return
@@ -45,9 +44,8 @@ def choose_devices(
     """Choose sets of devices; each set trains one network at a time, a half on each device.
 
     `gpus` are asked for (``None`` takes what is there). A set has at most `n_halves` devices, and
-    there are at most as many sets as `n_networks` that may train side by side. An odd device makes
-    a set of its own, which trains both halves in one program. Also returns a line for the user if
-    they are not what was asked for.
+    there are at most as many sets as `n_networks` that may train side by side; an odd device makes
+    a set of its own. Also returns a line for the user if they are not what was asked for.
     """
     present = jax.local_devices()
     is_gpu = present[0].platform != "cpu"

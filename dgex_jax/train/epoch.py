@@ -72,9 +72,8 @@ class Network:
 class Data:
     """A study on a device, float32: X ``(n_profiles, n_landmarks)``, Y ``(…, n_targets)``.
 
-    The watched profiles are those of every part, one after the other, so that one pass infers them
-    all. Columns past a network's own number of targets hold zeros: their weights start at zero and
-    so stay there, without any mask.
+    The watched profiles are those of every part, one after the other. Columns past a network's own
+    targets hold zeros: their weights start at zero and so stay there, without any mask.
     """
 
     X: jax.Array
@@ -145,10 +144,7 @@ def update(
     mask_key: jax.Array,
     include: jax.Array,
 ) -> tuple[Any, Any]:
-    """Do one update on one batch; returns the new parameters and velocity (the optimizer's state).
-
-    `X` is ``(n_batch, n_landmarks)``, `Y` ``(n_batch, n_targets)``; both float32.
-    """
+    """Do one update on one batch, float32; returns new parameters and the optimizer's state."""
     gradients = jax.grad(loss)(params, model, X, Y, mask_key, include)
     change, velocity = optimizer(model.hidden_layers, learning_rate, momentum).update(
         gradients, velocity, params
@@ -285,10 +281,9 @@ def run_epoch(
 def best_gene_errors(
     state: State, network: Network, data: Data, *, model: MLP, part_sizes: PartSizes
 ) -> dict[str, jax.Array]:
-    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs.
+    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs (`SELECTED_BY`).
 
-    GEO columns come from the epoch that is best on GEO-va, RNA-seq columns from the one that is
-    best on 1000G-va (`SELECTED_BY`). Columns past the network's own targets hold 0.
+    Columns past the network's own targets hold 0.
     """
     del network
     errors, start = {}, 0
@@ -311,10 +306,9 @@ def epoch_program(
 ) -> Callable[[State, Network, Data, jax.Array], tuple[State, tuple[jax.Array, jax.Array]]]:
     """Return the program of an epoch; compiled once an architecture.
 
-    It takes the state (donated) and what tells the networks apart, with leaves ``(n_devices,
-    n_halves / n_devices, n_side_by_side, …)``, the data (X ``(n_devices, n_profiles,
-    n_landmarks)``, Y ``(n_devices, n_halves / n_devices, n_profiles, n_targets)``) and the batch
-    order ``(n_devices, n_train)``. Each device loops over its own halves.
+    The state (donated) and what tells the networks apart have leaves ``(n_devices, n_halves /
+    n_devices, n_side_by_side, …)``, X ``(n_devices, n_profiles, n_landmarks)``, Y ``(n_devices,
+    n_halves / n_devices, n_profiles, n_targets)``, the batch order ``(n_devices, n_train)``.
     """
     one = partial(
         run_epoch, model=model, momentum=momentum, batch_size=batch_size, part_sizes=part_sizes

@@ -51,16 +51,10 @@ class MLP(nn.Module):
         mask_key: jax.Array | None = None,
         include: jax.Array | None = None,
     ) -> jax.Array:
-        """Infer target genes ``(n_profiles, n_targets)`` float32, standardised units.
+        """Infer ``(n_profiles, n_targets)`` of ``(n_profiles, n_landmarks)``, standardised float32.
 
-        Parameters
-        ----------
-        X
-            ``(n_profiles, n_landmarks)`` float32, standardised.
-        mask_key
-            Random key of this batch's dropout masks; without one (at test time) no unit is dropped.
-        include
-            Share of hidden units kept, a float32 scalar that may be traced; needed with `mask_key`.
+        With a `mask_key`, of this batch, units are dropped; `include`, the share of hidden units
+        kept, is a float32 scalar that may be traced.
         """
         precision = PRECISIONS[self.precision]
         hidden = X

@@ -38,15 +38,12 @@ def pretrained_hidden(
 ) -> Params:
     """Train the hidden layers of a network one after the other, each as an autoencoder.
 
-    A layer encodes its input, the code of the layers below it, which no longer change: some of
-    the input is set to 0, and a linear decoder of its own (untied weights) learns with the layer
-    to give the input back, by mean squared error. The layers below run again for each batch:
-    beside the network only `X` is held, not a code of every profile.
-
-    `X` ``(n_profiles, n_landmarks)`` float32 are the landmarks of GEO-tr, `initial` the weights
-    that the layers start from (`pylearn2.initial_weights`). `device` is the only one used, so that
-    their number changes nothing. Returns ``{"hidden1": {"kernel", "bias"}, …}``, float32 on the
-    host, without the output layer.
+    A layer encodes the code of the layers below it, which no longer change: some of its input is
+    set to 0, and a linear decoder of its own (untied weights) learns with it to give the input
+    back, by mean squared error. `X` ``(n_profiles, n_landmarks)`` are the landmarks of GEO-tr,
+    `initial` the weights to start from; `device` is the only one used, so that their number changes
+    nothing. Returns ``{"hidden1": {"kernel", "bias"}, …}`` float32 on the host, without the output
+    layer.
     """
     hidden: Params = {}
     # Within a training 64-bit types are enabled, alone not: the numbers must be the same.
@@ -69,10 +66,7 @@ def train_layer(
     training: TrainingConfig,
     key: jax.Array,
 ) -> tuple[Layer, list[float]]:
-    """Train one layer, which starts as `encoder`, on the code of the layers `below`.
-
-    Returns it, and each epoch's mean squared error of reconstruction (of corrupted inputs).
-    """
+    """Train `encoder` on the code of the layers `below`; gives it, and each epoch's error."""
     key, decoder_key = jax.random.split(key)
     n_inputs, n_units = encoder["kernel"].shape
     # Drawn as hidden layers are: uniform within ±sqrt(6/(fan_in + fan_out)).
@@ -109,8 +103,7 @@ def train_epoch(
 ) -> tuple[Carry, jax.Array]:
     """Update on every full batch of a fresh shuffle; the profiles left over are others each time.
 
-    Compiled once a layer. Returns the coder with the state of its optimizer, and the mean of the
-    batches' errors.
+    Returns the coder with the state of its optimizer, and the mean of the batches' errors.
     """
     n_batches = X.shape[0] // batch_size
     order_key, mask_key = jax.random.split(key)

@@ -5,7 +5,6 @@ No JAX here: reports, tables and models read these files too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dgex_jax.config import EVALUATED
-from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import atomic_path, fill_tensors, one_line
-from dgex_jax.io.manifest import SEAL, file_sha256, file_sums, is_sealed, sealed
+from dgex_jax.errors import FormatError
+from dgex_jax.io.files import atomic_path, fill_tensors, one_line, reading
+from dgex_jax.io.manifest import (
+    digest,
+    file_sha256,
+    file_sums,
+    identity,
+    is_hash_of,
+    read_json,
+    read_sealed,
+    sealed,
+    write_json,
+)
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
 
@@ -31,57 +40,10 @@ if TYPE_CHECKING:
 
 DONE = "done.json"
 CONFIG = "config.json"
-RECORDED = ("versions", "dgex_jax", "numpy")
-"""Keys of a configuration that are kept and never compared: by which versions of what it was made.
-Another NumPy must not make finished networks train again."""
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what of a configuration decides whether the work is done again."""
-    return {key: value for key, value in config.items() if key not in RECORDED}
-
-
-def digest(config: Mapping[str, Any]) -> str:
-    """Hash the `identity` of a configuration (of JSON values, in any order)."""
-    return job_hash(identity(config))
-
-
-def job_hash(content: Mapping[str, Any]) -> str:
-    """Hash all of a configuration, `RECORDED` included."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def is_hash_of(stored: object, config: Mapping[str, Any]) -> bool:
-    """Whether a stored hash names a configuration; the first versions hashed `RECORDED` as well."""
-    return stored in {digest(config), job_hash(config)}
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` if there is none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` also if its checksum is wrong (older ones have none)."""
-    content = read_json(path)
-    return None if content is None or (SEAL in content and not is_sealed(content)) else content
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether `folder` holds the finished work of this configuration, by whatever versions.
-
-    Raises `FormatError` as `read_done` does.
-    """
+    """Whether `folder` holds the finished work of this configuration, by whatever versions."""
     done = read_done(folder)
     if done is None:
         return False
@@ -108,35 +70,29 @@ def read_done(folder: Path) -> dict[str, Any] | None:
 
 
 def check_result(path: Path) -> None:
-    """Compare a file of finished work with its checksum in ``done.json`` beside it.
+    """Raise `FormatError` if a file of finished work is not that of the checksum in ``done.json``.
 
-    Work that is not finished, and that of older versions, has none: then nothing is compared.
-    Raises `FormatError` if the file, or ``done.json``, is not what was written or can't be read.
+    Work that is not finished, and that of older versions, has no checksums to compare with.
     """
     files = (read_done(path.parent) or {}).get("files")
     wanted = files.get(path.name) if isinstance(files, dict) else None
-    try:
+    with reading(path):
         if wanted is not None and file_sha256(path) != wanted:
             raise FormatError(
                 f"{path}: damaged or replaced: its sha256 is not the one in {DONE} beside it"
             )
-    except OSError as error:
-        raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
 
 
 def mark_done(
     folder: Path, config: Mapping[str, Any], *, files: Iterable[str] = (), **facts: Any
 ) -> None:
-    """Write ``done.json``, last of all.
+    """Write ``done.json``, last of all: the hash of `config`, and `facts` (JSON values).
 
-    It holds the hash of `config`, the checksums of those of `files` (names) that are in `folder`,
-    and `facts` (JSON values). Raises `DgexError` if a file can't be read, or the disk refuses it.
+    With the checksums of those of `files` (names) that are in `folder`.
     """
     content: dict[str, Any] = {"config_hash": digest(config), **facts}
-    try:
+    with reading(folder):
         found = file_sums(folder, files)
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be read: {one_line(error)}") from error
     write_json(folder / DONE, sealed({**content, **({"files": found} if found else {})}))
 
 
@@ -145,7 +101,7 @@ def save_weights(path: Path, halves: Sequence[Any], metadata: Mapping[str, str])
 
     Safetensors ``half1/W0``, ``half1/b0``, … in the order of the layers. `metadata` goes in as one
     JSON string, key ``dgex``: safetensors writes several keys in an order that changes from run to
-    run. Raises `DgexError` if the disk refuses it.
+    run.
     """
     tensors = {
         f"half{half}/{letter}{number}": np.ascontiguousarray(params[name][kind])
@@ -170,6 +126,15 @@ def load_weights(path: Path) -> list[Any]:
             tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise FormatError(f"{path}: can't be read as weights: {one_line(error)}") from error
+    halves = halves_in(path, tensors)
+    if not halves:
+        raise FormatError(f"{path}: holds no weights of a D-GEX network (no tensor half1/W0)")
+    check_result(path)
+    return halves
+
+
+def halves_in(path: Path, tensors: Mapping[str, Any]) -> list[Any]:
+    """Give the parameters of each half that the tensors of a file hold, as Flax takes them."""
     halves: list[Any] = []
     while any(name.startswith(prefix := f"half{len(halves) + 1}/") for name in tensors):
         names = layer_names(sum(name.startswith(f"{prefix}W") for name in tensors))
@@ -181,9 +146,6 @@ def load_weights(path: Path) -> list[Any]:
         except KeyError as error:
             raise FormatError(f"{path}: tensor {error} is missing") from error
         halves.append(half)
-    if not halves:
-        raise FormatError(f"{path}: holds no weights of a D-GEX network (no tensor half1/W0)")
-    check_result(path)
     return halves
 
 
@@ -191,7 +153,7 @@ def load_weights(path: Path) -> list[Any]:
 class TrainedHalf:
     """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32.
 
-    A study without 1000G has one best epoch alone; the other is ``None``.
+    Without 1000G there is no best epoch on it (``None``).
     """
 
     final: Any
@@ -211,10 +173,9 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class GeneErrors:
-    """MAE of every target gene on the parts that are compared.
+    """MAE of every target on the parts compared, ``(n_targets,)`` float64 in standardised units.
 
-    `mae` gives, for each part (`EVALUATED`, or its first two of a study of arrays alone),
-    ``(n_targets,)`` float64 in standardised units; `copy_of_landmark` is ``(n_targets,)`` bool.
+    `copy_of_landmark` is ``(n_targets,)`` bool.
     """
 
     mae: Mapping[str, NDArray[np.float64]]
@@ -244,11 +205,7 @@ def write_gene_errors(
 
 
 def read_gene_errors(path: Path) -> GeneErrors:
-    """Read what `write_gene_errors` wrote.
-
-    Raises `FormatError` if the file is missing, is no such table, or is not the one of its
-    finished run.
-    """
+    """Read what `write_gene_errors` wrote; `FormatError` if it is damaged, or none."""
     import pandas as pd  # noqa: PLC0415
 
     try:

@@ -29,24 +29,28 @@ from dgex_jax.io.files import (
     is_temporary,
     locked,
     make_folder,
-    one_line,
+    reading,
     remove_temporary,
     sync,
+    writing,
 )
-from dgex_jax.io.manifest import file_sha256, sealed
+from dgex_jax.io.manifest import (
+    file_sha256,
+    identity,
+    job_hash,
+    read_json,
+    read_sealed,
+    sealed,
+    write_json,
+)
 from dgex_jax.io.manifest import record as made_by
 from dgex_jax.train.pylearn2 import BATCH_SEED, FIRST_COMPARISON, MONITOR_SEED
 from dgex_jax.train.record import (
     CONFIG,
     DONE,
-    identity,
-    job_hash,
     mark_done,
-    read_json,
-    read_sealed,
     save_weights,
     write_gene_errors,
-    write_json,
 )
 
 if TYPE_CHECKING:
@@ -80,9 +84,9 @@ LARGEST_SHARE = 0.05
 class EpochRecord:
     """What one epoch, counted from 0, gave for one network.
 
-    `errors` ``(n_halves, 5)`` are the overall MAE on the parts of the log (`config.LOGGED`), NaN
-    for parts that the study has not; `learning_rates` ``(n_halves,)`` those used in this epoch;
-    `seconds` the time for all halves together, and for all networks that train side by side.
+    `errors` ``(n_halves, 5)`` are the overall MAE on the parts `config.LOGGED`, NaN where the study
+    has none; `learning_rates` ``(n_halves,)`` those used; `seconds` the time of all halves and of
+    all networks that train side by side.
     """
 
     epoch: int
@@ -95,8 +99,8 @@ class EpochRecord:
 class Progress:
     """How far a group has come: all that a training needs to resume as if never stopped.
 
-    `records` has one list an epoch done, with a record for each network; `states`, on the host,
-    the first half of every network, then the second.
+    `records` has one list an epoch done, with a record for each network; `states`, on the host, the
+    first half of every network, then the second.
     """
 
     records: Sequence[Sequence[EpochRecord]]
@@ -130,16 +134,13 @@ def run_config(
 def group_hash(configs: list[dict[str, Any]]) -> str:
     """Hash the configurations of the runs of a group, with the versions that trained.
 
-    Those alone resume from a checkpoint: only then is a resumed run the straight one to the bit.
+    Only where both are the same is a run that resumes the straight one to the bit.
     """
     return job_hash({"runs": configs})
 
 
 def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
-    """Check that a run may go into `folder`; changes nothing.
-
-    Raises `DgexError` if it holds another run (unless `overwrite`), or files that are no run's.
-    """
+    """Raise `DgexError` if `folder` holds another run (unless `overwrite`), or no run's files."""
     if folder.is_file():
         raise DgexError(f"{folder}: is a file, not a run folder")
     old = read_json(folder / CONFIG)
@@ -150,27 +151,20 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
             f"{folder}: holds another run (it differs in {changed}); choose another folder, or "
             "--overwrite to replace it (its config.json says which it is)"
         )
-    try:
+    with reading(folder):
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be read: {error.strerror}") from error
     strangers = sorted(name for name in found - {*RUN_FILES, CHECKPOINTS} if not is_temporary(name))
     if old is None and strangers:
         raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
 
 
 def clear_folder(folder: Path) -> None:
-    """Make the run folder ready: keep nothing of an unfinished or replaced run.
-
-    Raises `DgexError` if it can't be made or written to.
-    """
-    try:
+    """Make the run folder ready: keep nothing of an unfinished or replaced run."""
+    with writing(folder):
         make_folder(folder)
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
         Checkpoints(folder / CHECKPOINTS, "").clear()
-    except OSError as error:
-        raise DgexError(f"{folder}: can't be written: {error.strerror}") from error
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -231,12 +225,9 @@ class RunLog:
     """Appends each epoch to the log files of a run folder, each line when its epoch is done.
 
     Two halves write ``log_half1.tsv``, ``log_half2.tsv`` and ``log.tsv``, the mean of both weighted
-    by their genes, with both learning rates; one half writes ``log.tsv`` alone. Epochs are counted
-    from 0, by the original from 1. ``d_…`` is the change relative to the epoch before (the first is
-    compared with 10.0, as in the original). Cells of parts that the study has not are empty.
-
-    Older logs in the folder are replaced by the lines of `history`, the epochs done before this
-    process started (the log on disk may hold more, from after the checkpoint).
+    by their genes; one half ``log.tsv`` alone. Epochs are counted from 0 (by the original from 1).
+    ``d_…`` is the change relative to the epoch before, of the first to 10.0, as in the original.
+    Older logs are replaced by the lines of `history`, the epochs done before this process started.
     """
 
     def __init__(
@@ -258,16 +249,15 @@ class RunLog:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def append(self, record: EpochRecord) -> None:
-        """Write one epoch; raises `DgexError` if the disk refuses it."""
+        """Write one epoch."""
         for path, line in zip(self._paths, self._lines(record), strict=True):
-            with _written(path), path.open("a", encoding="utf-8") as file:
+            with writing(path), path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
     def line(self, record: EpochRecord, epochs: int) -> str:
         """Format the epoch just appended: errors and the best so far, rates, time taken and left.
 
-        The time left is that of the last ten epochs of this process; its first holds the
-        compilation and says nothing about the rest.
+        The time left is that of this process's last ten epochs, without its first, which compiles.
         """
         self._seconds.append(record.seconds)
         typical = np.median(self._seconds[1:][-10:]) if len(self._seconds) > 1 else np.nan
@@ -284,12 +274,9 @@ class RunLog:
         )
 
     def sync(self) -> None:
-        """Wait until the disk has all lines, before anything says that the run is finished.
-
-        Not needed earlier: a resumed run writes its log again. Raises `DgexError` as `append`.
-        """
+        """Wait until the disk has all lines, before anything says that the run is finished."""
         for path in self._paths:
-            with _written(path):
+            with writing(path):
                 sync(path, os.O_RDWR)
 
     def _lines(self, record: EpochRecord) -> list[str]:
@@ -313,14 +300,6 @@ class RunLog:
         return lines
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DgexError(f"{path}: can't be written: {one_line(error)}") from error
-
-
 def clock(seconds: float) -> str:
     """Write a duration as ``m:ss`` or ``h:mm:ss``; ``?`` if it is not known (NaN)."""
     if math.isnan(seconds):
@@ -333,10 +312,9 @@ def clock(seconds: float) -> str:
 class Checkpoints:
     """The checkpoints of one group in a folder of their own, made when the first is saved.
 
-    An epoch is saved if, with it, no more than `share` of the time goes into saving: every epoch or
-    so of a small network, every few minutes of one whose state takes many gigabytes (with 1 every
-    epoch). Each checkpoint is a safetensors file and a manifest with its checksum, written after
-    it; a file without one is no checkpoint. Those of another `group_hash` are not read.
+    An epoch is saved if, with it, no more than `share` of the time goes into saving. Each
+    checkpoint is a safetensors file and a manifest with its checksum, written after it; a file
+    without one is no checkpoint. Those of another `group_hash` are not read.
     """
 
     def __init__(self, folder: Path, group_hash: str, share: float = LARGEST_SHARE) -> None:
@@ -352,14 +330,11 @@ class Checkpoints:
         return self._last_seconds * (1 - self._share) <= since * self._share
 
     def save(self, progress: Progress) -> None:
-        """Write one checkpoint, and remove all but the newest two.
-
-        Raises `DgexError` if the disk refuses it.
-        """
+        """Write one checkpoint, and remove all but the newest two."""
         start = time.monotonic()
         epoch = progress.records[-1][0].epoch
         path = self._folder / f"epoch-{epoch:06}.safetensors"
-        with _written(path):
+        with writing(path):
             make_folder(self._folder)
             with atomic_path(path) as temporary:
                 fill_tensors(temporary, to_arrays(progress), path)
@@ -385,10 +360,7 @@ class Checkpoints:
         self._last_seconds = self._last_end - start
 
     def newest(self, like: Sequence[State], report: Callable[[str], None]) -> Progress | None:
-        """Read the newest intact checkpoint of this group; damaged ones are reported.
-
-        `like` are states of the same shapes, as `train.first_states` gives them.
-        """
+        """Read the newest intact checkpoint, of the shapes of `like`; report damaged ones."""
         for manifest in self._manifests():
             content = read_sealed(manifest)
             if content is not None and content.get("group_hash") != self._hash:
@@ -436,10 +408,7 @@ def to_arrays(progress: Progress) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], like: Sequence[State]) -> Progress:
-    """Undo `to_arrays`.
-
-    Raises `DgexError` for another shape or dtype than in `like`, `KeyError` for a missing array.
-    """
+    """Undo `to_arrays`; `DgexError` for other shapes than in `like`, `KeyError` for a gap."""
     import jax  # noqa: PLC0415
 
     def found(number: int, path: Any, leaf: Any) -> np.ndarray[Any, Any]:

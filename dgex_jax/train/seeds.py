@@ -7,13 +7,10 @@ original's whatever the seed (`pylearn2`), so the spread is that of the start an
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
-from dgex_jax.io.files import atomic_path, one_line
+from dgex_jax.io.files import atomic_path, reading
 from dgex_jax.io.manifest import drop_sidecar, file_sha256, record, write_sidecar
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.record import CONFIG, DONE, is_done, read_gene_errors
@@ -21,11 +18,11 @@ from dgex_jax.train.run import refuse_folder, run_config
 from dgex_jax.train.train import Conduct, train_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import jax
-    from numpy.typing import NDArray
+    import pandas as pd
 
     from dgex_jax.config import NetworkConfig, TrainingConfig
     from dgex_jax.prepare.prepared import Prepared
@@ -33,35 +30,8 @@ if TYPE_CHECKING:
 TABLE = "seeds.tsv"
 
 
-@dataclass(frozen=True)
-class SeedErrors:
-    """Overall errors of a network by seed, in standardised units.
-
-    `parts` are those of a run's ``errors.tsv``, each with an error ``(n_seeds, n_parts)`` float64:
-    `mean`, over `n_targets` genes, of their MAE, and `sd_over_genes`, its standard deviation over
-    the genes (ddof 0).
-    """
-
-    seeds: tuple[int, ...]
-    parts: tuple[str, ...]
-    n_targets: int
-    mean: NDArray[np.float64]
-    sd_over_genes: NDArray[np.float64]
-
-    def over_seeds(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Mean ``(n_parts,)`` of the seeds' overall errors, and their standard deviation (ddof 1).
-
-        The deviation is ``None`` for a single seed.
-        """
-        mean: NDArray[np.float64] = self.mean.mean(axis=0)
-        return mean, self.mean.std(axis=0, ddof=1) if len(self.seeds) > 1 else None
-
-
 def seed_configs(training: TrainingConfig, seeds: Sequence[int]) -> dict[int, TrainingConfig]:
-    """Return the configuration of each seed.
-
-    Raises `StudyError` if a seed is given twice, or can't be one.
-    """
+    """Return the configuration of each seed; `StudyError` if one is given twice."""
     for place, seed in enumerate(seeds):
         if seed in seeds[:place]:
             raise StudyError(f"seeds: {seed} is given twice")
@@ -78,24 +48,16 @@ def train_seeds(
 ) -> dict[Path, bool]:
     """Train a network once a seed, a folder each in `runs`, and write ``seeds.tsv`` beside them.
 
-    Each run is the one that `train_runs` makes with that seed alone, to the bit; those that are
-    finished are left as they are, an interrupted one resumes. `training` is what `seed_configs`
-    gives; the lines that `conduct` reports name the seed. Returns, for each run folder, whether it
-    was trained now.
-
-    Raises
-    ------
-    DgexError
-        As for `train_runs`; or `runs` is itself a run folder. Every folder is looked at before
-        the first is trained.
-    Stopped
-        On request, after a checkpoint or between two seeds.
+    Each run is the one that `train_runs` makes with that seed alone, to the bit, and is resumed or
+    left as it is as there. `training` is what `seed_configs` gives. Returns, for each run folder,
+    whether it was trained now. Raises as `train_runs`, or `DgexError` if `runs` is itself a run
+    folder; every folder is looked at before the first is trained.
     """
     if runs.is_file():
         raise DgexError(f"{runs}: is a file, not a folder of runs")
     if (runs / CONFIG).exists():
         raise DgexError(f"{runs}: is a run folder, several seeds need a folder of their own")
-    folders = {seed: _folder(runs, seed) for seed in training}
+    folders = {seed: runs / f"seed-{seed}" for seed in training}
     configs = {seed: run_config(study, network, own) for seed, own in training.items()}
     missing = [seed for seed in training if not is_done(folders[seed], configs[seed])]
     for seed in missing:
@@ -133,53 +95,44 @@ def train_seeds(
             )
         except DivergedError as error:
             raise DivergedError(f"seed {seed}: {error}") from error
-    errors = read_seed_errors(runs, tuple(training))
+    errors = read_seed_errors(runs, training)
     drop_sidecar(table)
     write_seed_errors(table, errors)
-    write_sidecar(table, _made(folders, training))
+    write_sidecar(table, _made(runs, training))
     return trained
 
 
-def _folder(runs: Path, seed: int) -> Path:
-    return runs / f"seed-{seed}"
-
-
-def _made(folders: Mapping[int, Path], training: Mapping[int, TrainingConfig]) -> dict[str, Any]:
-    inputs = {}
-    for seed, folder in folders.items():
-        try:
-            checksum = file_sha256(folder / DONE)
-        except OSError as error:
-            raise DgexError(f"{folder.parent}: can't be read: {one_line(error)}") from error
-        inputs[f"seed {seed}"] = {"name": f"{folder.name}/{DONE}", "sha256": checksum}
+def _made(runs: Path, training: Mapping[int, TrainingConfig]) -> dict[str, Any]:
+    with reading(runs):
+        inputs = {
+            f"seed {seed}": {
+                "name": f"seed-{seed}/{DONE}",
+                "sha256": file_sha256(runs / f"seed-{seed}" / DONE),
+            }
+            for seed in training
+        }
     precision = next(iter(training.values())).precision
     drawn = {"weights and dropout masks": list(training)}
     return record("dgex train", precision=precision, inputs=inputs, seeds=drawn)
 
 
-def read_seed_errors(runs: Path, seeds: tuple[int, ...]) -> SeedErrors:
-    """Read the overall errors of finished runs from their ``errors.tsv``.
+def read_seed_errors(runs: Path, seeds: Iterable[int]) -> pd.DataFrame:
+    """Read the overall errors of finished runs: a line for each seed and part.
 
-    Raises `FormatError` if such a file is missing or damaged.
+    Columns ``seed``, ``part``, ``targets`` (their number), and in standardised units ``MAE``, the
+    mean over targets, and ``sd_over_genes`` (ddof 0).
     """
-    by_seed = [read_gene_errors(_folder(runs, seed) / "errors.tsv").mae for seed in seeds]
-    errors = np.stack([np.stack(list(mae.values())) for mae in by_seed])
-    return SeedErrors(
-        seeds, tuple(by_seed[0]), errors.shape[2], errors.mean(axis=2), errors.std(axis=2)
-    )
+    import pandas as pd  # noqa: PLC0415  (a run starts sooner without it)
+
+    rows = [
+        (seed, part, len(mae), mae.mean(), mae.std())
+        for seed in seeds
+        for part, mae in read_gene_errors(runs / f"seed-{seed}" / "errors.tsv").mae.items()
+    ]
+    return pd.DataFrame(rows, columns=["seed", "part", "targets", "MAE", "sd_over_genes"])
 
 
-def write_seed_errors(path: Path, errors: SeedErrors) -> None:
-    """Write a line for each seed and part, tab-separated, atomically.
-
-    Columns ``seed``, ``part``, ``targets``, ``MAE``, ``sd_over_genes``: decimal, as many digits as
-    give the same float64 again. The same runs give the same bytes.
-    """
-    lines = ["seed\tpart\ttargets\tMAE\tsd_over_genes"]
-    for seed, means, sds in zip(
-        errors.seeds, errors.mean.tolist(), errors.sd_over_genes.tolist(), strict=True
-    ):
-        for part, mean, sd in zip(errors.parts, means, sds, strict=True):
-            lines.append(f"{seed}\t{part}\t{errors.n_targets}\t{mean!r}\t{sd!r}")
+def write_seed_errors(path: Path, errors: pd.DataFrame) -> None:
+    """Write them tab-separated, with all digits of a float64; the same runs give the same bytes."""
     with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        errors.to_csv(temporary, sep="\t", index=False)

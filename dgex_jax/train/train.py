@@ -20,6 +20,7 @@ import numpy as np
 from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError, Stopped
 from dgex_jax.io.files import locked, say
+from dgex_jax.io.manifest import write_json
 from dgex_jax.train import run
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.devices import place, replicate, stack, unstack
@@ -35,7 +36,7 @@ from dgex_jax.train.epoch import (
 from dgex_jax.train.network import MLP, mask_key
 from dgex_jax.train.pretrain import pretrained_hidden
 from dgex_jax.train.pylearn2 import batch_orders, initial_weights, monitored_profiles
-from dgex_jax.train.record import CONFIG, TrainedHalf, TrainedNetwork, is_done, write_json
+from dgex_jax.train.record import CONFIG, TrainedHalf, TrainedNetwork, is_done
 from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, StopRequest, run_config
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ class Conduct:
     """How runs behave; nothing here changes what they give.
 
     `report` gets, after each epoch, the network, the number of epochs done, and a line to show.
-    `overwrite` replaces other runs that the folders hold; `wait` waits for another process that
-    works in one (else that is an error). `request` is asked to stop by a signal or another thread.
-    `checkpoint_share` is the largest share of the time for writing checkpoints.
+    `overwrite` replaces other runs; `wait` waits for another process that works in a folder (else
+    that is an error). `checkpoint_share` is the largest share of the time for writing checkpoints.
     """
 
     report: Callable[[NetworkConfig, int, str], None] = lambda _network, _done, _line: None
@@ -81,31 +81,11 @@ def train_runs(
 ) -> bool:
     """Train one group of networks (all their halves), a folder each, unless they are there already.
 
-    A group whose training was interrupted resumes from its newest intact checkpoint.
-
-    Parameters
-    ----------
-    networks
-        Networks that train side by side: they differ in their dropout rate alone. Usually one.
-    folders
-        The run folder of each network; made if missing.
-    devices
-        One set of `devices.choose_devices`.
-    arrays
-        The study's arrays if they are in memory already.
-
-    Returns
-    -------
-    bool
-        Whether anything was trained.
-
-    Raises
-    ------
-    DgexError
-        A folder holds something else or is in use, or training diverged (its log stays, to be
-        looked at).
-    Stopped
-        On request, after a checkpoint.
+    `networks` differ in their dropout rate alone and train side by side; `devices` are one set of
+    `devices.choose_devices`, `arrays` the study's if they are in memory already. A group whose
+    training was interrupted resumes from its newest intact checkpoint. Returns whether anything was
+    trained. Raises `DgexError` if a folder holds something else or is in use, or training diverged
+    (its log stays, to be looked at), `Stopped` on request, after a checkpoint.
     """
     conduct = Conduct() if conduct is None else conduct
     configs = [run_config(study, network, training, networks) for network in networks]
@@ -202,21 +182,11 @@ def train_group(
     on_epoch: OnEpoch = lambda _records, _fetch: None,
     resume: Progress | None = None,
 ) -> list[TrainedNetwork]:
-    """Train networks of one architecture, all their halves, for all epochs.
+    """Train networks of one architecture, all their halves, for all epochs, or on from `resume`.
 
-    Parameters
-    ----------
-    networks
-        Networks that differ in their dropout rate alone; several train side by side.
-    devices
-        One set of `devices.choose_devices`; results don't depend on their number.
-    resume
-        Where to resume; from the start if not given.
-
-    Raises
-    ------
-    DivergedError
-        If an error is no longer finite (the epoch and the learning rate are named).
+    They differ in their dropout rate alone; several train side by side. `devices` are one set of
+    `devices.choose_devices`; results don't depend on their number. Raises `DivergedError` if an
+    error is no longer finite (the epoch and the learning rate are named).
     """
     sizes, n_networks = arrays.half_sizes(), len(networks)
     leading = (len(devices), -1, n_networks)

@@ -22,13 +22,13 @@ from dgex_jax.config import LOGGED, PredictOptions
 from dgex_jax.errors import FormatError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.hdf5 import check_seal
+from dgex_jax.io.manifest import is_hash_of
 from dgex_jax.model.evaluate import evaluate
 from dgex_jax.model.export import export_model
 from dgex_jax.model.model import read_model
 from dgex_jax.model.predict import predict
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
-from dgex_jax.train.record import is_hash_of
 from dgex_jax.train.run import Checkpoints, to_arrays
 from dgex_jax.train.train import first_states, train_group
 from tests.data.make_v1 import (

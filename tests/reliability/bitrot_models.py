@@ -116,8 +116,9 @@ def make_run(folder: Path) -> None:
     """A prepared study, and a run of it with made-up weights and errors."""
     import jax
 
+    from dgex_jax.io.manifest import write_json
     from dgex_jax.prepare.prepared import open_prepared
-    from dgex_jax.train.record import TrainedHalf, TrainedNetwork, write_json
+    from dgex_jax.train.record import TrainedHalf, TrainedNetwork
     from dgex_jax.train.run import EpochRecord, RunLog, finish, run_config
 
     make_prepared(folder)

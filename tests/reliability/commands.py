@@ -250,9 +250,10 @@ def _draw_run(world: World) -> None:
     import jax
 
     from dgex_jax.config import EVALUATED, NetworkConfig, TrainingConfig
+    from dgex_jax.io.manifest import write_json
     from dgex_jax.prepare.prepared import open_prepared
     from dgex_jax.train import run
-    from dgex_jax.train.record import TrainedHalf, TrainedNetwork, write_json
+    from dgex_jax.train.record import TrainedHalf, TrainedNetwork
 
     rng = np.random.default_rng(1)
     network, training = NetworkConfig(1, 8, 0.1), TrainingConfig(epochs=1)

@@ -12,13 +12,14 @@ import pandas as pd
 from dgex_jax.config import PrepareConfig, RawFiles
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path
+from dgex_jax.io.manifest import write_json
 from dgex_jax.io.partial import Resume
 from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, write_gct
 from dgex_jax.io.zarr import ZarrWriter
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.prepare.prepare import prepare
-from dgex_jax.train.record import mark_done, save_weights, write_json
+from dgex_jax.train.record import mark_done, save_weights
 from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, clear_folder
 from reproduce.plots.style import new_figure, save
 from reproduce.written import write_table_files

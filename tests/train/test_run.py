@@ -26,13 +26,13 @@ from dgex_jax.config import (
 )
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.io.files import locked
-from dgex_jax.io.manifest import SEAL, sealed
+from dgex_jax.io.manifest import SEAL, digest, job_hash, sealed, write_json
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import Prepared, open_prepared
 from dgex_jax.train import run as run_module
 from dgex_jax.train import train as loop
 from dgex_jax.train.arrays import load_arrays
-from dgex_jax.train.record import digest, is_done, job_hash, read_done, read_gene_errors, write_json
+from dgex_jax.train.record import is_done, read_done, read_gene_errors
 from dgex_jax.train.run import (
     Checkpoints,
     EpochRecord,

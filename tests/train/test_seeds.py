@@ -16,7 +16,6 @@ from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.run import StopRequest
 from dgex_jax.train.seeds import (
-    SeedErrors,
     read_seed_errors,
     seed_configs,
     train_seeds,
@@ -122,11 +121,11 @@ def test_what_is_printed(trained) -> None:
     table = pd.read_csv(trained / "seeds.tsv", sep="\t").pivot(index="seed", columns="part")
     for seed, row in zip((1, 2), rows, strict=False):
         mae, sd = table["MAE"].loc[seed], table["sd_over_genes"].loc[seed]
-        cells = [f"{mae[part]:.4f} ± {sd[part]:.4f}" for part in errors.parts]
+        cells = [f"{mae[part]:.4f} ± {sd[part]:.4f}" for part in errors["part"].unique()]
         assert row == f"seed {seed}      " + "  ".join(cells)
     spread = [
         f"{table['MAE'][part].mean():.4f} ± {table['MAE'][part].std(ddof=1):.4f}"
-        for part in errors.parts
+        for part in errors["part"].unique()
     ]
     assert rows[2] == "over seeds  " + "  ".join(spread)
     assert "over genes (ddof 0)" in last
@@ -140,14 +139,14 @@ def test_one_seed_has_no_spread(trained) -> None:
 
 
 def test_arrays_alone_have_two_parts(tmp_path) -> None:
-    mae = np.array([[0.5, 0.25], [0.75, 0.125]])
-    errors = SeedErrors((3, 4), ("va", "te"), 2, mae, mae / 8)
+    mae = np.array([0.5, 0.25, 0.75, 0.125])
+    which = {"seed": [3, 3, 4, 4], "part": ["va", "te"] * 2, "targets": 2}
+    errors = pd.DataFrame(which | {"MAE": mae, "sd_over_genes": mae / 8})
     write_seed_errors(tmp_path / "seeds.tsv", errors)
     assert len((tmp_path / "seeds.tsv").read_text().splitlines()) == 5
-    mean, sd = errors.over_seeds()
-    np.testing.assert_array_equal(mean, [0.625, 0.1875])
-    np.testing.assert_allclose(sd, np.array([0.25, 0.125]) / np.sqrt(2), rtol=1e-15)
-    assert seed_lines(errors)[1].split() == ["GEO-va", "GEO-te"]
+    lines = seed_lines(errors)
+    assert lines[1].split() == ["GEO-va", "GEO-te"]
+    assert lines[4] == "over seeds  0.6250 ± 0.1768  0.1875 ± 0.0884"
 
 
 def test_stopped_within_a_seed_and_between_two_it_goes_on(trained, tmp_path) -> None:
