@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -270,6 +270,12 @@ class FiniteCheck:
                 f"{self.path}: {self.n_missing} missing and {self.n_infinite} infinite values; "
                 f"the first is {self._first}"
             )
+
+
+def blocks(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover ``range(length)`` in order."""
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
 
 
 def positions(selection: Selection, size: int) -> Places:

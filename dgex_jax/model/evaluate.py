@@ -10,7 +10,7 @@ import numpy as np
 
 from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable
+from dgex_jax.io.expression import blocks, check_storable
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
@@ -19,7 +19,6 @@ from dgex_jax.model.match import listed
 from dgex_jax.model.model import DESCRIPTION, checksum
 from dgex_jax.model.predict import PRECISION, network_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
-from dgex_jax.prepare.normalize import blocks_of
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.network import BATCH
 
@@ -166,7 +165,7 @@ def part_scores(
     study; `tick` is called with the number of profiles just done.
     """
     running = RunningScores(study.n_targets if genes is None else len(genes.kept))
-    for block in blocks_of(study.n_profiles(part), PROFILES_AT_A_TIME):
+    for block in blocks(study.n_profiles(part), PROFILES_AT_A_TIME):
         X = study.X(part, block)
         start = block.start
         for every in network(X if genes is None else X[:, genes.landmarks]):

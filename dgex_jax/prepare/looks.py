@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import is_table
+from dgex_jax.io.expression import is_table, listed, positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,10 +267,9 @@ def check_look(
     if platform == "standardized":
         return "", warnings
     if unlike := look.unlike():
-        names = ", ".join(repr(name) for name, *_ in unlike[:5])
-        more = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
+        names = listed([repr(name) for name, *_ in unlike], 5)
         r = f"(correlation {unlike[0][1]:.2f})"
-        text = f"{len(unlike)} of {look.n} profiles are unlike all others {r}: {names}{more}"
+        text = f"{len(unlike)} of {look.n} profiles are unlike all others {r}: {names}"
         if look.n == 2:
             text = f"its profiles {names} are not alike at all {r}"
         if not force and (annotates or any(whole for *_, whole in unlike)):
@@ -315,15 +314,15 @@ class Watched:
         self._look: Look | None = None
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
-        """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
-        return self.base.read(profiles, genes)
-
-    def see(self, block: FloatArray, profiles: Sequence[str], columns: NDArray[np.intp]) -> None:
-        """Look at the values ``(n, n_columns)`` of the next profiles, some columns of them."""
+        """Read the next profiles, always the same genes of them, and look at finite values."""
+        block = self.base.read(profiles, genes)
         if self._look is None:
+            columns = positions(genes, len(self.genes))
             self._look = Look(self.path, [self.genes[column] for column in columns])
         if np.isfinite(block).all():
-            self._look.add(block, profiles)
+            rows = positions(profiles, len(self.profiles))
+            self._look.add(block, [self.profiles[row] for row in rows])
+        return block
 
     def verdict(self, platform: Platform, *, force: bool) -> tuple[str, list[str]]:
         """Judge what was seen (see `check_look`); profiles of arrays should be logarithms."""

@@ -288,9 +288,8 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
     for name, source in job.sources.rna.items():
         columns = genes.all_genes.columns[name]
         with job.progress.step(f"reading {name}", len(source.profiles)) as tick:
-            see = source.see
             rna[name] = rank_rna(
-                source, columns, job.scratch / name, block_size=block_size, tick=tick, see=see
+                source, columns, job.scratch / name, block_size=block_size, tick=tick
             )
     geo = _rank_geo(job)
     notes, warnings = list(job.sources.notes), []
@@ -365,12 +364,7 @@ def _rank_geo(job: _Job) -> _Geo:
     check_room(job.scratch, len(source.profiles), len(stored), len(genes))
     with progress.step("reading GEO", len(source.profiles)) as tick:
         probes = store_profiles(
-            source,
-            stored,
-            job.scratch / "probes",
-            block_size=config.block_size,
-            tick=tick,
-            see=source.see,
+            source, stored, job.scratch / "probes", block_size=config.block_size, tick=tick
         )
     duplicates = find_duplicates(probes, config.duplicates, seed=config.seed, progress=progress)
     rows = np.flatnonzero(duplicates.kept)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.io.expression import Expression
+from dgex_jax.io.expression import Expression, blocks
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import read_gene_map, select_genes
 from dgex_jax.prepare.normalize import (
@@ -17,7 +17,6 @@ from dgex_jax.prepare.normalize import (
     Ranked,
     RowStore,
     RowSum,
-    blocks_of,
     dense_rank_indices,
     mean_and_deviation,
     quantile_ranks,
@@ -216,5 +215,5 @@ def test_clips_are_added_up_and_a_gene_asked_for_twice_is_ranked_twice(tmp_path)
 def test_ranks_fit_their_dtype_and_blocks_cover_everything_once() -> None:
     sizes = (10_463, 2**16, 2**16 + 1)
     assert [rank_dtype(n) for n in sizes] == [np.uint16, np.uint16, np.uint32]
-    assert list(blocks_of(20, 8)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
-    assert list(blocks_of(0, 8)) == []
+    assert list(blocks(20, 8)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
+    assert list(blocks(0, 8)) == []
