@@ -21,6 +21,7 @@ from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.io.expression import check_storable
 from dgex_jax.io.files import fill_tensors, one_line, read_head, sync, temporary_path
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
+from dgex_jax.prepare.names import Genes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,29 +46,15 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class ModelGenes:
+class ModelGenes(Genes):
     """Landmark or target genes of a model, in its order.
 
-    Attributes
-    ----------
-    ensembl, symbols, entrez
-        ``(n_genes,)`` ids, empty text where the gene has none.
-    probes
-        For each gene its probes; empty where they are not known.
-    mean, sd
-        ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
-        (`sd` holds the original's + 1e-3).
+    `mean` and `sd` are ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference
+    scale, over GEO (`sd` holds the original's + 1e-3).
     """
 
-    ensembl: tuple[str, ...]
-    symbols: tuple[str, ...]
-    entrez: tuple[str, ...]
-    probes: tuple[tuple[str, ...], ...]
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.symbols)
 
     def names(self, places: Sequence[int]) -> list[str]:
         """Name genes as a reader knows them: by symbol, else by the first id they have."""

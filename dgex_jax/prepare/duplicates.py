@@ -47,22 +47,13 @@ ROWS_AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The outcome of the search for duplicates.
-
-    Attributes
-    ----------
-    kept
-        ``(n_profiles,)`` bool.
-    n_close
-        Number of pairs closer than the threshold; ``None`` if nobody looked (rule ``none``).
-    n_straddling
-        How many of these pairs clustering split, so that both profiles may have stayed; ``None``
-        without clusters.
-    """
+    """The outcome of the search for duplicates: which of the profiles ``(n_profiles,)`` stay."""
 
     kept: NDArray[np.bool_]
     n_close: int | None = None
+    """Number of pairs closer than the threshold; ``None`` if nobody looked (rule ``none``)."""
     n_straddling: int | None = None
+    """How many of these pairs clustering split, so that both may have stayed (else ``None``)."""
 
 
 def find_duplicates(
@@ -75,14 +66,12 @@ def find_duplicates(
     looked for. Profiles are compared by all probes of the array, not only by those of the study's
     genes.
     """
-    n_profiles = len(profiles)
     if rule == "none":
-        return Duplicates(np.ones(n_profiles, dtype=bool))
+        return Duplicates(np.ones(len(profiles), dtype=bool))
     labels = None
     if rule == "clusters":
         labels = cluster_profiles(profiles, seed=seed, progress=progress)
-    pairs = close_pairs(profiles, seed=seed, progress=progress)
-    return drop_later(n_profiles, pairs, labels)
+    return drop_later(len(profiles), close_pairs(profiles, seed=seed, progress=progress), labels)
 
 
 def drop_later(

@@ -73,12 +73,7 @@ def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np
     Versions don't count. The pseudo-autosomal genes of chromosome Y have ids of their own, written
     ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones. These two
     are the same gene; the X copy ``ENSG00000124334`` is another and never stands in for it, nor the
-    other way round.
-
-    Raises
-    ------
-    FormatError
-        Two rows are the same wanted gene (both ids in the text; the caller adds the file).
+    other way round. Raises `FormatError` if two rows are the same gene (the caller adds the file).
     """
     keys = [_identity(gene) for gene in wanted]
     needed = set(keys)
@@ -117,10 +112,7 @@ def _ensembl_text(value: object) -> str:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is known of probes: id → symbol, Entrez id (decimal text), Ensembl id (as written).
-
-    Probes of which nothing is known are absent.
-    """
+    """What is known of probes, by id: symbol, Entrez id (decimal text), Ensembl id (as written)."""
 
     symbols: Mapping[str, str] = field(default_factory=dict)
     entrez: Mapping[str, str] = field(default_factory=dict)
@@ -176,13 +168,9 @@ def read_gene_map(path: Path | str) -> GeneMap:
     """Read a gene map of the original study's form; a probe may serve several genes.
 
     One gene a line, tab-separated: symbol, Ensembl gene id, comma-separated probe ids. A header,
-    comments (``#``) and quotes are left out; the file may be compressed.
-
-    Raises
-    ------
-    FormatError
-        Not three columns, an empty field, a probe twice in one gene, an Ensembl id twice (with
-        the line).
+    comments (``#``) and quotes are left out; the file may be compressed. Raises `FormatError`, with
+    the line, for a number of columns other than three, an empty field, a probe twice in one gene,
+    an Ensembl id twice.
     """
     path = Path(path)
     genes: list[tuple[str, str, tuple[str, ...]]] = []
@@ -329,14 +317,8 @@ def select_genes(
     """Keep the landmarks and targets that the array and both RNA-seq data sets have.
 
     Only the ids of the sources are looked at: probes of `geo`, genes of `rna` (``GTEx`` and
-    ``1000G``).
-
-    Raises
-    ------
-    PreparationError
-        No landmark or no target is on every platform.
-    FormatError
-        Two rows of a file are the same gene of the study.
+    ``1000G``). Raises `PreparationError` if no landmark or no target is on every platform,
+    `FormatError` if two rows of a file are the same gene of the study.
     """
     place = {probe: column for column, probe in enumerate(geo.genes)}
     kept, dropped, partial = {}, [], []

@@ -40,7 +40,7 @@ MANY_LOWEST = 0.01
 MOST_WHOLE = 0.2
 """Share of the profiles that are whole numbers, up to which the others tell what values are."""
 ALIKE, UNLIKE = 0.7, 0.25
-"""Correlation of log-like values with the mean profile: of most profiles, and of no profile."""
+"""Correlation of log-like values (arcsinh) with the mean: of most profiles, and of no profile."""
 SAME = 0.6
 """A column called as annotation that resembles the profiles so much is a profile."""
 MOST_STANDARDIZED = 3.0
@@ -51,15 +51,7 @@ FEW = 20
 
 @dataclass
 class Look:
-    """What has been seen of a file's values, block by block.
-
-    Attributes
-    ----------
-    genes
-        Ids of the columns of every block.
-    large
-        Profiles whose mean is no logarithm, with this mean.
-    """
+    """What has been seen of a file's values, block by block; `genes` are its columns."""
 
     path: Path
     genes: Sequence[str]
@@ -70,6 +62,7 @@ class Look:
     lowest: float = np.inf
     highest: float = -np.inf
     large: list[tuple[str, float]] = field(default_factory=list)
+    """Profiles whose mean is no logarithm, with this mean."""
     _first_negative: str = ""
     _mean: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _centre: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -78,7 +71,6 @@ class Look:
     _sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _alike: list[tuple[str, float, bool]] = field(default_factory=list)
     _waiting: list[tuple[NDArray[np.float64], Sequence[str]]] = field(default_factory=list)
-    _n_waiting: int = 0
 
     def add(self, block: FloatArray, profiles: Sequence[str]) -> None:
         """Look at finite values ``(n, n_genes)`` of the next profiles; any cut says the same."""
@@ -100,32 +92,31 @@ class Look:
         self.whole = self.whole and not (block % 1).any()
         some = block[:, :: 1 + block.shape[1] // MOST_GENES].astype(np.float64)
         self._waiting.append((some, profiles))
-        self._n_waiting += len(some)
-        while self._n_waiting >= SAMPLE:
-            self._take(SAMPLE)
+        while sum(len(names) for _, names in self._waiting) >= SAMPLE:
+            self._take()
 
     def finish(self) -> None:
         """Look at the last profiles too."""
-        if self._n_waiting:
-            self._take(self._n_waiting)
+        if self._waiting:
+            self._take()
 
-    def _take(self, n: int) -> None:
-        """Take so many profiles at once, however they came: sums depend on that."""
+    def _take(self) -> None:
+        """Take `SAMPLE` profiles at once, however they came: sums depend on that."""
         values = np.concatenate([block for block, _ in self._waiting])
         profiles = [name for _, names in self._waiting for name in names]
-        self._waiting = [(values[n:], profiles[n:])] if len(values) > n else []
-        self._n_waiting -= n
+        left = values[SAMPLE:], profiles[SAMPLE:]
+        self._waiting = [left] if left[1] else []
         # Values that overflow are refused elsewhere.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._see(values[:n], profiles[:n])
+            self._see(values[:SAMPLE], profiles[:SAMPLE])
 
     def _see(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
         if not len(self._sample):
             self._sample = values
             self._centre = values.mean(axis=0)
             self._total, self._squares = np.zeros((2, len(self._centre)))
-            self._mean = _logarithmic(self._sample).mean(axis=0)
-            self._mean = self._mean - self._mean.mean()
+            self._mean = np.arcsinh(values).mean(axis=0)
+            self._mean -= self._mean.mean()
         apart = values - self._centre
         self._total += apart.sum(axis=0)
         self._squares += (apart**2).sum(axis=0)
@@ -134,7 +125,7 @@ class Look:
         if len(self._mean) < ENOUGH_GENES:
             return
         whole = (values % 1 == 0).all(axis=1)
-        logs = _logarithmic(values)
+        logs = np.arcsinh(values)
         logs -= logs.mean(axis=1, keepdims=True)
         norms = np.sqrt((logs**2).sum(axis=1) * (self._mean**2).sum())
         r = np.where(norms > 0, logs @ self._mean / norms, 0.0)
@@ -249,12 +240,8 @@ def check_look(
     `force` warns instead of refusing. In a file that `annotates` profiles in columns beside them, a
     profile unlike the others is refused; else it is warned of, unless it has whole numbers among
     fractions. `training`: it is a raw file of a study. Returns what the values were taken for
-    (nothing for standardised ones) and warnings.
-
-    Raises
-    ------
-    FormatError
-        Values that can't be of that platform; columns of numbers that are no profiles.
+    (nothing for standardised ones) and warnings; raises `FormatError` for values that can't be of
+    that platform and for columns of numbers that are no profiles.
     """
     look.finish()
     warnings = []
@@ -282,7 +269,7 @@ def check_look(
 
 def _with_nearest(values: NDArray[np.float64]) -> list[float]:
     """Correlation of each profile with the one that is most like it."""
-    logs = _logarithmic(values)
+    logs = np.arcsinh(values)
     r = np.array([[correlation(one, other) for other in logs] for one in logs])
     np.fill_diagonal(r, -1)
     largest: list[float] = r.max(axis=1).tolist()
@@ -294,11 +281,6 @@ def correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of large values, small ones nearly as they are."""
-    return np.arcsinh(values)
 
 
 class Watched:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import IdKind
 from dgex_jax.io.expression import IDS, NUMBERS, plain_name
@@ -155,24 +155,17 @@ def like_the_mouse(names: Sequence[str]) -> bool:
     return sum(MOUSE.fullmatch(name) is not None for name in names) * 2 > len(names) > 3
 
 
-class Genes(Protocol):
+@dataclass(frozen=True)
+class Genes:
     """Genes that are looked for, each by what is known of it; empty where nothing is."""
 
-    @property
-    def probes(self) -> Sequence[tuple[str, ...]]:
-        """Probe ids of each gene."""
+    ensembl: tuple[str, ...]
+    symbols: tuple[str, ...]
+    entrez: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
 
-    @property
-    def ensembl(self) -> Sequence[str]:
-        """Ensembl ids."""
-
-    @property
-    def entrez(self) -> Sequence[str]:
-        """Entrez ids."""
-
-    @property
-    def symbols(self) -> Sequence[str]:
-        """Symbols."""
+    def __len__(self) -> int:
+        return len(self.symbols)
 
 
 @dataclass(frozen=True)
@@ -211,29 +204,18 @@ class DuplicateGene:
 
 @dataclass(frozen=True)
 class Found:
-    """Genes found by one kind of id in one way of naming.
-
-    Attributes
-    ----------
-    kind, names
-        The kind, and the names it was looked for in.
-    columns
-        For each gene the places of its ids, in the order of its probes (other kinds have one at
-        most); the first place of an id that comes twice.
-    duplicates
-        Genes that are there twice.
-    renamed
-        Symbol looked for → the other symbol of the same gene that was found.
-    ambiguous
-        Symbol looked for → names in the file that it may be; none of them was taken.
-    """
+    """Genes found by one kind of id in one way of naming."""
 
     kind: IdKind
     names: Names
     columns: Columns
+    """For each gene the places of its ids, in the order of its probes (other kinds have one at
+    most); the first place of an id that comes twice."""
     duplicates: tuple[DuplicateGene, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    """Symbol looked for → the other symbol of the same gene that was found."""
     ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Symbol looked for → names in the file that it may be; none of them was taken."""
 
     @property
     def count(self) -> int:
@@ -369,7 +351,6 @@ def search(
         find_genes(kind, genes, names, rename=False)
         for names in ways_to_name(ids, metadata)
         for kind in kinds
-        if kind != "entrez" or may_be_entrez(names)
     ]
     # Other symbols are looked up where symbols are: the table is large.
     found = [

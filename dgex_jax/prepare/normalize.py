@@ -31,11 +31,7 @@ ROWS_AT_A_TIME = 32
 
 
 class ProbeMeans:
-    """Mean over each gene's probes.
-
-    `probes` are for each gene the columns of its probes (at least one), in the order of the gene
-    map.
-    """
+    """Mean over each gene's probes: their columns (at least one) in the order of the gene map."""
 
     def __init__(self, probes: Sequence[Sequence[int]]) -> None:
         self._counts = np.array([len(columns) for columns in probes], dtype=np.float64)
@@ -220,24 +216,15 @@ class RowStore:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Profiles of one data set as rank indices.
-
-    Attributes
-    ----------
-    profiles
-        Ids of the rows.
-    ranks
-        ``(n_profiles, n_genes)`` unsigned indices into the reference quantile.
-    n_clipped
-        RNA-seq values whose index was -1 and is 0.
-    columns
-        Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it.
-    """
+    """Profiles of one data set as rank indices."""
 
     profiles: tuple[str, ...]
     ranks: RowStore
+    """``(n_profiles, n_genes)`` unsigned indices into the reference quantile."""
     n_clipped: int = 0
+    """RNA-seq values whose index was -1 and is 0."""
     columns: NDArray[np.intp] | None = None
+    """Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it."""
 
     def values(
         self,

@@ -95,12 +95,8 @@ def write_values(
     """Standardise one data set gene by gene and write its group `name`.
 
     The rows of `ranked` (landmarks, then targets) are stored in `order`; those in `fitted_on`,
-    ascending, give the means and deviations.
-
-    Raises
-    ------
-    PreparationError
-        Values so large that float64 has no standard deviation of them.
+    ascending, give the means and deviations. Raises `PreparationError` for values so large that
+    float64 has no standard deviation of them.
     """
     n_genes = ranked.ranks.n_columns
     with progress.step(f"means of {name}", 2 * len(fitted_on)) as tick:

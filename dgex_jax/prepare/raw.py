@@ -24,7 +24,7 @@ from dgex_jax.prepare.genes import (
     strip_version,
 )
 from dgex_jax.prepare.looks import Watched
-from dgex_jax.prepare.names import search
+from dgex_jax.prepare.names import Genes, search
 from dgex_jax.prepare.probelist import read_probe_list, select_probes
 
 if TYPE_CHECKING:
@@ -56,14 +56,9 @@ class RawSources:
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     """Open the raw files and select the study's genes; `files` closes those that stay open.
 
-    Text files are read at once, but only the genes the study can use are kept of them.
-
-    Raises
-    ------
-    FormatError
-        A file can't be read as what it should be.
-    PreparationError
-        No landmark or no target is on every platform.
+    Text files are read at once, but only the genes the study can use are kept of them. Raises
+    `FormatError` for a file that can't be read as what it should be, `PreparationError` if no
+    landmark or no target is on every platform.
     """
     if isinstance(raw, GeoOnlyFiles):
         return _open_geo_only(raw, config, files)
@@ -93,9 +88,10 @@ def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -
 
 def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
-    both = _Genes(
-        landmarks.symbols + targets.symbols,
+    both = Genes(
         landmarks.ensembl + targets.ensembl,
+        landmarks.symbols + targets.symbols,
+        ("",) * (len(landmarks) + len(targets)),
         landmarks.probes + targets.probes,
     )
     wanted = set(map(_loose, both.ensembl))
@@ -143,26 +139,13 @@ def _opened(
     return opened
 
 
-@dataclass(frozen=True)
-class _Genes:
-    """The genes of both maps."""
-
-    symbols: tuple[str, ...]
-    ensembl: tuple[str, ...]
-    probes: tuple[tuple[str, ...], ...]
-
-    @property
-    def entrez(self) -> tuple[str, ...]:
-        return ("",) * len(self.symbols)
-
-
 def _may_be_turned(path: Path) -> bool:
     """Whether a file is of a kind that has its genes in its rows or in its columns."""
     return kind_of(path) in {"table", "series matrix"}
 
 
 def _turned(
-    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: _Genes
+    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: Genes
 ) -> AnnotatedSource:
     """Give a table with its genes as columns, whichever axis of the file they are on."""
     in_rows, in_columns = (sum(map(is_gene, ids)) for ids in (table.genes, table.profiles))
@@ -195,7 +178,7 @@ def _check_unique(source: AnnotatedSource) -> None:
 
 def _named(
     source: AnnotatedSource,
-    genes: _Genes,
+    genes: Genes,
     kinds: tuple[IdKind, ...],
     is_gene: Callable[[str], bool],
     notes: list[str],
