@@ -15,8 +15,7 @@ import numpy as np
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, notes_of
 from dgex_jax.model.match import check_missing, listed, match_genes
-from dgex_jax.prepare.columns import without_annotation
-from dgex_jax.prepare.looks import Look, check_look
+from dgex_jax.prepare.looks import Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
     ROWS_AT_A_TIME,

@@ -217,24 +217,18 @@ def _map_lines(path: Path) -> Iterator[Line]:
 
 
 @dataclass(frozen=True)
-class DroppedGene:
-    """A gene of the maps that some platform lacks; `cause` lists them, joined by ``; ``."""
+class LostGene:
+    """A gene of the maps that platforms lack, or a kept one that lacks some of its probes.
+
+    `cause` lists these platforms, joined by ``; ``. A kept gene has none, and in `probes` those
+    that are missing: its value is the mean over the others.
+    """
 
     role: str
     symbol: str
     ensembl: str
     cause: str
     probes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PartialGene:
-    """A kept gene that lacks some of its probes; its value is the mean over the others."""
-
-    role: str
-    symbol: str
-    ensembl: str
-    missing_probes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -278,8 +272,8 @@ class Selection:
 
     landmarks: StudyGenes
     targets: StudyGenes
-    dropped: tuple[DroppedGene, ...]
-    partial: tuple[PartialGene, ...]
+    dropped: tuple[LostGene, ...]
+    partial: tuple[LostGene, ...]
 
     @property
     def all_genes(self) -> StudyGenes:
@@ -333,11 +327,11 @@ def select_genes(
             causes = [NOT_ON_ARRAY] if len(missing) == len(probes) else []
             causes += [f"missing in {name}" for name, found in columns.items() if found[g] < 0]
             if causes:
-                dropped.append(DroppedGene(role, symbol, ensembl, "; ".join(causes), probes))
+                dropped.append(LostGene(role, symbol, ensembl, "; ".join(causes), probes))
                 continue
             chosen.append(g)
             if missing:
-                partial.append(PartialGene(role, symbol, ensembl, missing))
+                partial.append(LostGene(role, symbol, ensembl, "", missing))
         if not chosen:
             files = ", ".join(str(source.path) for source in (geo, *rna.values()))
             raise PreparationError(

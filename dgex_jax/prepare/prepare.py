@@ -32,7 +32,6 @@ from dgex_jax.prepare.split import (
     STREAMS,
     SplitSizes,
     clustered_order,
-    half_slices,
     sampled_profiles,
     shuffled,
     split_sizes,
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import AnyRawFiles, Platform, PrepareConfig
     from dgex_jax.io.progress import Listener
-    from dgex_jax.prepare.genes import DroppedGene, PartialGene, Selection
+    from dgex_jax.prepare.genes import LostGene, Selection
     from dgex_jax.prepare.normalize import RowStore
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
@@ -56,72 +55,33 @@ N_GENES_NAMED = 5
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What a preparation did, in numbers.
-
-    Attributes
-    ----------
-    profiles
-        Profiles read of ``GEO``, ``GTEx`` and ``1000G``; of arrays alone ``GEO``.
-    n_kept, split
-        GEO profiles left without duplicates; those of ``train``, ``validation`` and ``test``.
-    n_close_pairs, n_straddling
-        See `Duplicates`.
-    n_copies
-        Targets with a kept landmark's Ensembl id: copies of an input on the RNA-seq side.
-    n_clipped
-        RNA-seq values of ``GTEx`` and ``1000G`` whose quantile index was -1 and was clipped to 0.
-    notes, warnings
-        What the raw files were taken for and what was left out of them; what to look at.
-    """
+    """What a preparation did."""
 
     output: Path
-    profiles: Mapping[str, int]
-    n_kept: int
-    n_close_pairs: int | None
-    n_straddling: int | None
+    counts: Mapping[str, int]
+    """Every count by name; those that were not made are left out."""
     split: Mapping[str, int]
-    n_landmarks: int
-    n_targets: int
-    n_copies: int
-    n_clipped: Mapping[str, int]
-    dropped: tuple[DroppedGene, ...]
-    partial: tuple[PartialGene, ...]
+    """Profiles of GEO in ``train``, ``validation`` and ``test``."""
+    dropped: tuple[LostGene, ...]
+    partial: tuple[LostGene, ...]
     notes: tuple[str, ...]
+    """What the raw files were taken for and what was left out of them."""
     warnings: tuple[str, ...]
-
-    def counts(self) -> dict[str, int]:
-        """Every count by name; those that were not made are left out."""
-        counts = {
-            "geo_profiles_read": self.profiles["GEO"],
-            "geo_profiles_kept": self.n_kept,
-            "geo_close_pairs": self.n_close_pairs,
-            "geo_close_pairs_straddling_clusters": self.n_straddling,
-            "gtex_profiles": self.profiles.get("GTEx"),
-            "1000g_profiles": self.profiles.get("1000G"),
-            "landmarks": self.n_landmarks,
-            "targets": self.n_targets,
-            "targets_copying_a_landmark": self.n_copies,
-            "gtex_indices_clipped": self.n_clipped.get("GTEx"),
-            "1000g_indices_clipped": self.n_clipped.get("1000G"),
-            "genes_dropped": len(self.dropped),
-            "genes_with_missing_probes": len(self.partial),
-        }
-        return {name: count for name, count in counts.items() if count is not None}
+    """What a user should look at."""
 
     def lines(self) -> list[str]:
         """Return a summary for people, a fact a line."""
+        counts = self.counts
+        kept, read = counts["geo_profiles_kept"], counts["geo_profiles_read"]
         split = ", ".join(f"{n:,} {name}" for name, n in self.split.items())
-        lines = [
-            f"GEO: {self.n_kept:,} of {self.profiles['GEO']:,} profiles kept ({split})",
-            *self.notes,
-            self._duplicates(),
-        ]
-        genes = f"{self.n_landmarks:,} landmarks, {self.n_targets:,} targets"
-        if "GTEx" in self.profiles:
-            gtex, kg = self.profiles["GTEx"], self.profiles["1000G"]
+        lines = [f"GEO: {kept:,} of {read:,} profiles kept ({split})", *self.notes]
+        lines.append(self._duplicates())
+        genes = f"{counts['landmarks']:,} landmarks, {counts['targets']:,} targets"
+        if "gtex_profiles" in counts:
+            gtex, kg = counts["gtex_profiles"], counts["1000g_profiles"]
             copies = "targets that copy a landmark in GTEx and 1000G (same Ensembl id)"
             lines.append(f"GTEx: {gtex:,} profiles; 1000G: {kg:,} profiles")
-            lines += [f"genes: {genes}", f"{copies}: {self.n_copies:,}"]
+            lines += [f"genes: {genes}", f"{copies}: {counts['targets_copying_a_landmark']:,}"]
         else:
             lines.append("no RNA-seq: a study of arrays alone, its genes are probes")
             lines.append(f"probes: {genes}")
@@ -135,19 +95,19 @@ class PrepareReport:
             more = f" and {n - N_GENES_NAMED:,} more" if n > N_GENES_NAMED else ""
             lines.append(f"dropped: {n:,} {role}{'' if n == 1 else 's'} {cause}: {shown}{more}")
         for gene in self.partial:
-            probes = ", ".join(gene.missing_probes)
+            probes = ", ".join(gene.probes)
             lines.append(f"{gene.role} {gene.symbol} ({gene.ensembl}) lacks {probes}: mean of rest")
-        for name, n in self.n_clipped.items():
-            if n:
-                lines.append(f"{name}: {n:,} values with quantile index -1, clipped to 0")
+        for name in ("GTEx", "1000G"):
+            if clipped := counts.get(f"{name.lower()}_indices_clipped"):
+                lines.append(f"{name}: {clipped:,} values with quantile index -1, clipped to 0")
         return [*lines, f"written: {self.output}"]
 
     def _duplicates(self) -> str:
-        if self.n_close_pairs is None:
+        if "geo_close_pairs" not in self.counts:
             return "duplicates: not looked for"
-        text = f"duplicates: {self.n_close_pairs:,} close pairs"
-        if self.n_straddling is not None:
-            text += f", {self.n_straddling:,} of them split by clustering and not compared"
+        text = f"duplicates: {self.counts['geo_close_pairs']:,} close pairs"
+        if (n := self.counts.get("geo_close_pairs_straddling_clusters")) is not None:
+            text += f", {n:,} of them split by clustering and not compared"
         return text
 
 
@@ -165,10 +125,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Geo:
-    """GEO after duplicates are gone: ranks in file order, and the orders to store them in.
-
-    `target_order` is that of the targets by clusters, ``None`` if they stay as they are.
-    """
+    """GEO after duplicates are gone: ranks in file order, and the orders to store them in."""
 
     ranked: Ranked
     quantile: NDArray[np.float64]
@@ -177,6 +134,7 @@ class _Geo:
     order: NDArray[np.intp]
     fitted_on: NDArray[np.intp]
     target_order: NDArray[np.intp] | None
+    """That of the targets by clusters; ``None`` if they stay as they are."""
 
 
 def prepare(
@@ -203,17 +161,10 @@ def prepare(
 
     Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
-    The file is the same, byte for byte, for every block size. Beside it lies its checksum, with
-    those of the raw files (`provenance.sidecar`).
-
-    Parameters
-    ----------
-    output
-        Where ``prepared.h5`` shall be; its folder must be there. Replaced only on success.
-    name, title, simulated, settings
-        The study, whether its values are made up, and `Study.preparation_settings`: recorded.
-    progress
-        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
+    `output` is replaced only on success and the same, byte for byte, for every block size; its
+    sidecar has its checksum and those of the raw files. It records `name`, `title`, whether values
+    are `simulated`, and `settings` (`Study.preparation_settings`). `progress`: ``True`` for
+    standard error; a callable gets (step, profiles done, profiles in all).
 
     Raises
     ------
@@ -304,8 +255,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         columns = np.concatenate([np.arange(n_landmarks), n_landmarks + geo.target_order])
         rna = {name: replace(ranked, columns=columns) for name, ranked in rna.items()}
         geo = replace(geo, ranked=replace(geo.ranked, columns=columns))
-    halves = half_slices(len(genes.targets))
-    write_genes(file, genes, job.sources.geo.genes, job.sources.annotation, halves)
+    write_genes(file, genes, job.sources.geo.genes, job.sources.annotation)
     file["quantile"] = geo.quantile
     train = np.sort(geo.order[: geo.sizes.train])
     # That of the landmarks alone, on the scale of the normalised values of all genes.
@@ -333,25 +283,23 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         )
     for part, rows in geo.sizes.slices.items():
         file[f"GEO/split/{part}"] = np.arange(rows.start, rows.stop)
-    report = PrepareReport(
-        output=job.output,
-        profiles={"GEO": len(job.sources.geo.profiles)}
-        | {name: len(ranked.profiles) for name, ranked in rna.items()},
-        n_kept=len(geo.order),
-        n_close_pairs=geo.duplicates.n_close,
-        n_straddling=geo.duplicates.n_straddling,
-        split=geo.sizes._asdict(),
-        n_landmarks=n_landmarks,
-        n_targets=len(genes.targets),
-        n_copies=int(genes.copy_of_landmark.sum()),
-        n_clipped={name: ranked.n_clipped for name, ranked in rna.items()},
-        dropped=genes.dropped,
-        partial=genes.partial,
-        notes=tuple(notes),
-        warnings=tuple(warnings),
-    )
-    file.create_group("report").attrs.update(report.counts())
-    return report
+    counts = {
+        "geo_profiles_read": len(job.sources.geo.profiles),
+        "geo_profiles_kept": len(geo.order),
+        "geo_close_pairs": geo.duplicates.n_close,
+        "geo_close_pairs_straddling_clusters": geo.duplicates.n_straddling,
+        **{f"{name.lower()}_profiles": len(ranked.profiles) for name, ranked in rna.items()},
+        "landmarks": n_landmarks,
+        "targets": len(genes.targets),
+        "targets_copying_a_landmark": int(genes.copy_of_landmark.sum()),
+        **{f"{name.lower()}_indices_clipped": ranked.n_clipped for name, ranked in rna.items()},
+        "genes_dropped": len(genes.dropped),
+        "genes_with_missing_probes": len(genes.partial),
+    }
+    made = {name: count for name, count in counts.items() if count is not None}
+    file.create_group("report").attrs.update(made)
+    sizes, both = geo.sizes._asdict(), (genes.dropped, genes.partial)
+    return PrepareReport(job.output, made, sizes, *both, tuple(notes), tuple(warnings))
 
 
 def _rank_geo(job: _Job) -> _Geo:

@@ -404,7 +404,7 @@ class Hdf5Prepared(Prepared):
     def n_profiles(self, part: str) -> int:
         """Return the number of profiles of one of `parts`."""
         if part in SPLIT:
-            return len(range(*self._rows[part].indices(len(self._dataset("GEO/X")))))
+            return int(self._rows[part].stop - self._rows[part].start)
         return len(self._dataset(f"{part}/X"))
 
     def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:

@@ -19,6 +19,7 @@ from dgex_jax.errors import PreparationError
 from dgex_jax.io.hdf5 import encode_fixed
 from dgex_jax.prepare.normalize import mean_and_deviation, standardise
 from dgex_jax.prepare.prepared import FORMAT_VERSION
+from dgex_jax.prepare.split import half_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,17 +39,15 @@ def write_genes(
     genes: Selection,
     probes: Sequence[str],
     annotation: Annotation,
-    halves: Sequence[slice],
 ) -> None:
     """Write ids, gene information, the dropped and the partial genes.
 
-    `probes` are the ids of the columns of the GEO file, `annotation` what is known of them, and
-    `halves` the columns of the targets of each half.
+    `probes` are the ids of the columns of the GEO file, `annotation` what is known of them.
     """
     _write_role(file, "landmark", genes.landmarks, probes, annotation)
     _write_role(file, "target", genes.targets, probes, annotation)
     half = np.zeros(len(genes.targets), dtype=np.uint8)
-    for number, columns in enumerate(halves, start=1):
+    for number, columns in enumerate(half_slices(len(genes.targets)), start=1):
         half[columns] = number
     file["target_info/half"] = half
     file["target_info/copy_of_landmark"] = genes.copy_of_landmark
@@ -57,7 +56,7 @@ def write_genes(
     _write_texts(file, "dropped/probes", [",".join(gene.probes) for gene in genes.dropped])
     for field in ("role", "symbol", "ensembl"):
         _write_texts(file, f"partial/{field}", [getattr(gene, field) for gene in genes.partial])
-    missing = [",".join(gene.missing_probes) for gene in genes.partial]
+    missing = [",".join(gene.probes) for gene in genes.partial]
     _write_texts(file, "partial/missing_probes", missing)
 
 

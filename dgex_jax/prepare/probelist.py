@@ -27,7 +27,7 @@ from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
     NOT_ON_ARRAY,
     Annotation,
-    DroppedGene,
+    LostGene,
     Selection,
     StudyGenes,
     annotation_of,
@@ -297,7 +297,7 @@ def select_probes(landmarks: ProbeList, geo: ExpressionSource, annotation: Annot
         return StudyGenes(symbols, ids, tuple((column,) for column in columns), {})
 
     dropped = tuple(
-        DroppedGene("landmark", annotation.symbols.get(probe, ""), "", NOT_ON_ARRAY, (probe,))
+        LostGene("landmark", annotation.symbols.get(probe, ""), "", NOT_ON_ARRAY, (probe,))
         for probe in landmarks.probes
         if probe not in place
     )

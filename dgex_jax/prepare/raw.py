@@ -14,7 +14,6 @@ from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_expression
-from dgex_jax.prepare.columns import without_annotation, without_sample_annotation
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
@@ -23,7 +22,7 @@ from dgex_jax.prepare.genes import (
     select_genes,
     strip_version,
 )
-from dgex_jax.prepare.looks import Watched
+from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import Genes, search
 from dgex_jax.prepare.probelist import read_probe_list, select_probes
 

@@ -10,8 +10,7 @@ import pytest
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import Expression, View
-from dgex_jax.prepare.columns import without_annotation
-from dgex_jax.prepare.looks import Look, Watched, check_look
+from dgex_jax.prepare.looks import Look, Watched, check_look, without_annotation
 
 WIDE = 12_000
 GENES = tuple(f"g{n}" for n in range(400))
