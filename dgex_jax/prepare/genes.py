@@ -67,30 +67,33 @@ def strip_version(gene: str) -> str:
     return gene if parts is None else parts[1] + (parts[2] or "")
 
 
+def ensembl_key(gene: str) -> str:
+    """Write an Ensembl gene id in the one way that all spellings of the gene have in common.
+
+    It has no version. The pseudo-autosomal genes of chromosome Y have ids of their own, written
+    ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones: these two
+    are the same gene. The X copy ``ENSG00000124334`` is another and never stands in for it.
+    """
+    plain = strip_version(gene)
+    return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
+
+
 def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np.intp]:
     """Find the row of each of the `wanted` Ensembl ids ``(n,)`` among `available`; -1: missing.
 
-    Versions don't count. The pseudo-autosomal genes of chromosome Y have ids of their own, written
-    ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones. These two
-    are the same gene; the X copy ``ENSG00000124334`` is another and never stands in for it, nor the
-    other way round. Raises `FormatError` if two rows are the same gene (the caller adds the file).
+    By their `ensembl_key`. Raises `FormatError` if two rows are the same gene (the caller adds the
+    file).
     """
-    keys = [_identity(gene) for gene in wanted]
+    keys = [ensembl_key(gene) for gene in wanted]
     needed = set(keys)
     rows: dict[str, int] = {}
     for row, name in enumerate(available):
-        key = _identity(name)
+        key = ensembl_key(name)
         if key in rows:
             raise FormatError(f"rows {available[rows[key]]!r} and {name!r} are the same gene")
         if key in needed:
             rows[key] = row
     return np.array([rows.get(key, -1) for key in keys], dtype=np.intp)
-
-
-def _identity(gene: str) -> str:
-    """Write `gene` without version, and a Y copy in the older way (same length: R for a 0)."""
-    plain = strip_version(gene)
-    return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
 
 
 def symbol_text(value: object) -> str:

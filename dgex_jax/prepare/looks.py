@@ -387,7 +387,7 @@ def without_annotation(
     notes = [f"{name!r} is called as annotation and taken for a profile" for name in unsure]
     if not left_out:
         return source, notes
-    names = _listed(ids, left_out)
+    names = ", ".join(repr(ids[place]) for place in left_out)
     if training and not force:
         raise FormatError(
             f"{source.path}: {names}: annotation of the genes among the profiles; take it out of "
@@ -411,15 +411,12 @@ def without_sample_annotation(source: AnnotatedSource) -> tuple[AnnotatedSource,
     if not called:
         return source, []
     left = View(source, gene_places=_others(source.genes, called))
-    return left, [f"columns of annotation, no genes: {_listed(source.genes, called)}"]
+    names = ", ".join(repr(source.genes[place]) for place in called)
+    return left, [f"columns of annotation, no genes: {names}"]
 
 
 def _others(ids: Sequence[str], places: Iterable[int]) -> NDArray[np.intp]:
     return np.delete(np.arange(len(ids)), list(places))
-
-
-def _listed(ids: Sequence[str], places: Iterable[int]) -> str:
-    return ", ".join(repr(ids[place]) for place in places)
 
 
 def _sums(source: AnnotatedSource) -> list[int]:

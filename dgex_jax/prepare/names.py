@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import IdKind
 from dgex_jax.io.expression import IDS, NUMBERS, plain_name
-from dgex_jax.prepare.genes import entrez_text, match_ensembl, strip_version, symbol_text
+from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ KIND_WORDS: dict[IdKind, str] = {
 }
 READ: dict[IdKind, Callable[[str], str]] = {
     "probe": str.strip,
-    "ensembl": lambda text: strip_version(text.strip()),
+    "ensembl": lambda text: ensembl_key(text.strip()),
     "entrez": entrez_text,
     "symbol": symbol_text,
 }
@@ -101,7 +101,7 @@ def find_renamed(
     that it may be, of which none was chosen.
     """
     table = hgnc()
-    available = names.first_places()
+    available = {name: first for name, (first, *_) in places_of(names, "symbol", None).items()}
     used = set(taken)
     spellings = _spellings(available)
     places: dict[str, int] = {}
@@ -184,14 +184,6 @@ class Names:
         """Where the names are, in words; empty for the ids as they are."""
         place = "" if self.field is None else f" in the field {self.field!r}"
         return f"{place}{f' ({self.form})' if self.form else ''}"
-
-    def first_places(self) -> dict[str, int]:
-        """Give each name, read as a symbol, with the first place that has it."""
-        places: dict[str, int] = {}
-        for place, name in enumerate(map(symbol_text, self.texts)):
-            if name:
-                places.setdefault(name, place)
-        return places
 
 
 @dataclass(frozen=True)
@@ -294,20 +286,13 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
     unless not to `rename` (`find_renamed`).
     """
     ids = {"ensembl": genes.ensembl, "entrez": genes.entrez, "symbol": genes.symbols}
-    wanted = genes.probes if kind == "probe" else [(name,) if name else () for name in ids[kind]]
+    wanted = genes.probes
+    if kind != "probe":
+        wanted = tuple((READ[kind](name),) for name in ids[kind])
     places: dict[str, list[int]] = {}
     if kind != "entrez" or may_be_entrez(names):
-        every = None if kind == "ensembl" else {name for of_gene in wanted for name in of_gene}
-        places = places_of(names, kind, every)
-    if kind == "ensembl":
-        known = tuple(places)
-        rows = match_ensembl(genes.ensembl, known).tolist()
-        columns: Columns = tuple(
-            (places[known[row]][0],) if name and row >= 0 else ()
-            for name, row in zip(genes.ensembl, rows, strict=True)
-        )
-    else:
-        columns = tuple(tuple(places[one][0] for one in of if one in places) for of in wanted)
+        places = places_of(names, kind, (name for of_gene in wanted for name in of_gene))
+    columns = tuple(tuple(places[one][0] for one in of if one in places) for of in wanted)
     there = {place for of_gene in columns for place in of_gene}
     twice = sorted(
         (found[1], found[0], found[-1])

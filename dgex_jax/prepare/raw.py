@@ -18,9 +18,9 @@ from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
     annotation_of,
+    ensembl_key,
     read_gene_map,
     select_genes,
-    strip_version,
 )
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import Genes, search
@@ -93,12 +93,12 @@ def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSou
         ("",) * (len(landmarks) + len(targets)),
         landmarks.probes + targets.probes,
     )
-    wanted = set(map(_loose, both.ensembl))
+    wanted = set(map(ensembl_key, both.ensembl))
     probes = {probe for of_gene in both.probes for probe in of_gene}
     notes: list[str] = []
 
     def is_wanted(gene: str) -> bool:
-        return _loose(gene) in wanted
+        return ensembl_key(gene) in wanted
 
     def source(
         name: str, path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]
@@ -209,15 +209,6 @@ def _named(
             f"{source.path.name}: {len(found.renamed)} of them by another symbol (HGNC): {pairs}"
         )
     return View(source, names=tuple(names))
-
-
-def _loose(gene: str) -> str:
-    """Write an Ensembl id so that all spellings of a gene, and its Y copy, become one.
-
-    Which of them is meant is decided later, by `match_ensembl`; here nothing may be lost.
-    """
-    plain = strip_version(gene).removesuffix("_PAR_Y")
-    return f"ENSG0{plain[5:]}" if plain.startswith("ENSGR") else plain
 
 
 def refuse_overwriting(raw: AnyRawFiles, output: Path) -> None:
