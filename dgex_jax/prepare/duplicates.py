@@ -59,12 +59,9 @@ class Duplicates:
 def find_duplicates(
     profiles: RowStore, rule: DuplicateRule, *, seed: int, progress: Progress
 ) -> Duplicates:
-    """Find duplicates by one of the rules of `PrepareConfig.duplicates`.
+    """Find duplicates by one of the rules of `PrepareConfig.duplicates`; `seed` seeds k-means.
 
-    ``clusters``: close pairs inside k-means clusters (the original), which `seed` seeds.
-    ``all-pairs``: every close pair (a named departure). ``none``: nothing is dropped and no pair is
-    looked for. Profiles are compared by all probes of the array, not only by those of the study's
-    genes.
+    Profiles are compared by all probes of the array, not only by those of the study's genes.
     """
     if rule == "none":
         return Duplicates(np.ones(len(profiles), dtype=bool))

@@ -96,9 +96,8 @@ def find_renamed(
 ) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Find symbols by their present or previous names, another case, or as R writes them.
 
-    A present symbol goes before a previous one; what may be several genes is never guessed. Returns
-    symbol → its place on the axis, none of those `taken` by other genes, and symbol → the names
-    that it may be, of which none was chosen.
+    A present symbol goes before a previous one; what may be several genes is never guessed. Gives
+    symbol → its place, none `taken` by other genes, and symbol → the names that it may be.
     """
     table = hgnc()
     available = {name: first for name, (first, *_) in places_of(names, "symbol", None).items()}
@@ -146,7 +145,7 @@ def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _spelling(name: str) -> str:
-    """Case and punctuation aside: R writes ``HLA-A`` as ``HLA.A``."""
+    # R writes ``HLA-A`` as ``HLA.A``.
     return re.sub(r"[-.@/ ]", ".", name).casefold()
 
 
