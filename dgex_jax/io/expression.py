@@ -203,6 +203,19 @@ def comments_of(source: AnnotatedSource) -> tuple[str, ...]:
     return getattr(_file_of(source), "comments", ())
 
 
+@dataclass(frozen=True)
+class Genes:
+    """Genes that are looked for, each by what is known of it; empty where nothing is."""
+
+    ensembl: tuple[str, ...]
+    symbols: tuple[str, ...]
+    entrez: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+
 def check_ids(path: Path, kind: str, ids: Sequence[str]) -> None:
     """Raise `FormatError` unless `ids` (of a `kind`: profile, gene) are there, named and unique."""
     if not ids:

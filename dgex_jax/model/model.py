@@ -18,10 +18,9 @@ from safetensors.numpy import load_file
 
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable
+from dgex_jax.io.expression import Genes, check_storable
 from dgex_jax.io.files import fill_tensors, one_line, read_head, sync, temporary_path
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
-from dgex_jax.prepare.names import Genes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

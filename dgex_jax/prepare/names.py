@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import IdKind
-from dgex_jax.io.expression import IDS, NUMBERS, plain_name
+from dgex_jax.io.expression import IDS, NUMBERS, Genes, plain_name
 from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
 
 if TYPE_CHECKING:
@@ -155,19 +155,6 @@ def like_the_mouse(names: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Genes:
-    """Genes that are looked for, each by what is known of it; empty where nothing is."""
-
-    ensembl: tuple[str, ...]
-    symbols: tuple[str, ...]
-    entrez: tuple[str, ...]
-    probes: tuple[tuple[str, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-
-@dataclass(frozen=True)
 class Names:
     """One way in which a file names what is on an axis."""
 
@@ -287,7 +274,8 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
     ids = {"ensembl": genes.ensembl, "entrez": genes.entrez, "symbol": genes.symbols}
     wanted = genes.probes
     if kind != "probe":
-        wanted = tuple((READ[kind](name),) for name in ids[kind])
+        read = ensembl_key if kind == "ensembl" else str
+        wanted = tuple((read(name),) for name in ids[kind])
     places: dict[str, list[int]] = {}
     if kind != "entrez" or may_be_entrez(names):
         places = places_of(names, kind, (name for of_gene in wanted for name in of_gene))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.config import GeoOnlyFiles
 from dgex_jax.errors import FormatError, PreparationError
-from dgex_jax.io.expression import AnnotatedSource, View, check_ids, notes_of, transposed
+from dgex_jax.io.expression import AnnotatedSource, Genes, View, check_ids, notes_of, transposed
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of
@@ -23,7 +23,7 @@ from dgex_jax.prepare.genes import (
     select_genes,
 )
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
-from dgex_jax.prepare.names import Genes, search
+from dgex_jax.prepare.names import search
 from dgex_jax.prepare.probelist import read_probe_list, select_probes
 
 if TYPE_CHECKING:
