@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import h5py
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from dgex_jax.prepare.genes import Annotation, LostGene, Selection, StudyGenes
     from dgex_jax.prepare.normalize import RowStore
 
-NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 N_GENES_NAMED = 5
 CHUNK_BYTES = 1 << 20
 ROWS_WRITTEN = 256
@@ -155,7 +153,7 @@ def prepare(
     name: str,
     title: str,
     simulated: bool,
-    settings: Mapping[str, object] = NO_SETTINGS,
+    settings: Mapping[str, object] | None = None,
     progress: bool | Listener = False,
 ) -> PrepareReport:
     """Make one prepared study of its raw files.
@@ -213,7 +211,7 @@ def prepare(
                     "simulated": simulated,
                     "gene_ids": "ensembl" if sources.rna else "probe",
                     "data_sets": [one for one in DATA_SETS if one == "GEO" or one in sources.rna],
-                    "settings": dict(settings),
+                    "settings": dict(settings or {}),
                     "prepare": rules_of(config),
                     "random_streams": STREAMS,
                     "raw_files": sums,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.io.expression import Expression, blocks
+from dgex_jax.io.expression import Expression
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import read_gene_map, select_genes
 from dgex_jax.prepare.normalize import (
@@ -212,8 +212,6 @@ def test_clips_are_added_up_and_a_gene_asked_for_twice_is_ranked_twice(tmp_path)
     np.testing.assert_array_equal(ranked.ranks.read(slice(None)), expected)
 
 
-def test_ranks_fit_their_dtype_and_blocks_cover_everything_once() -> None:
+def test_ranks_fit_their_dtype() -> None:
     sizes = (10_463, 2**16, 2**16 + 1)
     assert [rank_dtype(n) for n in sizes] == [np.uint16, np.uint16, np.uint32]
-    assert list(blocks(20, 8)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
-    assert list(blocks(0, 8)) == []
