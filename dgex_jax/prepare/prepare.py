@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import AnyRawFiles, Platform, PrepareConfig
     from dgex_jax.io.progress import Listener
-    from dgex_jax.prepare.genes import Annotation, LostGene, Selection, StudyGenes
+    from dgex_jax.prepare.genes import LostGene, Selection, StudyGenes
     from dgex_jax.prepare.normalize import RowStore
 
 N_GENES_NAMED = 5
@@ -203,7 +203,7 @@ def prepare(
             # The checksums must be those of the values that were read.
             for one in unchanged:
                 one.check()
-            write_attributes(
+            _write_attributes(
                 file,
                 {
                     "study": name,
@@ -263,7 +263,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         columns = np.concatenate([np.arange(n_landmarks), n_landmarks + geo.target_order])
         rna = {name: replace(ranked, columns=columns) for name, ranked in rna.items()}
         geo = replace(geo, ranked=replace(geo.ranked, columns=columns))
-    write_genes(file, genes, job.sources.geo.genes, job.sources.annotation)
+    _write_genes(file, genes, job.sources)
     file["quantile"] = geo.quantile
     train = np.sort(geo.order[: geo.sizes.train])
     # That of the landmarks alone, on the scale of the normalised values of all genes.
@@ -278,17 +278,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         ("GEO", geo.ranked, geo.order, geo.fitted_on),
         *((name, rna[name], everyone[name], everyone[name]) for name in rna),
     ):
-        write_values(
-            file,
-            name,
-            ranked,
-            geo.quantile,
-            n_landmarks=n_landmarks,
-            order=order,
-            fitted_on=fitted_on,
-            block_size=block_size,
-            progress=job.progress,
-        )
+        _write_values(job, file, name, ranked, geo.quantile, order, fitted_on)
     for part, rows in geo.sizes.slices.items():
         file[f"GEO/split/{part}"] = np.arange(rows.start, rows.stop)
     counts = {
@@ -375,18 +365,10 @@ def _cluster_targets(
     return order
 
 
-def write_genes(
-    file: h5py.File,
-    genes: Selection,
-    probes: Sequence[str],
-    annotation: Annotation,
-) -> None:
-    """Write ids, gene information, the dropped and the partial genes.
-
-    `probes` are the ids of the columns of the GEO file, `annotation` what is known of them.
-    """
-    _write_role(file, "landmark", genes.landmarks, probes, annotation)
-    _write_role(file, "target", genes.targets, probes, annotation)
+def _write_genes(file: h5py.File, genes: Selection, sources: RawSources) -> None:
+    """Write ids, gene information, the dropped and the partial genes."""
+    _write_role(file, "landmark", genes.landmarks, sources)
+    _write_role(file, "target", genes.targets, sources)
     half = np.zeros(len(genes.targets), dtype=np.uint8)
     for number, columns in enumerate(half_slices(len(genes.targets)), start=1):
         half[columns] = number
@@ -401,10 +383,9 @@ def write_genes(
     _write_texts(file, "partial/missing_probes", missing)
 
 
-def _write_role(
-    file: h5py.File, role: str, genes: StudyGenes, probes: Sequence[str], annotation: Annotation
-) -> None:
+def _write_role(file: h5py.File, role: str, genes: StudyGenes, sources: RawSources) -> None:
     """Write the ids of the landmarks or of the targets and what is known of them."""
+    probes, annotation = sources.geo.genes, sources.annotation
     averaged = [[probes[column] for column in columns] for columns in genes.probes]
 
     def common(ids: Mapping[str, str]) -> list[str]:
@@ -420,29 +401,25 @@ def _write_role(
         _write_texts(file, f"{role}_info/ensembl", common(annotation.ensembl))
 
 
-def write_values(
+def _write_values(
+    job: _Job,
     file: h5py.File,
     name: str,
     ranked: Ranked,
     quantile: NDArray[np.float64],
-    *,
-    n_landmarks: int,
     order: NDArray[np.intp],
     fitted_on: NDArray[np.intp],
-    block_size: int,
-    progress: Progress,
 ) -> None:
     """Standardise one data set gene by gene and write its group `name`.
 
     The rows of `ranked` (landmarks, then targets) are stored in `order`; those in `fitted_on`,
-    ascending, give the means and deviations. Raises `PreparationError` for values so large that
-    float64 has no standard deviation of them.
+    ascending, give the means and deviations.
     """
-    n_genes = ranked.ranks.n_columns
-    with progress.step(f"means of {name}", 2 * len(fitted_on)) as tick:
+    n_landmarks, n_genes = len(job.genes.landmarks), ranked.ranks.n_columns
+    with job.progress.step(f"means of {name}", 2 * len(fitted_on)) as tick:
 
         def blocks() -> Iterator[NDArray[np.float64]]:
-            for block in ranked.values(quantile, fitted_on, block_size):
+            for block in ranked.values(quantile, fitted_on, job.config.block_size):
                 yield block
                 tick(len(block))
 
@@ -466,7 +443,7 @@ def write_values(
             chunks=(chunk_rows(len(order), width), width),
             fletcher32=True,
         )
-    with progress.step(f"writing {name}", len(order)) as tick:
+    with job.progress.step(f"writing {name}", len(order)) as tick:
         start = 0
         for block in ranked.values(quantile, order, ROWS_WRITTEN):
             scaled = standardise(block, mean, deviation).astype(np.float32)
@@ -482,7 +459,7 @@ def chunk_rows(n_rows: int, n_columns: int) -> int:
     return min(1 << (rows.bit_length() - 1), n_rows)
 
 
-def write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
+def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
     """Write root attributes: text, numbers and truth values as they are, mappings as JSON.
 
     With sorted keys; what JSON lacks (paths) becomes text.
