@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.machine import usable_cores
-from dgex_jax.baselines.arrays import blocks
 from dgex_jax.config import PARTS
+from dgex_jax.io.expression import blocks
 from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:

@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     watch("closing the file", 1, 1)
     found = {
         "steps": [vars(step) for step in watch.steps()],
-        "n_kept": report.n_kept,
-        "n_close_pairs": report.n_close_pairs,
-        "n_straddling": report.n_straddling,
+        "n_kept": report.counts["geo_profiles_kept"],
+        "n_close_pairs": report.counts.get("geo_close_pairs"),
+        "n_straddling": report.counts.get("geo_close_pairs_straddling_clusters"),
     }
     with atomic_path(options.result) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dgex_jax.baselines.arrays import blocks, check_matrix
+from dgex_jax.baselines.arrays import check_matrix
 from dgex_jax.baselines.linear import factorise
 from dgex_jax.config import check_range
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 from dgex_jax.train.network import MLP
 from dgex_jax.train.pylearn2 import layer_names
 

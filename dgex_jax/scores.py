@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from dgex_jax.baselines.arrays import BLOCK_VALUES, blocks, check_matrix
+from dgex_jax.baselines.arrays import BLOCK_VALUES, check_matrix
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

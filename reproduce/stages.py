@@ -127,7 +127,7 @@ def prepared_study(space: Workspace) -> Path:
     print("\n".join(f"  {line}" for line in lines), flush=True)
     folder = _preparation_folder(space)
     make_folder(folder)
-    mark_done(folder, _preparation_config(space, files), counts=report.counts())
+    mark_done(folder, _preparation_config(space, files), counts=report.counts)
     return output
 
 

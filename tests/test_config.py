@@ -74,8 +74,6 @@ def table_of(kind: Any) -> str:
 def with_tables(page: str) -> str:
     """Put the tables of the settings into docs/study.md in place of those that stand there."""
     for place, kind in TABLES.items():
-        if "meaning" not in dataclasses.fields(kind)[0].metadata:
-            continue
         start = page.index(HEAD, page.index(place))
         page = page[:start] + table_of(kind) + page[page.index("\n\n", start) + 1 :]
     return page

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
     from dgex_jax.io.expression import FloatArray
 
 BLOCK_VALUES = 2**22
 """Values of a block that a check or a sum holds in float64 at a time."""
-
-
-def blocks(length: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover ``range(length)`` in order."""
-    for start in range(0, length, size):
-        yield slice(start, min(start + size, length))
 
 
 def check_matrix(

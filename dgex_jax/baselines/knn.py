@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from dgex_jax.baselines.arrays import BLOCK_VALUES, blocks, check_fitted, check_matrix
+from dgex_jax.baselines.arrays import BLOCK_VALUES, check_fitted, check_matrix
 from dgex_jax.config import check_range
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

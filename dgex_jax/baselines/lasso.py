@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.baselines.arrays import blocks
 from dgex_jax.baselines.linear import LinearFit, check_lambdas, factorise
 from dgex_jax.config import check_range
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import scipy.linalg
 
-from dgex_jax.baselines.arrays import blocks, centre, check_fitted, check_matrix
+from dgex_jax.baselines.arrays import centre, check_fitted, check_matrix
 from dgex_jax.config import check_range
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

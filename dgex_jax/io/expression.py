@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -184,6 +184,19 @@ def comments_of(source: AnnotatedSource) -> tuple[str, ...]:
     return getattr(_file_of(source), "comments", ())
 
 
+@dataclass(frozen=True)
+class Genes:
+    """Genes that are looked for, each by what is known of it; empty where nothing is."""
+
+    ensembl: tuple[str, ...]
+    symbols: tuple[str, ...]
+    entrez: tuple[str, ...]
+    probes: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+
 def check_ids(path: Path, kind: str, ids: Sequence[str]) -> None:
     """Raise `FormatError` unless `ids` (of a `kind`: profile, gene) are there, named and unique."""
     if not ids:
@@ -251,6 +264,12 @@ class FiniteCheck:
                 f"{self.path}: {self.n_missing} missing and {self.n_infinite} infinite values; "
                 f"the first is {self._first}"
             )
+
+
+def blocks(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover ``range(length)`` in order."""
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
 
 
 def positions(selection: Selection, size: int) -> Places:

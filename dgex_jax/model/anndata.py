@@ -21,7 +21,7 @@ from dgex_jax.config import (
     TrainingConfig,
 )
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.expression import check_ids
+from dgex_jax.io.expression import blocks, check_ids
 from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say, writing
 from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
@@ -30,7 +30,6 @@ from dgex_jax.io.progress import Progress
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import make_plan
 from dgex_jax.prepare.genes import annotation_of
-from dgex_jax.prepare.normalize import blocks_of
 from dgex_jax.prepare.prepare import prepare as make_study
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.prepare.raw import checksums
@@ -178,7 +177,7 @@ def _source_of(adata: Any, layer: str | None) -> AnnDataSource:
 def _values_sha256(source: AnnDataSource) -> str:
     """Checksum of all values, profile by profile, float32 or float64 as they are read."""
     digest = hashlib.sha256()
-    for rows in blocks_of(len(source.profiles), ROWS_AT_A_TIME):
+    for rows in blocks(len(source.profiles), ROWS_AT_A_TIME):
         digest.update(np.ascontiguousarray(source.read(rows)).data)
     return digest.hexdigest()
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable, listed
+from dgex_jax.io.expression import blocks, check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
@@ -21,7 +21,6 @@ from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import PRECISION, network_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
-from dgex_jax.prepare.normalize import blocks_of
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.network import BATCH
 
@@ -146,7 +145,7 @@ def part_scores(
     done.
     """
     running = RunningScores(study.n_targets if genes is None else len(genes.kept))
-    for block in blocks_of(study.n_profiles(part), PROFILES_AT_A_TIME):
+    for block in blocks(study.n_profiles(part), PROFILES_AT_A_TIME):
         X = study.X(part, block)
         start = block.start
         for every in network(X if genes is None else X[:, genes.landmarks]):

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import check_storable
+from dgex_jax.io.expression import Genes, check_storable
 from dgex_jax.io.files import (
     fill_tensors,
     one_line,
@@ -55,23 +55,15 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class ModelGenes:
+class ModelGenes(Genes):
     """Landmark or target genes of a model, in its order.
 
-    Ids are ``(n_genes,)``, empty text (or no probes) where a gene has none. `mean` and `sd` are
-    ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference scale, over GEO
-    (`sd` holds the original's + 1e-3).
+    `mean` and `sd` are ``(n_genes,)`` float64: standardised = (value - mean) / sd on the reference
+    scale, over GEO (`sd` holds the original's + 1e-3).
     """
 
-    ensembl: tuple[str, ...]
-    symbols: tuple[str, ...]
-    entrez: tuple[str, ...]
-    probes: tuple[tuple[str, ...], ...]
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.symbols)
 
     def names(self, places: Sequence[int]) -> list[str]:
         """Name genes as a reader knows them: by symbol, else by the first id they have."""

@@ -18,7 +18,7 @@ import pandas as pd
 
 import dgex_jax
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import comments_of
+from dgex_jax.io.expression import blocks, comments_of
 from dgex_jax.io.files import Unchanged, say
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
@@ -28,7 +28,6 @@ from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.model.scale import Plan, make_plan
-from dgex_jax.prepare.normalize import blocks_of
 from dgex_jax.train.network import BATCH, Forward
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.f
     mean = np.concatenate([landmarks.mean, targets.mean])
     sd = np.concatenate([landmarks.sd, targets.sd])
     full_batches = -(-plan.options.block_size // BATCH) * BATCH
-    for block in blocks_of(rows.stop - rows.start, full_batches):
+    for block in blocks(rows.stop - rows.start, full_batches):
         X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
         start = 0
         for Y in network(X):

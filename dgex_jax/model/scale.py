@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import FiniteCheck, is_table, listed, notes_of
+from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
 from dgex_jax.model.match import SHOWN, check_missing, match_genes
-from dgex_jax.prepare.columns import without_annotation
-from dgex_jax.prepare.looks import Look, check_look
+from dgex_jax.prepare.looks import Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
     ROWS_AT_A_TIME,
     ProbeMeans,
     RowSum,
-    blocks_of,
     dense_rank_indices,
     quantile_ranks,
 )
@@ -76,7 +74,7 @@ class _Route:
         if self.quantile is None:
             return self.genes(block)
         values = np.empty((len(block), self.n_landmarks))
-        for rows in blocks_of(len(block), ROWS_AT_A_TIME):
+        for rows in blocks(len(block), ROWS_AT_A_TIME):
             genes = self.genes(block[rows])
             ranks, _ = dense_rank_indices(genes) if self.dense else quantile_ranks(genes)
             values[rows] = self.quantile[ranks[:, : self.n_landmarks]]
@@ -305,7 +303,7 @@ class _Passes:
         check, flat = FiniteCheck(source.path, genes), []
         n_profiles = len(source.profiles)
         with self.progress.step(f"checking {source.path.name}", n_profiles) as tick:
-            for rows in blocks_of(n_profiles, self.options.block_size):
+            for rows in blocks(n_profiles, self.options.block_size):
                 block, profiles = source.read(rows, columns), source.profiles[rows]
                 check.add(block, profiles)
                 if not (check.n_missing or check.n_infinite):

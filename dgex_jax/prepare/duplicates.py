@@ -47,42 +47,28 @@ ROWS_AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The outcome of the search for duplicates.
-
-    Attributes
-    ----------
-    kept
-        ``(n_profiles,)`` bool.
-    n_close
-        Number of pairs closer than the threshold; ``None`` if nobody looked (rule ``none``).
-    n_straddling
-        How many of these pairs clustering split, so that both profiles may have stayed; ``None``
-        without clusters.
-    """
+    """The outcome of the search for duplicates: which of the profiles ``(n_profiles,)`` stay."""
 
     kept: NDArray[np.bool_]
     n_close: int | None = None
+    """Number of pairs closer than the threshold; ``None`` if nobody looked (rule ``none``)."""
     n_straddling: int | None = None
+    """How many of these pairs clustering split, so that both may have stayed (else ``None``)."""
 
 
 def find_duplicates(
     profiles: RowStore, rule: DuplicateRule, *, seed: int, progress: Progress
 ) -> Duplicates:
-    """Find duplicates by one of the rules of `PrepareConfig.duplicates`.
+    """Find duplicates by one of the rules of `PrepareConfig.duplicates`; `seed` seeds k-means.
 
-    ``clusters``: close pairs inside k-means clusters (the original), which `seed` seeds.
-    ``all-pairs``: every close pair (a named departure). ``none``: nothing is dropped and no pair is
-    looked for. Profiles are compared by all probes of the array, not only by those of the study's
-    genes.
+    Profiles are compared by all probes of the array, not only by those of the study's genes.
     """
-    n_profiles = len(profiles)
     if rule == "none":
-        return Duplicates(np.ones(n_profiles, dtype=bool))
+        return Duplicates(np.ones(len(profiles), dtype=bool))
     labels = None
     if rule == "clusters":
         labels = cluster_profiles(profiles, seed=seed, progress=progress)
-    pairs = close_pairs(profiles, seed=seed, progress=progress)
-    return drop_later(n_profiles, pairs, labels)
+    return drop_later(len(profiles), close_pairs(profiles, seed=seed, progress=progress), labels)
 
 
 def drop_later(

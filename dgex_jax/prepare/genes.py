@@ -67,35 +67,33 @@ def strip_version(gene: str) -> str:
     return gene if parts is None else parts[1] + (parts[2] or "")
 
 
+def ensembl_key(gene: str) -> str:
+    """Write an Ensembl gene id in the one way that all spellings of the gene have in common.
+
+    It has no version. The pseudo-autosomal genes of chromosome Y have ids of their own, written
+    ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones: these two
+    are the same gene. The X copy ``ENSG00000124334`` is another and never stands in for it.
+    """
+    plain = strip_version(gene)
+    return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
+
+
 def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np.intp]:
     """Find the row of each of the `wanted` Ensembl ids ``(n,)`` among `available`; -1: missing.
 
-    Versions don't count. The pseudo-autosomal genes of chromosome Y have ids of their own, written
-    ``ENSGR0000124334`` by older annotations and ``ENSG00000124334_PAR_Y`` by newer ones. These two
-    are the same gene; the X copy ``ENSG00000124334`` is another and never stands in for it, nor the
-    other way round.
-
-    Raises
-    ------
-    FormatError
-        Two rows are the same wanted gene (both ids in the text; the caller adds the file).
+    By their `ensembl_key`. Raises `FormatError` if two rows are the same gene (the caller adds the
+    file).
     """
-    keys = [_identity(gene) for gene in wanted]
+    keys = [ensembl_key(gene) for gene in wanted]
     needed = set(keys)
     rows: dict[str, int] = {}
     for row, name in enumerate(available):
-        key = _identity(name)
+        key = ensembl_key(name)
         if key in rows:
             raise FormatError(f"rows {available[rows[key]]!r} and {name!r} are the same gene")
         if key in needed:
             rows[key] = row
     return np.array([rows.get(key, -1) for key in keys], dtype=np.intp)
-
-
-def _identity(gene: str) -> str:
-    """Write `gene` without version, and a Y copy in the older way (same length: R for a 0)."""
-    plain = strip_version(gene)
-    return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
 
 
 def symbol_text(value: object) -> str:
@@ -117,10 +115,7 @@ def _ensembl_text(value: object) -> str:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is known of probes: id → symbol, Entrez id (decimal text), Ensembl id (as written).
-
-    Probes of which nothing is known are absent.
-    """
+    """What is known of probes, by id: symbol, Entrez id (decimal text), Ensembl id (as written)."""
 
     symbols: Mapping[str, str] = field(default_factory=dict)
     entrez: Mapping[str, str] = field(default_factory=dict)
@@ -176,13 +171,9 @@ def read_gene_map(path: Path | str) -> GeneMap:
     """Read a gene map of the original study's form; a probe may serve several genes.
 
     One gene a line, tab-separated: symbol, Ensembl gene id, comma-separated probe ids. A header,
-    comments (``#``) and quotes are left out; the file may be compressed.
-
-    Raises
-    ------
-    FormatError
-        Not three columns, an empty field, a probe twice in one gene, an Ensembl id twice (with
-        the line).
+    comments (``#``) and quotes are left out; the file may be compressed. Raises `FormatError`, with
+    the line, for a number of columns other than three, an empty field, a probe twice in one gene,
+    an Ensembl id twice.
     """
     path = Path(path)
     genes: list[tuple[str, str, tuple[str, ...]]] = []
@@ -229,24 +220,18 @@ def _map_lines(path: Path) -> Iterator[Line]:
 
 
 @dataclass(frozen=True)
-class DroppedGene:
-    """A gene of the maps that some platform lacks; `cause` lists them, joined by ``; ``."""
+class LostGene:
+    """A gene of the maps that platforms lack, or a kept one that lacks some of its probes.
+
+    `cause` lists these platforms, joined by ``; ``. A kept gene has none, and in `probes` those
+    that are missing: its value is the mean over the others.
+    """
 
     role: str
     symbol: str
     ensembl: str
     cause: str
     probes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PartialGene:
-    """A kept gene that lacks some of its probes; its value is the mean over the others."""
-
-    role: str
-    symbol: str
-    ensembl: str
-    missing_probes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -290,8 +275,8 @@ class Selection:
 
     landmarks: StudyGenes
     targets: StudyGenes
-    dropped: tuple[DroppedGene, ...]
-    partial: tuple[PartialGene, ...]
+    dropped: tuple[LostGene, ...]
+    partial: tuple[LostGene, ...]
 
     @property
     def all_genes(self) -> StudyGenes:
@@ -329,14 +314,8 @@ def select_genes(
     """Keep the landmarks and targets that the array and both RNA-seq data sets have.
 
     Only the ids of the sources are looked at: probes of `geo`, genes of `rna` (``GTEx`` and
-    ``1000G``).
-
-    Raises
-    ------
-    PreparationError
-        No landmark or no target is on every platform.
-    FormatError
-        Two rows of a file are the same gene of the study.
+    ``1000G``). Raises `PreparationError` if no landmark or no target is on every platform,
+    `FormatError` if two rows of a file are the same gene of the study.
     """
     place = {probe: column for column, probe in enumerate(geo.genes)}
     kept, dropped, partial = {}, [], []
@@ -351,11 +330,11 @@ def select_genes(
             causes = [NOT_ON_ARRAY] if len(missing) == len(probes) else []
             causes += [f"missing in {name}" for name, found in columns.items() if found[g] < 0]
             if causes:
-                dropped.append(DroppedGene(role, symbol, ensembl, "; ".join(causes), probes))
+                dropped.append(LostGene(role, symbol, ensembl, "; ".join(causes), probes))
                 continue
             chosen.append(g)
             if missing:
-                partial.append(PartialGene(role, symbol, ensembl, missing))
+                partial.append(LostGene(role, symbol, ensembl, "", missing))
         if not chosen:
             files = ", ".join(str(source.path) for source in (geo, *rna.values()))
             raise PreparationError(

@@ -1,4 +1,4 @@
-"""What the values of a file look like: are they what the user says, and its profiles profiles."""
+"""What the values of a file look like: its platform's, and its columns profiles, not annotation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import is_table
+from dgex_jax.io.expression import (
+    SAMPLES,
+    SHARES,
+    STATISTICS,
+    View,
+    is_annotation_name,
+    is_table,
+    listed,
+    plain_name,
+    positions,
+)
+from dgex_jax.prepare.names import hgnc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,26 +51,23 @@ MANY_LOWEST = 0.01
 MOST_WHOLE = 0.2
 """Share of the profiles that are whole numbers, up to which the others tell what values are."""
 ALIKE, UNLIKE = 0.7, 0.25
-"""Correlation of log-like values with the mean profile: of most profiles, and of no profile."""
+"""Correlation of log-like values (arcsinh) with the mean: of most profiles, and of no profile."""
 SAME = 0.6
 """A column called as annotation that resembles the profiles so much is a profile."""
 MOST_STANDARDIZED = 3.0
 """Standardised by the training data, a gene's mean over other profiles is hardly further from 0."""
 FEW = 20
 """Up to so many profiles each is compared with every other."""
+SAME_SUM, MOST_SUMS = 1e-2, 0.9
+"""Relative difference of a sum from what a table has, rounded, as the sum, and for how many genes:
+two profiles are never so much alike."""
+REFERENCES = 20
+"""Profiles that a column called as annotation is compared with."""
 
 
 @dataclass
 class Look:
-    """What has been seen of a file's values, block by block.
-
-    Attributes
-    ----------
-    genes
-        Ids of the columns of every block.
-    large
-        Profiles whose mean is no logarithm, with this mean.
-    """
+    """What has been seen of a file's values, block by block; `genes` are its columns."""
 
     path: Path
     genes: Sequence[str]
@@ -70,6 +78,7 @@ class Look:
     lowest: float = np.inf
     highest: float = -np.inf
     large: list[tuple[str, float]] = field(default_factory=list)
+    """Profiles whose mean is no logarithm, with this mean."""
     _first_negative: str = ""
     _mean: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _centre: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -78,7 +87,6 @@ class Look:
     _sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     _alike: list[tuple[str, float, bool]] = field(default_factory=list)
     _waiting: list[tuple[NDArray[np.float64], Sequence[str]]] = field(default_factory=list)
-    _n_waiting: int = 0
 
     def add(self, block: FloatArray, profiles: Sequence[str]) -> None:
         """Look at finite values ``(n, n_genes)`` of the next profiles; any cut says the same."""
@@ -100,32 +108,31 @@ class Look:
         self.whole = self.whole and not (block % 1).any()
         some = block[:, :: 1 + block.shape[1] // MOST_GENES].astype(np.float64)
         self._waiting.append((some, profiles))
-        self._n_waiting += len(some)
-        while self._n_waiting >= SAMPLE:
-            self._take(SAMPLE)
+        while sum(len(names) for _, names in self._waiting) >= SAMPLE:
+            self._take()
 
     def finish(self) -> None:
         """Look at the last profiles too."""
-        if self._n_waiting:
-            self._take(self._n_waiting)
+        if self._waiting:
+            self._take()
 
-    def _take(self, n: int) -> None:
-        """Take so many profiles at once, however they came: sums depend on that."""
+    def _take(self) -> None:
+        """Take `SAMPLE` profiles at once, however they came: sums depend on that."""
         values = np.concatenate([block for block, _ in self._waiting])
         profiles = [name for _, names in self._waiting for name in names]
-        self._waiting = [(values[n:], profiles[n:])] if len(values) > n else []
-        self._n_waiting -= n
+        left = values[SAMPLE:], profiles[SAMPLE:]
+        self._waiting = [left] if left[1] else []
         # Values that overflow are refused elsewhere.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._see(values[:n], profiles[:n])
+            self._see(values[:SAMPLE], profiles[:SAMPLE])
 
     def _see(self, values: NDArray[np.float64], profiles: Sequence[str]) -> None:
         if not len(self._sample):
             self._sample = values
             self._centre = values.mean(axis=0)
             self._total, self._squares = np.zeros((2, len(self._centre)))
-            self._mean = _logarithmic(self._sample).mean(axis=0)
-            self._mean = self._mean - self._mean.mean()
+            self._mean = np.arcsinh(values).mean(axis=0)
+            self._mean -= self._mean.mean()
         apart = values - self._centre
         self._total += apart.sum(axis=0)
         self._squares += (apart**2).sum(axis=0)
@@ -134,7 +141,7 @@ class Look:
         if len(self._mean) < ENOUGH_GENES:
             return
         whole = (values % 1 == 0).all(axis=1)
-        logs = _logarithmic(values)
+        logs = np.arcsinh(values)
         logs -= logs.mean(axis=1, keepdims=True)
         norms = np.sqrt((logs**2).sum(axis=1) * (self._mean**2).sum())
         r = np.where(norms > 0, logs @ self._mean / norms, 0.0)
@@ -249,12 +256,8 @@ def check_look(
     `force` warns instead of refusing. In a file that `annotates` profiles in columns beside them, a
     profile unlike the others is refused; else it is warned of, unless it has whole numbers among
     fractions. `training`: it is a raw file of a study. Returns what the values were taken for
-    (nothing for standardised ones) and warnings.
-
-    Raises
-    ------
-    FormatError
-        Values that can't be of that platform; columns of numbers that are no profiles.
+    (nothing for standardised ones) and warnings; raises `FormatError` for values that can't be of
+    that platform and for columns of numbers that are no profiles.
     """
     look.finish()
     warnings = []
@@ -267,10 +270,9 @@ def check_look(
     if platform == "standardized":
         return "", warnings
     if unlike := look.unlike():
-        names = ", ".join(repr(name) for name, *_ in unlike[:5])
-        more = f" and {len(unlike) - 5} more" if len(unlike) > 5 else ""
+        names = listed([repr(name) for name, *_ in unlike], 5)
         r = f"(correlation {unlike[0][1]:.2f})"
-        text = f"{len(unlike)} of {look.n} profiles are unlike all others {r}: {names}{more}"
+        text = f"{len(unlike)} of {look.n} profiles are unlike all others {r}: {names}"
         if look.n == 2:
             text = f"its profiles {names} are not alike at all {r}"
         if not force and (annotates or any(whole for *_, whole in unlike)):
@@ -283,7 +285,7 @@ def check_look(
 
 def _with_nearest(values: NDArray[np.float64]) -> list[float]:
     """Correlation of each profile with the one that is most like it."""
-    logs = _logarithmic(values)
+    logs = np.arcsinh(values)
     r = np.array([[correlation(one, other) for other in logs] for one in logs])
     np.fill_diagonal(r, -1)
     largest: list[float] = r.max(axis=1).tolist()
@@ -295,11 +297,6 @@ def correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def _logarithmic(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of large values, small ones nearly as they are."""
-    return np.arcsinh(values)
 
 
 class Watched:
@@ -315,15 +312,15 @@ class Watched:
         self._look: Look | None = None
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
-        """Values ``(n_profiles, n_genes)`` of a selection, in its order; NaN where missing."""
-        return self.base.read(profiles, genes)
-
-    def see(self, block: FloatArray, profiles: Sequence[str], columns: NDArray[np.intp]) -> None:
-        """Look at the values ``(n, n_columns)`` of the next profiles, some columns of them."""
+        """Read the next profiles, always the same genes of them, and look at finite values."""
+        block = self.base.read(profiles, genes)
         if self._look is None:
+            columns = positions(genes, len(self.genes))
             self._look = Look(self.path, [self.genes[column] for column in columns])
         if np.isfinite(block).all():
-            self._look.add(block, profiles)
+            rows = positions(profiles, len(self.profiles))
+            self._look.add(block, [self.profiles[row] for row in rows])
+        return block
 
     def verdict(self, platform: Platform, *, force: bool) -> tuple[str, list[str]]:
         """Judge what was seen (see `check_look`); profiles of arrays should be logarithms."""
@@ -340,3 +337,147 @@ class Watched:
                 "networks are meant for log2 values"
             )
         return note, warnings
+
+
+def without_annotation(
+    source: AnnotatedSource, *, force: bool, training: bool = False
+) -> tuple[AnnotatedSource, list[str]]:
+    """Leave out the columns of a file that are annotation of its genes, not profiles.
+
+    They are called so (Entrez ids, lengths, positions, GC content, totals, …), and hold what such
+    columns hold: whole numbers, shares, or statistics of the others.
+
+    Returns the source without them, and notes on which were left out. A column of which it can't be
+    told raises `FormatError`; with `force` it is taken for a profile. In `training` any of them
+    raises it, as they must be taken out of the file, unless `force` leaves them out.
+    """
+    ids = source.profiles
+    called = [
+        place
+        for place, name in enumerate(ids)
+        if is_annotation_name(name) and not name.strip().isdigit()
+    ]
+    sums = _sums(source)
+    if not called and not sums:
+        return source, []
+    others = _others(ids, (*called, *sums))
+    if not len(others):
+        raise FormatError(
+            f"{source.path}: all its profiles ({', '.join(ids[:5])}) are called as "
+            "annotation of genes is: rename them"
+        )
+    some = others[:: 1 + len(others) // REFERENCES]
+    values = np.asarray(source.read(np.array([*called, *some], np.intp)), np.float64)
+    every = source.read(others) if is_table(source) else None
+    left_out, unsure = sums, []
+    for place, column in zip(called, values, strict=False):
+        if place in sums:
+            continue
+        verdict = _is_annotation(plain_name(ids[place]), column, values[len(called) :], every)
+        if verdict is None:
+            unsure.append(ids[place])
+        elif verdict:
+            left_out.append(place)
+    if unsure and not force:
+        raise FormatError(
+            f"{source.path}: whether {', '.join(map(repr, unsure))} is a profile or annotation of "
+            "the genes, as its name says, can't be told: rename it or take it out of the table; "
+            f"{FORCE}"
+        )
+    notes = [f"{name!r} is called as annotation and taken for a profile" for name in unsure]
+    if not left_out:
+        return source, notes
+    names = ", ".join(repr(ids[place]) for place in left_out)
+    if training and not force:
+        raise FormatError(
+            f"{source.path}: {names}: annotation of the genes among the profiles; take it out of "
+            "the table (--force-platform leaves it out)"
+        )
+    notes.append(f"columns of annotation, no profiles: {names}")
+    return View(source, profile_places=_others(ids, left_out)), notes
+
+
+def without_sample_annotation(source: AnnotatedSource) -> tuple[AnnotatedSource, list[str]]:
+    """Leave out what is annotation of the profiles and no gene, where genes are columns.
+
+    What is written as a gene's approved symbol is (``GC``) is a gene. Returns what is left, and a
+    note on what was left out.
+    """
+    called = [
+        place
+        for place, name in enumerate(source.genes)
+        if (is_annotation_name(name) or plain_name(name) in SAMPLES) and name not in hgnc().previous
+    ]
+    if not called:
+        return source, []
+    left = View(source, gene_places=_others(source.genes, called))
+    names = ", ".join(repr(source.genes[place]) for place in called)
+    return left, [f"columns of annotation, no genes: {names}"]
+
+
+def _others(ids: Sequence[str], places: Iterable[int]) -> NDArray[np.intp]:
+    return np.delete(np.arange(len(ids)), list(places))
+
+
+def _sums(source: AnnotatedSource) -> list[int]:
+    """Places of the columns of a table that are the sum or the mean of all others."""
+    if not is_table(source) or len(source.profiles) < 3:
+        return []
+    values = np.asarray(source.read(), np.float64)
+    some = slice(None, None, 1 + values.shape[1] // ENOUGH_GENES)
+
+    def is_sum(place: int, genes: slice) -> bool:
+        there = total[genes] != 0
+        column, wanted = values[place, genes][there], total[genes][there]
+        return len(wanted) > 0 and any(
+            np.mean(np.isclose(times * column, wanted, rtol=SAME_SUM, atol=0)) >= MOST_SUMS
+            for times in (2, len(values))
+        )
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum(axis=0)
+        found = [
+            place
+            for place in range(len(values))
+            if is_sum(place, some) and is_sum(place, slice(None))
+        ]
+    # Profiles that are all the same are each other's mean.
+    return found if len(found) <= 2 else []
+
+
+def _is_annotation(
+    name: str,
+    column: NDArray[np.float64],
+    others: NDArray[np.float64],
+    every: FloatArray | None,
+) -> bool | None:
+    """Whether a column called as annotation is annotation; ``None`` where it can't be told."""
+    known = np.isfinite(column)
+    if not known.any():
+        return True
+    whole, others_whole = (bool(np.all(one[np.isfinite(one)] % 1 == 0)) for one in (column, others))
+    r = _resemblance(column, others)
+    if name in STATISTICS:
+        return True if r < UNLIKE or _is_statistic(column, every) else None
+    if name in SHARES:
+        return bool(column[known].min() >= 0 and column[known].max() <= 100 and r < SAME)
+    return r < SAME or (whole and not others_whole)
+
+
+def _is_statistic(column: NDArray[np.float64], every: FloatArray | None) -> bool:
+    """Whether a column is the sum, the mean or the like of all others."""
+    if every is None:
+        return False
+    known = np.isfinite(column)
+    values = np.asarray(every, np.float64)[:, known]
+    return any(
+        np.allclose(column[known], statistic(values, axis=0), rtol=1e-3, atol=1e-6)
+        for statistic in (np.sum, np.mean, np.median, np.std, np.var, np.max, np.min)
+    )
+
+
+def _resemblance(column: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Correlation of log-like values with the mean of the others."""
+    mean, values = np.arcsinh(others).mean(axis=0), np.arcsinh(column)
+    known = np.isfinite(mean) & np.isfinite(values)
+    return correlation(mean[known], values[known]) if known.sum() >= 3 else 0.0

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import IdKind
-from dgex_jax.io.expression import IDS, NUMBERS, plain_name
-from dgex_jax.prepare.genes import entrez_text, match_ensembl, strip_version, symbol_text
+from dgex_jax.io.expression import IDS, NUMBERS, Genes, plain_name
+from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ KIND_WORDS: dict[IdKind, str] = {
 }
 READ: dict[IdKind, Callable[[str], str]] = {
     "probe": str.strip,
-    "ensembl": lambda text: strip_version(text.strip()),
+    "ensembl": lambda text: ensembl_key(text.strip()),
     "entrez": entrez_text,
     "symbol": symbol_text,
 }
@@ -96,12 +96,11 @@ def find_renamed(
 ) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Find symbols by their present or previous names, another case, or as R writes them.
 
-    A present symbol goes before a previous one; what may be several genes is never guessed. Returns
-    symbol → its place on the axis, none of those `taken` by other genes, and symbol → the names
-    that it may be, of which none was chosen.
+    A present symbol goes before a previous one; what may be several genes is never guessed. Gives
+    symbol → its place, none `taken` by other genes, and symbol → the names that it may be.
     """
     table = hgnc()
-    available = names.first_places()
+    available = {name: first for name, (first, *_) in places_of(names, "symbol", None).items()}
     used = set(taken)
     spellings = _spellings(available)
     places: dict[str, int] = {}
@@ -146,33 +145,13 @@ def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _spelling(name: str) -> str:
-    """Case and punctuation aside: R writes ``HLA-A`` as ``HLA.A``."""
+    # R writes ``HLA-A`` as ``HLA.A``.
     return re.sub(r"[-.@/ ]", ".", name).casefold()
 
 
 def like_the_mouse(names: Sequence[str]) -> bool:
     """Whether most names are written as symbols of the mouse are (``Tspan6``)."""
     return sum(MOUSE.fullmatch(name) is not None for name in names) * 2 > len(names) > 3
-
-
-class Genes(Protocol):
-    """Genes that are looked for, each by what is known of it; empty where nothing is."""
-
-    @property
-    def probes(self) -> Sequence[tuple[str, ...]]:
-        """Probe ids of each gene."""
-
-    @property
-    def ensembl(self) -> Sequence[str]:
-        """Ensembl ids."""
-
-    @property
-    def entrez(self) -> Sequence[str]:
-        """Entrez ids."""
-
-    @property
-    def symbols(self) -> Sequence[str]:
-        """Symbols."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +171,6 @@ class Names:
         place = "" if self.field is None else f" in the field {self.field!r}"
         return f"{place}{f' ({self.form})' if self.form else ''}"
 
-    def first_places(self) -> dict[str, int]:
-        """Give each name, read as a symbol, with the first place that has it."""
-        places: dict[str, int] = {}
-        for place, name in enumerate(map(symbol_text, self.texts)):
-            if name:
-                places.setdefault(name, place)
-        return places
-
 
 @dataclass(frozen=True)
 class DuplicateGene:
@@ -211,29 +182,18 @@ class DuplicateGene:
 
 @dataclass(frozen=True)
 class Found:
-    """Genes found by one kind of id in one way of naming.
-
-    Attributes
-    ----------
-    kind, names
-        The kind, and the names it was looked for in.
-    columns
-        For each gene the places of its ids, in the order of its probes (other kinds have one at
-        most); the first place of an id that comes twice.
-    duplicates
-        Genes that are there twice.
-    renamed
-        Symbol looked for → the other symbol of the same gene that was found.
-    ambiguous
-        Symbol looked for → names in the file that it may be; none of them was taken.
-    """
+    """Genes found by one kind of id in one way of naming."""
 
     kind: IdKind
     names: Names
     columns: Columns
+    """For each gene the places of its ids, in the order of its probes (other kinds have one at
+    most); the first place of an id that comes twice."""
     duplicates: tuple[DuplicateGene, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    """Symbol looked for → the other symbol of the same gene that was found."""
     ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Symbol looked for → names in the file that it may be; none of them was taken."""
 
     @property
     def count(self) -> int:
@@ -312,20 +272,14 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
     unless not to `rename` (`find_renamed`).
     """
     ids = {"ensembl": genes.ensembl, "entrez": genes.entrez, "symbol": genes.symbols}
-    wanted = genes.probes if kind == "probe" else [(name,) if name else () for name in ids[kind]]
+    wanted = genes.probes
+    if kind != "probe":
+        read = ensembl_key if kind == "ensembl" else str
+        wanted = tuple((read(name),) for name in ids[kind])
     places: dict[str, list[int]] = {}
     if kind != "entrez" or may_be_entrez(names):
-        every = None if kind == "ensembl" else {name for of_gene in wanted for name in of_gene}
-        places = places_of(names, kind, every)
-    if kind == "ensembl":
-        known = tuple(places)
-        rows = match_ensembl(genes.ensembl, known).tolist()
-        columns: Columns = tuple(
-            (places[known[row]][0],) if name and row >= 0 else ()
-            for name, row in zip(genes.ensembl, rows, strict=True)
-        )
-    else:
-        columns = tuple(tuple(places[one][0] for one in of if one in places) for of in wanted)
+        places = places_of(names, kind, (name for of_gene in wanted for name in of_gene))
+    columns = tuple(tuple(places[one][0] for one in of if one in places) for of in wanted)
     there = {place for of_gene in columns for place in of_gene}
     twice = sorted(
         (found[1], found[0], found[-1])
@@ -369,7 +323,6 @@ def search(
         find_genes(kind, genes, names, rename=False)
         for names in ways_to_name(ids, metadata)
         for kind in kinds
-        if kind != "entrez" or may_be_entrez(names)
     ]
     # Other symbols are looked up where symbols are: the table is large.
     found = [

@@ -6,27 +6,23 @@ value is ``quantile[rank]``, so ranks in two bytes each are all that has to be k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dgex_jax.io.expression import FiniteCheck
+from dgex_jax.io.expression import FiniteCheck, blocks
 from dgex_jax.io.progress import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
     from dgex_jax.io.expression import ExpressionSource, FloatArray
     from dgex_jax.io.progress import Tick
-
-See = Callable[[NDArray[Any], Sequence[str], NDArray[np.intp]], None]
-"""Gets each block that is read, its profiles' ids and its columns."""
 
 OFFSET = 1e-3
 """Added to every standard deviation by the original, so that constant genes stay finite."""
@@ -34,18 +30,8 @@ ROWS_AT_A_TIME = 32
 """Profiles ranked together: their sorting buffers still fit a processor's cache."""
 
 
-def blocks_of(n: int, size: int) -> Iterator[slice]:
-    """Cut 0 ... n - 1 into consecutive slices of at most `size`."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
-
-
 class ProbeMeans:
-    """Mean over each gene's probes.
-
-    `probes` are for each gene the columns of its probes (at least one), in the order of the gene
-    map.
-    """
+    """Mean over each gene's probes: their columns (at least one) in the order of the gene map."""
 
     def __init__(self, probes: Sequence[Sequence[int]]) -> None:
         self._counts = np.array([len(columns) for columns in probes], dtype=np.float64)
@@ -172,20 +158,20 @@ class RowSum:
 
 
 def mean_and_deviation(
-    blocks: Callable[[], Iterable[NDArray[np.float64]]], n_columns: int
+    read: Callable[[], Iterable[NDArray[np.float64]]], n_columns: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Column means and population standard deviations (ddof 0) in two passes over the rows.
 
-    Each call of `blocks` gives the same rows in the same order, as float64 blocks
+    Each call of `read` gives the same rows in the same order, as float64 blocks
     ``(n, n_columns)`` of any sizes. Both results are ``(n_columns,)`` float64, not finite where the
     values, or their squares, overflow.
     """
     total = RowSum(n_columns)
-    for block in blocks():
+    for block in read():
         total.add(block)
     mean = total.mean()
     squares = RowSum(n_columns)
-    for block in blocks():
+    for block in read():
         with np.errstate(over="ignore", invalid="ignore"):
             apart = (block - mean) ** 2
         squares.add(apart)
@@ -230,24 +216,15 @@ class RowStore:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Profiles of one data set as rank indices.
-
-    Attributes
-    ----------
-    profiles
-        Ids of the rows.
-    ranks
-        ``(n_profiles, n_genes)`` unsigned indices into the reference quantile.
-    n_clipped
-        RNA-seq values whose index was -1 and is 0.
-    columns
-        Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it.
-    """
+    """Profiles of one data set as rank indices."""
 
     profiles: tuple[str, ...]
     ranks: RowStore
+    """``(n_profiles, n_genes)`` unsigned indices into the reference quantile."""
     n_clipped: int = 0
+    """RNA-seq values whose index was -1 and is 0."""
     columns: NDArray[np.intp] | None = None
+    """Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it."""
 
     def values(
         self,
@@ -265,24 +242,17 @@ class Ranked:
         def values_of(block: slice) -> NDArray[np.float64]:
             return np.asarray(quantile[self.ranks.read(rows[block])[:, columns]])
 
-        return in_order(values_of, blocks_of(len(rows), block_size), workers=1)
+        return in_order(values_of, blocks(len(rows), block_size), workers=1)
 
 
 def _read_blocks(
-    source: ExpressionSource,
-    columns: NDArray[np.intp],
-    *,
-    block_size: int,
-    tick: Tick,
-    see: See | None,
+    source: ExpressionSource, columns: NDArray[np.intp], *, block_size: int, tick: Tick
 ) -> Iterator[FloatArray]:
     """Read columns of all profiles; raise `FormatError` at the end if values are not finite."""
     check = FiniteCheck(source.path, tuple(source.genes[c] for c in columns))
-    for rows in blocks_of(len(source.profiles), block_size):
+    for rows in blocks(len(source.profiles), block_size):
         block = source.read(rows, columns)
         check.add(block, source.profiles[rows])
-        if see is not None:
-            see(block, source.profiles[rows], columns)
         yield block
         tick(len(block))
     check.raise_if_any()
@@ -295,17 +265,15 @@ def store_profiles(
     *,
     block_size: int,
     tick: Tick,
-    see: See | None = None,
 ) -> RowStore:
     """Copy columns of all profiles of `source` into a scratch file, in its dtype.
 
-    Raises
-    ------
-    FormatError
-        Some of these values are missing or infinite (their number and the first place).
+    Raises `FormatError` if values are missing or infinite (their number and the first place).
     """
-    store = RowStore(path, len(columns), source.read(slice(0, 1), columns[:1]).dtype)
-    for block in _read_blocks(source, columns, block_size=block_size, tick=tick, see=see):
+    blocks_read = _read_blocks(source, columns, block_size=block_size, tick=tick)
+    first = next(blocks_read)
+    store = RowStore(path, len(columns), first.dtype)
+    for block in chain([first], blocks_read):
         store.append(block)
     return store
 
@@ -334,10 +302,10 @@ def rank_geo(
         indices, ordered = quantile_ranks(genes(part))
         return indices.astype(ranks.dtype), ordered
 
-    for block in blocks_of(len(rows), block_size):
+    for block in blocks(len(rows), block_size):
         probes = profiles.read(rows[block])
         used = reference[block]
-        parts = [probes[part] for part in blocks_of(len(probes), ROWS_AT_A_TIME)]
+        parts = [probes[part] for part in blocks(len(probes), ROWS_AT_A_TIME)]
         done = 0
         for indices, ordered in in_order(ranked, parts):
             ranks.append(indices)
@@ -354,21 +322,17 @@ def rank_rna(
     *,
     block_size: int,
     tick: Tick,
-    see: See | None = None,
 ) -> Ranked:
     """Rank the genes of RNA-seq samples; `columns` are the study's genes in `source`.
 
-    Raises
-    ------
-    FormatError
-        Some of these values are missing or infinite (their number and the first place).
+    Raises `FormatError` if values are missing or infinite (their number and the first place).
     """
     # A gene that is landmark and target is read once, so that a missing value counts once.
     read, place = np.unique(columns, return_inverse=True)
     ranks = RowStore(path, len(columns), rank_dtype(len(columns)))
     n_clipped = 0
-    for values in _read_blocks(source, read, block_size=block_size, tick=tick, see=see):
-        for part in blocks_of(len(values), ROWS_AT_A_TIME):
+    for values in _read_blocks(source, read, block_size=block_size, tick=tick):
+        for part in blocks(len(values), ROWS_AT_A_TIME):
             indices, n = dense_rank_indices(values[part][:, place].astype(np.float64))
             ranks.append(indices.astype(ranks.dtype))
             n_clipped += n

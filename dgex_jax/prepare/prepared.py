@@ -79,10 +79,8 @@ UNKNOWN = {"probes": "probes", "entrez": "Entrez ids", "landmark_quantile": "lan
 def open_prepared(path: Path | str) -> Prepared:
     """Open ``prepared.h5`` or an ``.npz`` of ten arrays, told apart by their first bytes.
 
-    Raises
-    ------
-    FormatError
-        No such file, neither of the two, damaged, or its arrays are missing or don't fit.
+    Raises `FormatError` for a file that is missing, damaged, neither of the two, or whose arrays
+    are missing or don't fit.
     """
     path = Path(path)
     if read_head(path) == HDF5_MAGIC:
@@ -101,12 +99,6 @@ class Prepared(Closing):
 
     Attributes
     ----------
-    path
-        The file.
-    name, title
-        The study.
-    simulated
-        Whether the expression values are made up.
     settings
         What decided what it holds (`Study.preparation_settings`); empty where not known.
     parts
@@ -126,7 +118,7 @@ class Prepared(Closing):
     path: Path
     name: str
     title: str
-    simulated: bool
+    simulated: bool  # the expression values are made up
     settings: Mapping[str, Any] = MappingProxyType({})
     parts: tuple[str, ...] = PARTS
     gene_ids: GeneIds
@@ -404,7 +396,7 @@ class Hdf5Prepared(Prepared):
     def n_profiles(self, part: str) -> int:
         """Return the number of profiles of one of `parts`."""
         if part in SPLIT:
-            return len(range(*self._rows[part].indices(len(self._dataset("GEO/X")))))
+            return int(self._rows[part].stop - self._rows[part].start)
         return len(self._dataset(f"{part}/X"))
 
     def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
@@ -434,8 +426,7 @@ class NpzPrepared(Prepared):
     """Arrays ``X_tr Y_tr X_va Y_va X_te Y_te X_1000G Y_1000G X_GTEx Y_GTEx``, profiles x genes.
 
     Genes have no names (``L0001`` ..., ``T0001`` ...), no target is known to be a copy of a
-    landmark, and the halves are the first floor(T / 2) columns and the rest. Probes, Entrez ids,
-    quantiles and the scaling are not known.
+    landmark, and the halves are the first floor(T / 2) columns and the rest.
     """
 
     def __init__(self, path: Path) -> None:
@@ -469,18 +460,13 @@ class NpzPrepared(Prepared):
                 if len(shape) != 2 or 0 in shape:
                     raise FormatError(f"{self.path}: {name} has shape {shape}, not a filled table")
                 shapes[name] = shape
-        for part in PARTS:
-            x, y = f"X_{part}", f"Y_{part}"
-            for one, other, axis, what in (
-                (x, y, 0, "rows (profiles)"),
-                (x, "X_tr", 1, "columns (genes)"),
-                (y, "Y_tr", 1, "columns (genes)"),
-            ):
-                if shapes[one][axis] != shapes[other][axis]:
-                    raise FormatError(
-                        f"{self.path}: {one} {shapes[one]} does not fit {other} {shapes[other]}: "
-                        f"they must have as many {what}"
-                    )
+        genes = [(f"{kind}_{part}", f"{kind}_tr", 1) for part in PARTS for kind in "XY"]
+        for one, other, axis in [*((f"X_{part}", f"Y_{part}", 0) for part in PARTS), *genes]:
+            if shapes[one][axis] != shapes[other][axis]:
+                raise FormatError(
+                    f"{self.path}: {one} {shapes[one]} does not fit {other} {shapes[other]}: they "
+                    f"must have as many {'columns (genes)' if axis else 'rows (profiles)'}"
+                )
         return shapes
 
     def n_profiles(self, part: str) -> int:

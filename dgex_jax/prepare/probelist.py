@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dgex_jax.errors import FormatError, PreparationError
-from dgex_jax.io.expression import CORNERS, GENE_ID, IDS, check_ids, is_annotation_name, plain_name
+from dgex_jax.io.expression import (
+    CORNERS,
+    GENE_ID,
+    IDS,
+    check_ids,
+    is_annotation_name,
+    listed,
+    plain_name,
+)
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of, read_lines
@@ -19,7 +27,7 @@ from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
     NOT_ON_ARRAY,
     Annotation,
-    DroppedGene,
+    LostGene,
     Selection,
     StudyGenes,
     annotation_of,
@@ -29,6 +37,7 @@ from dgex_jax.prepare.names import (
     ID_KINDS,
     KIND_WORDS,
     READ,
+    Found,
     Names,
     find_renamed,
     hgnc,
@@ -38,9 +47,8 @@ from dgex_jax.prepare.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from dgex_jax.config import IdKind
     from dgex_jax.io.expression import AnnotatedSource, ExpressionSource
 
 FLAGS = {"prislm", "islm", "islandmark", "landmark", "landmarks"}
@@ -76,36 +84,20 @@ class _Table:
         return self.columns[0][1]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """Landmarks found by one column of a list, among the names of the training file."""
-
-    column: int
-    kind: IdKind
-    names: Names
-    found: Mapping[int, Sequence[int]]
-    """Row of the list → places in the training file."""
+_Way = tuple[int, Found]
+"""A column of a list, and by which names of the training file its rows were found: all places."""
 
 
 def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
     """Read the landmarks of a list or of an expression file, and find them in the training file.
 
-    Parameters
-    ----------
-    path
-        Text with a gene a line, or a table separated by tabs or commas; a first line that names its
-        columns is no landmark. Or a GCTX, GCT or AnnData file: its rows (``var``) are the
-        landmarks. A column ``pr_is_lm`` or ``feature_space`` (LINCS) tells which rows are.
-    array
-        The training file. Landmarks are looked for among its ids and in all annotation of its
-        genes, by probe, Ensembl id (whatever its version), Entrez id or symbol (present or
-        previous); the column of the list and the names of the file that agree in most of them
-        count.
-
-    Raises
-    ------
-    FormatError
-        It can't be read, has no probes, or a probe twice; a landmark is several genes of the file.
+    The list is text with a gene a line, or a table separated by tabs or commas; a first line that
+    names its columns is no landmark. Of a GCTX, GCT or AnnData file the rows (``var``) are the
+    landmarks. A column ``pr_is_lm`` or ``feature_space`` (LINCS) tells which rows are.
+    Landmarks are looked for among the ids of `array` and in all annotation of its genes, by probe,
+    Ensembl id (whatever its version), Entrez id or symbol (present or previous); the column of the
+    list and the names of the file that agree in most of them count. Raises `FormatError` for a list
+    without probes, or with one twice, and for a landmark that is several genes of the file.
     """
     table = _read(Path(path))
     _choose_rows(table)
@@ -118,17 +110,19 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
         best = _best(table, ways)
     if best is None:
         best = _by_other_symbols(table, ways)
-    places = {} if best is None else _places(table, best, array)
+    places = {} if best is None else _places(table, *best, array)
     probes = tuple(
         array.genes[places[row]] if row in places else name for row, name in enumerate(table.ids)
     )
     check_ids(table.path, "probe", probes)
     notes = list(table.notes)
-    if best is not None and (best.column or best.names.where or best.kind != "probe"):
-        column = table.columns[best.column][0]
-        by = f"column {column!r}" if column and best.column else "list"
-        kind = "the same names" if best.kind == "probe" else KIND_WORDS[best.kind]
-        notes.append(f"{len(places)} landmarks of the {by} found by {kind}{best.names.where}")
+    if best is not None:
+        number, way = best
+        column = table.columns[number][0]
+        by = f"column {column!r}" if column and number else "list"
+        kind = "the same names" if way.kind == "probe" else KIND_WORDS[way.kind]
+        if number or way.names.where or way.kind != "probe":
+            notes.append(f"{len(places)} landmarks of the {by} found by {kind}{way.names.where}")
     first = table.columns[0]
     known = dict([first] if first[0] else [])
     known |= {name: texts for name, texts in table.columns[1:] if name}
@@ -221,13 +215,13 @@ def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
                     continue
                 ids = list(map(READ[kind], texts))
                 places = places_of(names, kind, ids)
-                found = {
-                    row: places[one]
-                    for row, one in enumerate(ids)
-                    if one in places and (kind != "ensembl" or is_ensembl(one))
-                }
-                if len(found) > (len(best.found) if best else 0):
-                    best = _Way(column, kind, names, found)
+                rows = tuple(
+                    tuple(places.get(one, ())) if kind != "ensembl" or is_ensembl(one) else ()
+                    for one in ids
+                )
+                found = Found(kind, names, rows)
+                if found.count > (best[1].count if best else 0):
+                    best = column, found
     return best
 
 
@@ -237,7 +231,7 @@ def _by_other_symbols(table: _Table, ways: Sequence[Names]) -> _Way | None:
     counts = [len(find_renamed(texts, names)[0]) for names in ways]
     if not max(counts):
         return None
-    return _Way(0, "symbol", ways[counts.index(max(counts))], {})
+    return 0, Found("symbol", ways[counts.index(max(counts))], ((),) * len(table.ids))
 
 
 def _first_is_header(table: _Table, best: _Way | None) -> bool:
@@ -246,24 +240,24 @@ def _first_is_header(table: _Table, best: _Way | None) -> bool:
         return False
     first = [texts[0] for _, texts in table.columns]
     return (
-        0 not in best.found
-        and 2 * len(best.found) >= len(table.ids) - 1
+        not best[1].columns[0]
+        and 2 * best[1].count >= len(table.ids) - 1
         and not any(GENE_ID.fullmatch(cell) or cell.isdigit() for cell in first)
         and not any(hgnc().gene_of(cell) for cell in first)
     )
 
 
-def _places(table: _Table, best: _Way, array: AnnotatedSource) -> dict[int, int]:
+def _places(table: _Table, column: int, best: Found, array: AnnotatedSource) -> dict[int, int]:
     """For each landmark that the training file has its place there."""
-    texts = table.columns[best.column][1]
-    for row, places in best.found.items():
+    texts = table.columns[column][1]
+    for row, places in enumerate(best.columns):
         if len(places) > 1:
             ids = [array.genes[place] for place in places]
             raise FormatError(
                 f"{table.path}: landmark {texts[row]!r} is {len(ids)} genes of {array.path}: "
                 f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
             )
-    found = {row: place for row, (place,) in best.found.items()}
+    found = {row: places[0] for row, places in enumerate(best.columns) if places}
     n_symbols = sum(bool(hgnc().gene_of(text)) for text in texts)
     if best.kind == "symbol" or 2 * n_symbols > len(texts):
         missing = {text: row for row, text in enumerate(texts) if row not in found and text}
@@ -271,22 +265,15 @@ def _places(table: _Table, best: _Way, array: AnnotatedSource) -> dict[int, int]
         found |= {missing[symbol]: place for symbol, place in other.items()}
         if other:
             pairs = [f"{symbol} as {best.names.texts[place]}" for symbol, place in other.items()]
-            shown = ", ".join(pairs[:10]) + (f" and {len(pairs) - 10} more" * (len(pairs) > 10))
-            table.notes.append(f"{len(pairs)} found by another symbol (HGNC): {shown}")
+            table.notes.append(f"{len(pairs)} found by another symbol (HGNC): {listed(pairs)}")
     return found
 
 
 def select_probes(landmarks: ProbeList, geo: ExpressionSource, annotation: Annotation) -> Selection:
     """Take the probes of an array as genes: some are landmarks, all others targets (section 3.4).
 
-    Landmarks that the array lacks are dropped; `annotation` gives the symbols.
-
-    Raises
-    ------
-    PreparationError
-        No landmark is on the array, or no probe is left for a target.
-    FormatError
-        A probe id that can't be stored in a list.
+    Landmarks that the array lacks are dropped; `annotation` gives the symbols. Raises
+    `PreparationError` if no landmark is on the array, or no probe is left for a target.
     """
     comma = next((probe for probe in geo.genes if "," in probe), None)
     if comma is not None:
@@ -310,7 +297,7 @@ def select_probes(landmarks: ProbeList, geo: ExpressionSource, annotation: Annot
         return StudyGenes(symbols, ids, tuple((column,) for column in columns), {})
 
     dropped = tuple(
-        DroppedGene("landmark", annotation.symbols.get(probe, ""), "", NOT_ON_ARRAY, (probe,))
+        LostGene("landmark", annotation.symbols.get(probe, ""), "", NOT_ON_ARRAY, (probe,))
         for probe in landmarks.probes
         if probe not in place
     )

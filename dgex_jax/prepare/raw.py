@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 
 from dgex_jax.config import GeoOnlyFiles
 from dgex_jax.errors import FormatError, PreparationError
-from dgex_jax.io.expression import AnnotatedSource, View, check_ids, notes_of, transposed
+from dgex_jax.io.expression import AnnotatedSource, Genes, View, check_ids, notes_of, transposed
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_expression
-from dgex_jax.prepare.columns import without_annotation, without_sample_annotation
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
     annotation_of,
+    ensembl_key,
     read_gene_map,
     select_genes,
-    strip_version,
 )
-from dgex_jax.prepare.looks import Watched
+from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
 from dgex_jax.prepare.probelist import read_probe_list, select_probes
 
@@ -56,14 +55,9 @@ class RawSources:
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     """Open the raw files and select the study's genes; `files` closes those that stay open.
 
-    Text files are read at once, but only the genes the study can use are kept of them.
-
-    Raises
-    ------
-    FormatError
-        A file can't be read as what it should be.
-    PreparationError
-        No landmark or no target is on every platform.
+    Text files are read at once, but only the genes the study can use are kept of them. Raises
+    `FormatError` for a file that can't be read as what it should be, `PreparationError` if no
+    landmark or no target is on every platform.
     """
     if isinstance(raw, GeoOnlyFiles):
         return _open_geo_only(raw, config, files)
@@ -93,17 +87,18 @@ def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -
 
 def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
-    both = _Genes(
-        landmarks.symbols + targets.symbols,
+    both = Genes(
         landmarks.ensembl + targets.ensembl,
+        landmarks.symbols + targets.symbols,
+        ("",) * (len(landmarks) + len(targets)),
         landmarks.probes + targets.probes,
     )
-    wanted = set(map(_loose, both.ensembl))
+    wanted = set(map(ensembl_key, both.ensembl))
     probes = {probe for of_gene in both.probes for probe in of_gene}
     notes: list[str] = []
 
     def is_wanted(gene: str) -> bool:
-        return _loose(gene) in wanted
+        return ensembl_key(gene) in wanted
 
     def source(
         name: str, path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]
@@ -143,26 +138,13 @@ def _opened(
     return opened
 
 
-@dataclass(frozen=True)
-class _Genes:
-    """The genes of both maps."""
-
-    symbols: tuple[str, ...]
-    ensembl: tuple[str, ...]
-    probes: tuple[tuple[str, ...], ...]
-
-    @property
-    def entrez(self) -> tuple[str, ...]:
-        return ("",) * len(self.symbols)
-
-
 def _may_be_turned(path: Path) -> bool:
     """Whether a file is of a kind that has its genes in its rows or in its columns."""
     return kind_of(path) in {"table", "series matrix"}
 
 
 def _turned(
-    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: _Genes
+    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: Genes
 ) -> AnnotatedSource:
     """Give a table with its genes as columns, whichever axis of the file they are on."""
     in_rows, in_columns = (sum(map(is_gene, ids)) for ids in (table.genes, table.profiles))
@@ -195,7 +177,7 @@ def _check_unique(source: AnnotatedSource) -> None:
 
 def _named(
     source: AnnotatedSource,
-    genes: _Genes,
+    genes: Genes,
     kinds: tuple[IdKind, ...],
     is_gene: Callable[[str], bool],
     notes: list[str],
@@ -227,15 +209,6 @@ def _named(
             f"{source.path.name}: {len(found.renamed)} of them by another symbol (HGNC): {pairs}"
         )
     return View(source, names=tuple(names))
-
-
-def _loose(gene: str) -> str:
-    """Write an Ensembl id so that all spellings of a gene, and its Y copy, become one.
-
-    Which of them is meant is decided later, by `match_ensembl`; here nothing may be lost.
-    """
-    plain = strip_version(gene).removesuffix("_PAR_Y")
-    return f"ENSG0{plain[5:]}" if plain.startswith("ENSGR") else plain
 
 
 def refuse_overwriting(raw: AnyRawFiles, output: Path) -> None:

@@ -64,12 +64,7 @@ def split_sizes(n_profiles: int) -> SplitSizes:
     """Sizes of the parts of `n_profiles` kept GEO profiles (paper section 2.1).
 
     Train has floor(0.8 N), validation floor((N - train) / 2), test the rest; for the paper's
-    111,009 profiles 88,807, 11,101 and 11,101. Computed in integers: no rounding to argue about.
-
-    Raises
-    ------
-    PreparationError
-        A part would be empty.
+    111,009 profiles 88,807, 11,101 and 11,101. Raises `PreparationError` if a part would be empty.
     """
     train = 4 * n_profiles // 5
     validation = (n_profiles - train) // 2
@@ -87,16 +82,16 @@ def half_slices(n_targets: int) -> tuple[slice, slice]:
 
 
 def sampled_profiles(n_train: int, seed: int) -> NDArray[np.intp]:
-    """Draw the profiles of GEO-tr that `clustered_order` looks at, all of them if they are few.
-
-    ``(min(n_train, MOST_PROFILES),)``, ascending; the first of a permutation of the stream
-    ``sample``.
-    """
+    """Draw the profiles of GEO-tr that `clustered_order` looks at, ascending."""
     return np.sort(shuffled(seed, "sample", n_train)[:MOST_PROFILES])
 
 
 def clustered_order(values: NDArray[np.float64], seed: int) -> NDArray[np.intp]:
     """Order targets so that the halves of the order are two clusters of their expression.
+
+    `values` are ``(n_profiles, n_targets)`` float64 in any units, in the order of the shuffle, and
+    are overwritten; the result ``(n_targets,)`` are places in them: the first half's targets, then
+    the second's, each in the order they came in (just that order if all targets are alike).
 
     A departure: the original splits the targets at random. The paper's discussion proposes to
     "first cluster target genes based on their expression profiles, and then partition them
@@ -109,20 +104,6 @@ def clustered_order(values: NDArray[np.float64], seed: int) -> NDArray[np.intp]:
     first half's size (for given centres no other cut has less squared distance in all), and each
     centre becomes the mean of its half. So the distance only falls, and rounds end, at the latest
     after `MAX_ROUNDS`.
-
-    Parameters
-    ----------
-    values
-        ``(n_profiles, n_targets)`` float64: targets in any units, in the order of the shuffle.
-        Overwritten.
-    seed
-        Of k-means (the stream ``partition``).
-
-    Returns
-    -------
-    ndarray
-        ``(n_targets,)`` places in `values`: the first half's targets, then the second's, each in
-        the order they came in. Just that order if all targets are alike.
     """
     # Loaded here, as training reads prepared studies without scikit-learn.
     from sklearn.cluster import KMeans  # noqa: PLC0415

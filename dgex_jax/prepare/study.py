@@ -31,14 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FILE_KEYS = {
-    "geo": "geo",
-    "gtex": "gtex",
-    "1000g": "thousand_genomes",
-    "landmarks": "landmarks",
-    "targets": "targets",
-}
-GEO_ONLY_KEYS = ("geo", "landmarks")
+FILE_KEYS = {one.metadata["key"] or one.name: one.name for one in dataclasses.fields(RawFiles)}
+GEO_ONLY_KEYS = tuple(one.name for one in dataclasses.fields(GeoOnlyFiles))
 SECTIONS: dict[str, type[Any]] = {
     "simulate": SimulationConfig,
     "prepare": PrepareConfig,
@@ -110,11 +104,8 @@ def rules_of(config: PrepareConfig) -> dict[str, Any]:
 def read_study(path: Path) -> Study:
     """Read a study file; relative paths in it are relative to its folder.
 
-    Raises
-    ------
-    StudyError
-        The file can't be read, or a key or value in it can't be used (named, with the nearest
-        known key).
+    Raises `StudyError` if it can't be read, or for a key or value that can't be used (named, with
+    the nearest known key).
     """
     try:
         with path.open("rb") as file:

@@ -2,71 +2,111 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from dgex_jax.config import check_range
+from dgex_jax.config import Settings, documented, setting
 from dgex_jax.errors import StudyError
 
 LEAST_SQUARED_DISTANCE = 9.0
 """What pure array noise must put between two arrays; copies lie below 0.25."""
 
 
-def _within(low: float, high: float, default: float) -> Any:
-    return field(default=default, metadata={"range": (low, high)})
-
-
+@documented
 @dataclass(frozen=True)
-class SimulationConfig:
-    """Sizes and strengths of a simulated study; all that its files depend on.
+class SimulationConfig(Settings):
+    """Sizes and strengths of a simulated study; all that its files depend on."""
 
-    Raises
-    ------
-    StudyError
-        A value out of its range, or values that contradict each other.
-    """
-
-    seed: int = _within(0, 2**32 - 1, 1)  # of everything random; no other state enters
-    n_profiles: int = _within(2, 10_000_000, 6000)  # GEO profiles, re-deposited copies included
-    n_gtex: int = _within(2, 1_000_000, 300)  # samples of the RNA-seq files
-    n_1000g: int = _within(2, 1_000_000, 80)
-    # Genes every platform has: what is left once preparation has dropped the others.
-    n_landmarks: int = _within(1, 100_000, 200)
-    n_targets: int = _within(2, 100_000, 1000)
-    # Further genes of the two maps, each absent from one of the RNA-seq files (or both).
-    missing_landmarks: int = _within(0, 1000, 4)
-    missing_targets: int = _within(0, 1000, 12)
-    # Genes outside the maps: rows of the RNA-seq files, and what the extra probes measure.
-    n_other_genes: int = _within(2, 100_000, 260)
-    # Mean number of probes of a target, 1 to 13 each and mostly 1 or 2; landmarks have one.
-    probes_per_target: float = _within(1.0, 6.0, 2.8)
-    extra_probes: int = _within(0, 100_000, 162)  # probes that belong to no gene of the maps
-    # Share of the targets whose gene is a landmark as well, by other probes.
-    shared_targets: float = _within(0.0, 1.0, 445 / 9520)
-    replicate_share: float = _within(0.0, 0.5, 18149 / 129158)  # GEO profiles that are copies
-    n_tissues: int = _within(4, 1000, 40)  # cell states (and one more, the lymphoblastoid line)
-    # Transcription factors and pathways: the latent dimensions that genes respond to.
-    n_regulators: int = _within(8, 1000, 80)
-    # Continuous programmes (cell cycle, interferon, hypoxia ...) that move the regulators.
-    n_programmes: int = _within(4, 1000, 12)
-    series_size: float = _within(1.0, 10_000.0, 26.0)  # mean number of profiles deposited together
-    # Share of the genes whose signal differs between array and RNA-seq.
-    platform_discordance: float = _within(0.0, 1.0, 0.15)
-    cross_hybridisation: float = _within(0.0, 1.0, 0.2)  # probes that also catch another gene
-    # Median sd (log2) of variation of a gene's own, unexplained by any regulator.
-    gene_noise: float = _within(0.0, 3.0, 0.28)
-    # Sd (log2) of multiplicative noise of one probe on one array. Below the least, two arrays of
-    # one sample could be taken for a deposited copy.
-    array_noise: float = _within(0.05, 3.0, 0.18)
-    # Sd (log2) of a probe's offset in one series (laboratory, batch, pipeline).
-    series_noise: float = _within(0.0, 3.0, 0.15)
-    library_size: float = _within(1e4, 1e10, 3e7)  # median mapped reads of an RNA-seq sample
-    # Median squared biological coefficient of variation of RNA-seq counts.
-    dispersion: float = _within(0.0, 10.0, 0.02)
+    seed: int = setting(1, "of everything random in the raw files", low=0, high=2**32 - 1)
+    n_profiles: int = setting(
+        6000, "GEO profiles in the raw file, re-deposited copies included", low=2, high=10_000_000
+    )
+    n_gtex: int = setting(300, "GTEx samples", low=2, high=1_000_000)
+    n_1000g: int = setting(80, "1000 Genomes samples", low=2, high=1_000_000)
+    n_landmarks: int = setting(200, "landmark genes that every platform has", low=1, high=100_000)
+    n_targets: int = setting(1000, "target genes that every platform has", low=2, high=100_000)
+    missing_landmarks: int = setting(
+        4, "further genes of the landmark map, each absent from an RNA-seq file", low=0, high=1000
+    )
+    missing_targets: int = setting(
+        12, "further genes of the target map, each absent from an RNA-seq file", low=0, high=1000
+    )
+    n_other_genes: int = setting(
+        260,
+        "genes outside both maps: rows of the RNA-seq files, and what the extra probes measure",
+        low=2,
+        high=100_000,
+    )
+    probes_per_target: float = setting(
+        2.8,
+        "mean number of probes of a target, 1 to 13 each and mostly 1 or 2 (landmarks have one)",
+        low=1.0,
+        high=6.0,
+    )
+    extra_probes: int = setting(
+        162, "probes that belong to no gene of the maps", low=0, high=100_000
+    )
+    shared_targets: float = setting(
+        445 / 9520,
+        "share of the targets whose gene is a landmark too (445 of 9,520, as in the paper)",
+        low=0.0,
+        high=1.0,
+    )
+    replicate_share: float = setting(
+        18149 / 129158,
+        "share of GEO profiles that are re-deposited copies (18,149 of 129,158, as in the paper)",
+        low=0.0,
+        high=0.5,
+    )
+    n_tissues: int = setting(
+        40, "tissue-like cell states (and one more, the lymphoblastoid line)", low=4, high=1000
+    )
+    n_regulators: int = setting(
+        80,
+        "transcription factors and pathways: the latent dimensions that genes respond to",
+        low=8,
+        high=1000,
+    )
+    n_programmes: int = setting(
+        12,
+        "continuous programmes (cell cycle, interferon, hypoxia ...) that move the regulators",
+        low=4,
+        high=1000,
+    )
+    series_size: float = setting(
+        26.0, "mean number of profiles deposited together", low=1.0, high=10_000.0
+    )
+    platform_discordance: float = setting(
+        0.15, "share of the genes whose signal differs between array and RNA-seq", low=0.0, high=1.0
+    )
+    cross_hybridisation: float = setting(
+        0.2, "share of the probes that also catch another gene", low=0.0, high=1.0
+    )
+    gene_noise: float = setting(
+        0.28,
+        "median sd (log2) of a gene's own variation, unexplained by any regulator",
+        low=0.0,
+        high=3.0,
+    )
+    # Below 0.05 two arrays of one sample could be taken for a deposited copy.
+    array_noise: float = setting(
+        0.18, "sd (log2) of the noise of a probe on an array", low=0.05, high=3.0
+    )
+    series_noise: float = setting(
+        0.15,
+        "sd (log2) of a probe's offset in a series (laboratory, batch, pipeline)",
+        low=0.0,
+        high=3.0,
+    )
+    library_size: float = setting(
+        3e7, "median number of mapped reads of an RNA-seq sample", low=1e4, high=1e10
+    )
+    dispersion: float = setting(
+        0.02, "median squared biological coefficient of variation of the counts", low=0.0, high=10.0
+    )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            check_range(one.name, getattr(self, one.name), *one.metadata["range"])
+        super().__post_init__()
         if self.n_shared > self.n_landmarks:
             raise StudyError(
                 f"shared_targets = {self.shared_targets}: makes {self.n_shared} targets share a "

@@ -69,25 +69,11 @@ def simulate(
 ) -> RawFiles:
     """Make a study's raw files, the same for the same `config`.
 
-    GEO goes to its file tile by tile, so memory holds a few tiles (256 profiles each) and one
-    RNA-seq table, whatever the number of GEO profiles. Each file appears when it is complete.
-
-    Parameters
-    ----------
-    config
-        The study.
-    folder
-        Where to put ``geo.gctx`` (GCTX 1.0), ``gtex.gct.gz`` (GCT 1.2), ``1000g.txt.gz`` (the
-        GEUVADIS layout), ``map_lm.txt`` and ``map_tg.txt``; made if missing.
-    progress
-        ``True``: on standard error; a callable gets (step, profiles done, profiles in all).
-
-    Raises
-    ------
-    StudyError
-        `folder` can't be made.
-    DgexError
-        A file can't be written.
+    `folder`, made if missing, gets ``geo.gctx`` (GCTX 1.0), ``gtex.gct.gz`` (GCT 1.2),
+    ``1000g.txt.gz`` (the GEUVADIS layout), ``map_lm.txt`` and ``map_tg.txt``, each when it is
+    complete. GEO is written tile by tile, so memory holds a few tiles (256 profiles each) and one
+    RNA-seq table. `progress`: ``True`` for standard error; a callable gets (step, profiles done,
+    profiles in all). Raises `DgexError` if a file, or the folder (`StudyError`), can't be made.
     """
     folder = Path(folder)
     try:

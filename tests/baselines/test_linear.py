@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
-from dgex_jax.baselines.arrays import blocks, check_matrix
+from dgex_jax.baselines.arrays import check_matrix
 from dgex_jax.baselines.linear import LeastSquares, Mean, ridge_path
 from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import blocks
 from tests.baselines.tables import off_centre
 
 if TYPE_CHECKING:

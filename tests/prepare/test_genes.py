@@ -13,9 +13,8 @@ from dgex_jax.io.expression import Expression
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
     Annotation,
-    DroppedGene,
     GeneMap,
-    PartialGene,
+    LostGene,
     annotation_of,
     entrez_text,
     match_ensembl,
@@ -219,12 +218,12 @@ def test_dropped_genes_have_every_cause_and_no_longer_make_copies() -> None:
     rna = {"GTEx": _source("gtex", A, B, Y), "1000G": _source("1000g", A, B, C, Y)}
     genes = select_genes(LANDMARKS, TARGETS, geo, rna)
     assert genes.dropped == (
-        DroppedGene("landmark", "LA", A, "missing on the array", ("p1",)),
-        DroppedGene("target", "TC", C, "missing on the array; missing in GTEx", ("p5",)),
+        LostGene("landmark", "LA", A, "missing on the array", ("p1",)),
+        LostGene("target", "TC", C, "missing on the array; missing in GTEx", ("p5",)),
     )
     assert genes.partial == (
-        PartialGene("target", "TA", A, ("p3",)),
-        PartialGene("target", "TY", Y, ("p5",)),
+        LostGene("target", "TA", A, "", ("p3",)),
+        LostGene("target", "TY", Y, "", ("p5",)),
     )
     assert genes.targets.ids == (A, Y)
     assert genes.targets.probes == ((1,), (2,))

@@ -10,8 +10,7 @@ import pytest
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import Expression, View
-from dgex_jax.prepare.columns import without_annotation
-from dgex_jax.prepare.looks import Look, Watched, check_look
+from dgex_jax.prepare.looks import Look, Watched, check_look, without_annotation
 
 WIDE = 12_000
 GENES = tuple(f"g{n}" for n in range(400))
@@ -114,7 +113,7 @@ def test_one_negative_count_is_seen_among_any_number_of_genes() -> None:
     counts[1, 7] = -1
     genes = tuple(f"g{n}" for n in range(WIDE))
     file = Watched(Expression(Path("a"), counts, ("p", "q", "r"), genes))
-    file.see(counts, file.profiles, np.arange(WIDE))
+    file.read()
     with pytest.raises(FormatError, match=r"has 1 negative values .*profile 'q', gene 'g7'"):
         file.verdict("rnaseq", force=False)
 

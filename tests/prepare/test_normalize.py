@@ -17,7 +17,6 @@ from dgex_jax.prepare.normalize import (
     Ranked,
     RowStore,
     RowSum,
-    blocks_of,
     dense_rank_indices,
     mean_and_deviation,
     quantile_ranks,
@@ -213,8 +212,6 @@ def test_clips_are_added_up_and_a_gene_asked_for_twice_is_ranked_twice(tmp_path)
     np.testing.assert_array_equal(ranked.ranks.read(slice(None)), expected)
 
 
-def test_ranks_fit_their_dtype_and_blocks_cover_everything_once() -> None:
+def test_ranks_fit_their_dtype() -> None:
     sizes = (10_463, 2**16, 2**16 + 1)
     assert [rank_dtype(n) for n in sizes] == [np.uint16, np.uint16, np.uint32]
-    assert list(blocks_of(20, 8)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
-    assert list(blocks_of(0, 8)) == []

@@ -65,12 +65,15 @@ def test_recorded_study_equals_the_original(run_prepare, golden_raw, expected, t
             wanted = expected[f"{prefix}_{kind}"]
             np.testing.assert_allclose(values[rows][:, columns[kind]], wanted, rtol=0, atol=1e-5)
     np.testing.assert_allclose(data["quantile"], expected["quantile"], rtol=0, atol=1e-12)
-    assert (report.n_kept, report.n_close_pairs, report.n_straddling) == (260, 43, None)
-    assert (report.n_landmarks, report.n_targets) == (20, 45)
-    assert report.profiles == {"GEO": 300, "GTEx": 60, "1000G": 30}
+    counts = report.counts
+    assert (counts["geo_profiles_kept"], counts["geo_close_pairs"]) == (260, 43)
+    assert "geo_close_pairs_straddling_clusters" not in counts
+    assert (counts["landmarks"], counts["targets"]) == (20, 45)
+    read = {"geo_profiles_read": 300, "gtex_profiles": 60, "1000g_profiles": 30}
+    assert read.items() <= counts.items()
     copies = [target in data["landmarks"] for target in data["targets"]]
     assert data["target_info/copy_of_landmark"].tolist() == copies
-    assert report.n_copies == sum(copies) > 0
+    assert report.counts["targets_copying_a_landmark"] == sum(copies) > 0
 
 
 @pytest.mark.parametrize("files", ["golden_raw", "alone"])
@@ -106,10 +109,11 @@ def test_order_is_the_seeds_values_are_not(run_prepare, golden_raw, tmp_path) ->
 
 def test_faithful_rule_counts_what_clusters_split(run_prepare, golden_raw, tmp_path) -> None:
     report = run_prepare(golden_raw, tmp_path / "p.h5", PrepareConfig())
-    assert report.n_close_pairs == 43
-    assert 0 <= report.n_straddling <= 43
-    assert 260 <= report.n_kept <= 260 + report.n_straddling
-    assert report.profiles["GEO"] == 300
+    assert report.counts["geo_close_pairs"] == 43
+    straddling = report.counts["geo_close_pairs_straddling_clusters"]
+    assert 0 <= straddling <= 43
+    assert 260 <= report.counts["geo_profiles_kept"] <= 260 + straddling
+    assert report.counts["geo_profiles_read"] == 300
 
 
 def test_no_rule_keeps_all_and_needs_only_the_genes_probes(
@@ -124,7 +128,8 @@ def test_no_rule_keeps_all_and_needs_only_the_genes_probes(
 
     changed = change_geo(spoil)
     report = run_prepare(changed, tmp_path / "spoilt.h5", QUICK)
-    assert (report.n_kept, report.n_close_pairs) == (300, None)
+    assert report.counts["geo_profiles_kept"] == 300
+    assert "geo_close_pairs" not in report.counts
     run_prepare(golden_raw, tmp_path / "whole.h5", QUICK)
     assert_same(tmp_path / "spoilt.h5", tmp_path / "whole.h5")
     text = r"geo.gctx: \d+ missing and 0 infinite"
@@ -196,7 +201,7 @@ def test_what_is_recorded_beside_the_values(run_prepare, golden_raw, tmp_path) -
             "accept_wrong_dimensions": False,
         }
         assert read["versions"]["numpy"] == np.__version__
-        assert dict(file["report"].attrs) == report.counts()
+        assert dict(file["report"].attrs) == report.counts
         assert file["GEO/X"].fletcher32
         assert str(tmp_path) not in str(attributes)
         parts = [file[f"GEO/split/{part}"][:] for part in ("train", "validation", "test")]
@@ -235,7 +240,7 @@ def test_dropped_and_partial_genes_are_written_and_told(
     assert data["dropped/cause"].tolist() == ["missing in GTEx"] * n
     assert data["dropped/probes"][0] == probes
     assert data["partial/missing_probes"].tolist() == ["nowhere_at"]
-    assert len(data["landmarks"]) == report.n_landmarks == 19
+    assert len(data["landmarks"]) == report.counts["landmarks"] == 19
 
 
 def test_constant_genes_are_zero(run_prepare, change_geo, tmp_path) -> None:
@@ -368,7 +373,7 @@ def test_arrays_alone_equal_the_rules_by_numpy_alone(
     assert data["landmarks"].tolist() != landmarks
     columns = [probes.index(one) for one in (*data["landmarks"], *data["targets"])]
     values = matrix[[profiles.index(one) for one in data["GEO/profiles"]]][:, columns]
-    assert len(values) == report.n_kept == 260
+    assert len(values) == report.counts["geo_profiles_kept"] == 260
     quantile = np.sort(values, axis=1).mean(axis=0)
     normal = quantile[(rankdata(values, axis=1) - 1).astype(int)]
     scaled = (normal - normal.mean(axis=0)) / (normal.std(axis=0) + 1e-3)
@@ -391,7 +396,7 @@ def test_arrays_alone_equal_the_rules_by_numpy_alone(
         assert file.attrs["gene_ids"] == "probe"
         assert json.loads(file.attrs["data_sets"]) == ["GEO"]
         assert sorted(json.loads(file.attrs["raw_files"])) == ["geo", "landmarks"]
-        assert dict(file["report"].attrs) == report.counts()
+        assert dict(file["report"].attrs) == report.counts
         assert not {"gtex_profiles", "1000g_profiles"} & set(file["report"].attrs)
     with open_prepared(path) as study:
         assert (study.parts, study.gene_ids) == (("tr", "va", "te"), "probe")
@@ -470,8 +475,10 @@ def test_real_files_of_three_platforms(run_prepare, shared, tmp_path) -> None:
         genes / "map_tg.txt",
     )
     report = run_prepare(files, tmp_path / "p.h5", simulated=False)
-    assert (report.n_kept, report.n_close_pairs) == (529, 0)
-    assert (report.n_landmarks, report.n_targets, report.n_copies) == (854, 7462, 411)
+    counts = report.counts
+    assert (counts["geo_profiles_kept"], counts["geo_close_pairs"]) == (529, 0)
+    assert (counts["landmarks"], counts["targets"]) == (854, 7462)
+    assert counts["targets_copying_a_landmark"] == 411
     assert [gene.symbol for gene in report.partial] == ["GAPDH", "ACTB", "STAT1"]
     assert len(report.dropped) == 943 - 854 + 9520 - 7462
     with open_prepared(tmp_path / "p.h5") as study:
@@ -489,7 +496,8 @@ def test_real_arrays_with_the_landmarks_of_a_real_l1000_file(run_prepare, shared
     files = GeoOnlyFiles(geo, data / "l1000" / "LJP009_QNORM_n371x978.gct")
     # Without the search for duplicates, which has a test of its own on this file.
     report = run_prepare(files, tmp_path / "p.h5", QUICK, simulated=False)
-    assert (report.n_landmarks, report.n_targets, report.dropped) == (978, 21_237, ())
+    assert (report.counts["landmarks"], report.counts["targets"]) == (978, 21_237)
+    assert report.dropped == ()
     with open_prepared(tmp_path / "p.h5") as study:
         assert [study.n_profiles(part) for part in study.parts] == [423, 53, 53]
         # Every landmark has its Entrez id from the L1000 file, GEO's file has none for the others.

@@ -15,9 +15,8 @@ from scipy.stats import rankdata
 
 from dgex_jax.config import PARTS, PrepareConfig, RawFiles
 from dgex_jax.errors import FormatError
-from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.prepare import chunk_rows, prepare
 from dgex_jax.prepare.prepared import open_prepared
-from dgex_jax.prepare.prepared_write import chunk_rows
 from tests.prepare.checks import datasets, refused
 
 EXACT = PrepareConfig(duplicates="all-pairs")

@@ -150,7 +150,8 @@ def test_landmarks_of_an_h5ad_or_by_a_column(
         assert study.landmark_symbols == tuple(f"S{n}" for n in places)
     lists[1].write_text("S1\nS2\nunknown\n")
     report = run_prepare(replace(plain, landmarks=lists[1]), tmp_path / "three.h5", QUICK)
-    assert (report.n_landmarks, [gene.probes for gene in report.dropped]) == (2, [("unknown",)])
+    assert report.counts["landmarks"] == 2
+    assert [gene.probes for gene in report.dropped] == [("unknown",)]
 
 
 def test_symbols_and_entrez_ids_of_both_files(run_prepare, landmarks, golden_raw, tmp_path) -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from dgex_jax.config import PrepareConfig, RawFiles
 from dgex_jax.errors import PreparationError
+from dgex_jax.io.expression import blocks as slices
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
-from dgex_jax.prepare.normalize import OFFSET, blocks_of, mean_and_deviation, standardise
+from dgex_jax.prepare.normalize import OFFSET, mean_and_deviation, standardise
 from dgex_jax.prepare.prepare import prepare
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
@@ -28,7 +29,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "preprocess"
 
 def fitted(values: NDArray[np.float64], block_size: int = 1000) -> tuple[Any, Any]:
     def blocks() -> Any:
-        return (values[rows] for rows in blocks_of(len(values), block_size))
+        return (values[rows] for rows in slices(len(values), block_size))
 
     return mean_and_deviation(blocks, values.shape[1])
 
