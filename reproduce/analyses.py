@@ -10,6 +10,7 @@ import pandas as pd
 
 from dgex_jax.adjusted_r2 import Comparison, adjusted_r2, compare, last_hidden
 from dgex_jax.errors import FormatError
+from dgex_jax.io.expression import listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import read_json, record
 from dgex_jax.model.predict import told_device
@@ -344,10 +345,8 @@ def _by_degree(found: WeightHubs) -> list[list[str]]:
 def _shown_hubs(analysis: HubAnalysis) -> list[list[str]]:
     """List the hubs for reading: the genes with the largest weights alone."""
 
-    def shown(genes: str) -> str:
-        names = genes.split(";") if genes else []
-        more = len(names) - GENES_SHOWN
-        return ", ".join(names[:GENES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    def shown(genes: object) -> str:
+        return listed(str(genes).split(";") if genes else [], GENES_SHOWN)
 
     return [
         [
@@ -355,8 +354,8 @@ def _shown_hubs(analysis: HubAnalysis) -> list[list[str]]:
             f"{hub['output_connections']}",
             f"{hub['share_positive']:.1%}",
             f"{hub['input_connections']}",
-            shown(str(hub["landmark_genes"])),
-            shown(str(hub["target_genes"])),
+            shown(hub["landmark_genes"]),
+            shown(hub["target_genes"]),
         ]
         for hub in analysis.hubs().to_dict("records")
     ]

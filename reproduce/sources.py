@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from dgex_jax import __version__
 from dgex_jax.config import PARTS
 from dgex_jax.errors import FormatError
+from dgex_jax.io.expression import listed
 from dgex_jax.io.files import one_line
 from dgex_jax.io.hdf5 import hdf5_errors
-from dgex_jax.io.manifest import read_json
+from dgex_jax.io.manifest import read_json, software_versions
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.pylearn2 import BATCH_SEED, MONITOR_SEED
 from dgex_jax.train.record import DONE, check_result
@@ -33,18 +31,6 @@ if TYPE_CHECKING:
     from reproduce.workspace import Workspace
 
 
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "h5py",
-    "matplotlib",
-)
 GENES_NAMED = 8
 
 ROLES = {
@@ -68,9 +54,7 @@ class MissingGenes:
     @property
     def named(self) -> str:
         """The first of them by symbol."""
-        more = len(self.symbols) - GENES_NAMED
-        text = ", ".join(self.symbols[:GENES_NAMED])
-        return f"{text} and {more:,} more" if more > 0 else text
+        return listed(self.symbols, GENES_NAMED)
 
 
 @dataclass(frozen=True)
@@ -224,17 +208,6 @@ def seconds_of_all(runs: Sequence[TrainedRun]) -> float:
     return sum(together.values())
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of Python, of this software and of the libraries its results depend on."""
-    found = {"python": platform.python_version(), "dgex-jax": __version__}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def version_table(
     preparation: Preparation, runs: Sequence[TrainedRun]
 ) -> list[tuple[str, str, str, str]]:
@@ -247,7 +220,7 @@ def version_table(
         for name, one in run.versions.items():
             trained.setdefault(name.replace("_", "-"), set()).add(str(one))
     prepared = {name.replace("_", "-"): one for name, one in preparation.versions.items()}
-    now = installed_versions()
+    now = {name.replace("_", "-"): one for name, one in software_versions().items()}
     return [
         (name, prepared.get(name, ""), ", ".join(sorted(trained.get(name, ()))), now.get(name, ""))
         for name in dict.fromkeys([*now, *prepared, *sorted(trained)])

@@ -224,7 +224,7 @@ def check_storable(path: Path, what: str, texts: Sequence[str], forbidden: str) 
 
 def listed(texts: Sequence[str], most: int = 10) -> str:
     """Join the first texts by commas, and say how many more there are."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
 
