@@ -19,7 +19,7 @@ from benchmarks.memory import run as run_child
 from benchmarks.preprocessing_runs import prepared
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.rawdata import PAPER, SMALL
-from dgex_jax.config import PrepareConfig
+from dgex_jax.config import EVALUATED, PrepareConfig
 from dgex_jax.errors import DgexError
 from dgex_jax.model.model import write_model
 
@@ -113,7 +113,7 @@ def _train(folder: Path, sizes: Sizes, *, small: bool) -> Taken:
 
 
 def _baseline(method: str, folder: Path, sizes: Sizes, *, small: bool) -> Taken:
-    parts = {"tr": sizes.profiles} | dict.fromkeys(("va", "te", "1000G", "GTEx"), 100)
+    parts = {"tr": sizes.profiles} | dict.fromkeys(EVALUATED, 100)
     write_study(folder, parts, 20 if small else LANDMARKS, sizes.genes)
     child, _ = fit_in_child(method, folder)
     return child.seconds, child.peak_bytes

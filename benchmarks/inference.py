@@ -25,13 +25,13 @@ from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
 from benchmarks.timing import paired, show
 from dgex_jax.config import PredictOptions
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.model.predict import (
     inferred,
     network_of,
-    open_input,
     output_genes,
     predict,
     prediction_job,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgex_jax.config import EVALUATED
 from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def random_study(
     weights = rng.standard_normal((n_landmarks, n_halves * n_targets), np.float32)
     weights /= np.float32(np.sqrt(n_landmarks))
     X, Y = {}, {}
-    watched = ("va", "te", "1000G", "GTEx")
+    watched = EVALUATED
     sizes = n_watched if isinstance(n_watched, Mapping) else dict.fromkeys(watched, n_watched)
     for part, n in {"tr": n_profiles, **{part: sizes[part] for part in watched}}.items():
         X[part] = rng.standard_normal((n, n_landmarks), np.float32)

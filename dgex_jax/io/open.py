@@ -11,9 +11,10 @@ from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from pathlib import Path
 
-    from dgex_jax.io.expression import Expression, GeneFilter
+    from dgex_jax.io.expression import AnnotatedSource, Expression, GeneFilter
 
 
 def open_expression(
@@ -38,3 +39,17 @@ def open_expression(
     if kind == "gct":
         return read_gct(path, genes=genes, accept_wrong_dimensions=accept_wrong_dimensions)
     return read_rpkm(path, genes=genes) if kind == "geuvadis" else read_delimited(path)
+
+
+def open_input(
+    path: Path | str,
+    files: ExitStack,
+    *,
+    genes: GeneFilter = None,
+    accept_wrong_dimensions: bool = False,
+) -> AnnotatedSource:
+    """Open a file as `open_expression` does; `files` closes it."""
+    source = open_expression(path, genes=genes, accept_wrong_dimensions=accept_wrong_dimensions)
+    if isinstance(source, H5ad | Gctx):
+        files.callback(source.close)
+    return source

@@ -20,10 +20,8 @@ import dgex_jax
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import blocks, comments_of
 from dgex_jax.io.files import Unchanged, say
-from dgex_jax.io.gctx import Gctx
-from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.manifest import processor, record
-from dgex_jax.io.open import open_expression
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import Platform, Precision, PredictOptions
-    from dgex_jax.io.expression import AnnotatedSource
     from dgex_jax.io.progress import Listener
     from dgex_jax.model.model import Model
 
@@ -135,19 +132,6 @@ def predict(
         tuple(plan.lines()),
         writer.missing,
     )
-
-
-def open_input(
-    path: Path | str, files: ExitStack, *, accept_wrong_dimensions: bool = False
-) -> AnnotatedSource:
-    """Open a file of profiles by what it holds, never by its name (see `open_expression`).
-
-    GCTX and AnnData files are read in parts, and closed by `files`; text is read at once.
-    """
-    source = open_expression(path, accept_wrong_dimensions=accept_wrong_dimensions)
-    if isinstance(source, H5ad | Gctx):
-        files.callback(source.close)
-    return source
 
 
 def network_of(model: Model) -> Forward:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from dgex_jax.config import GeoOnlyFiles
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.expression import AnnotatedSource, Genes, View, check_ids, notes_of, transposed
-from dgex_jax.io.gctx import Gctx
-from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
-from dgex_jax.io.open import open_expression
+from dgex_jax.io.open import open_input
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
@@ -65,7 +63,7 @@ def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSo
 
 
 def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
-    geo = _opened(raw.geo, None, config, files)
+    geo = open_input(raw.geo, files, accept_wrong_dimensions=config.accept_wrong_dimensions)
     landmarks = read_probe_list(raw.landmarks, geo)
     turned = False
     if _may_be_turned(raw.geo):
@@ -103,10 +101,11 @@ def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSou
     def source(
         name: str, path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]
     ) -> AnnotatedSource:
-        opened = _opened(path, genes, config, files)
+        trusting = config.accept_wrong_dimensions
+        opened = open_input(path, files, genes=genes, accept_wrong_dimensions=trusting)
         if genes is not None and not any(map(is_gene, opened.genes)):
             # Its genes are named otherwise: all of them are needed to find out how.
-            opened = _opened(path, None, config, files)
+            opened = open_input(path, files, accept_wrong_dimensions=trusting)
         if _may_be_turned(path):
             opened = _turned(opened, is_gene, both)
         left, left_out = without_annotation(opened, force=config.force_platform, training=True)
@@ -125,17 +124,6 @@ def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSou
     }
     genes = select_genes(landmarks, targets, geo, rna)
     return RawSources(Watched(geo), rna, genes, annotation_of(geo.gene_metadata), tuple(notes))
-
-
-def _opened(
-    path: Path, genes: GeneFilter, config: PrepareConfig, files: ExitStack
-) -> AnnotatedSource:
-    opened = open_expression(
-        path, genes=genes, accept_wrong_dimensions=config.accept_wrong_dimensions
-    )
-    if isinstance(opened, Gctx | H5ad):
-        files.callback(opened.close)
-    return opened
 
 
 def _may_be_turned(path: Path) -> bool:

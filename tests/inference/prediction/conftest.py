@@ -18,10 +18,11 @@ from threadpoolctl import threadpool_limits
 
 from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, RawFiles
 from dgex_jax.io.expression import Expression
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.io.writers import write_gct, write_gctx
 from dgex_jax.model.model import Model, ModelGenes
-from dgex_jax.model.predict import inferred, network_of, open_input
+from dgex_jax.model.predict import inferred, network_of
 from dgex_jax.model.scale import make_plan
 from dgex_jax.prepare.genes import read_gene_map
 from dgex_jax.prepare.prepare import prepare

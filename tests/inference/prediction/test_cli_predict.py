@@ -108,8 +108,8 @@ def test_genes_that_can_not_be_told(refused, spoilt, table, tmp_path, model) -> 
     symbols = dict(zip(model.landmarks.ensembl, model.landmarks.symbols, strict=True))
     mangled = ["1-Mar" if gene == first else symbols.get(gene, gene) for gene in genes]
     error = refused(spoilt(genes=mangled))
-    assert f"1 of 20 landmarks are missing (by symbol on its rows): {symbols[first]}" in error
-    assert "turned symbols into dates ('1-Mar')" in error
+    assert "1 of 20 landmarks are missing (by symbol on its rows): " in error
+    assert f"{symbols[first]}; a spreadsheet has turned symbols into dates ('1-Mar')" in error
 
 
 def test_values_that_can_not_be_used(refused, spoilt, table, tmp_path, model) -> None:

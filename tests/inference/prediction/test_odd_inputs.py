@@ -22,9 +22,10 @@ import pytest
 from dgex_jax.cli import main
 from dgex_jax.config import PredictOptions
 from dgex_jax.errors import FormatError
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.model import write_model
-from dgex_jax.model.predict import inferred, open_input
+from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import make_plan
 
 if TYPE_CHECKING:

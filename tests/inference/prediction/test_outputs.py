@@ -22,9 +22,10 @@ from dgex_jax.io.expression import Expression
 from dgex_jax.io.gct import read_gct
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.outputs import Output, open_output
-from dgex_jax.model.predict import open_input, output_genes, predict
+from dgex_jax.model.predict import output_genes, predict
 from dgex_jax.model.scale import make_plan
 
 PLAIN = PredictOptions("standardized")

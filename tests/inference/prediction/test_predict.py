@@ -7,8 +7,6 @@ import hashlib
 import importlib
 import json
 import re
-import subprocess
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -16,15 +14,14 @@ import h5py
 import numpy as np
 import pytest
 
-from dgex_jax.cli import main
 from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.io.writers import write_gctx
-from dgex_jax.model.model import write_model
-from dgex_jax.model.predict import inferred, open_input, predict
+from dgex_jax.model.predict import inferred, predict
 from dgex_jax.model.scale import make_plan
 from dgex_jax.train.network import BATCH
 
@@ -336,177 +333,8 @@ def test_places_that_can_not_be_written(name, cause, model, table, tmp_path, wri
 # --- the command
 
 
-@pytest.fixture(scope="session")
-def folder(model, tmp_path_factory):
-    """The model as a folder."""
-    path = tmp_path_factory.mktemp("model") / "model"
-    write_model(path, model)
-    return path
-
-
-def run(*arguments: object) -> int:
-    return main(["predict", *map(str, arguments)])
-
-
 def without(table, *genes: str):
     """The table without some genes."""
     kept = [place for place, gene in enumerate(table.genes) if gene not in genes]
     names = tuple(table.genes[place] for place in kept)
     return replace(table, values=table.values[:, kept], genes=names)
-
-
-def test_what_was_done_is_said(folder, table, tmp_path, write, capsys) -> None:
-    path = write(table, tmp_path / "in.csv", "csv")
-    output = tmp_path / "out.gctx"
-    assert run(folder, path, "-o", output, "--platform", "rnaseq", "-q") == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    lines = told.out.splitlines()
-    assert lines[0] == f"{path}: 40 profiles, 20 of 20 landmarks by Ensembl id on its rows"
-    assert re.fullmatch(rf"{path}: values from -\S+ to \S+: taken for logarithms", lines[1])
-    assert lines[2].startswith(f"{path}: 2")
-    assert "fewer than 90%: ranks among the 20 landmarks present" in lines[2]
-    assert lines[3:] == [
-        f"{path}: standardised by the means and deviations of these profiles",
-        f"{path}: the model was trained on simulated data",
-        f"{output}: 40 profiles x 20 landmarks and 45 inferred genes, standardised units",
-    ]
-    with h5py.File(output) as file:
-        assert file["0/DATA/0/matrix"].shape == (40, 65)
-        assert b'"sha256": "' in file.attrs["provenance"].encode()
-
-
-@pytest.fixture
-def spoilt(table, tmp_path):
-    """Give a function that writes the table as TSV with changes."""
-
-    def make(**changes: object):
-        path = tmp_path / "in.tsv"
-        replace(table, **changes).frame().to_csv(path, sep="\t", index_label="gene")
-        return path
-
-    return make
-
-
-@pytest.fixture
-def not_predicted(refused, folder, tmp_path):
-    """Give a function that runs a prediction which must fail with one line and write nothing."""
-
-    def call(path, *more: object, platform: str = "standardized") -> str:
-        before = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
-        words = ("predict", folder, path, "-o", tmp_path / "out.gctx", "--platform", platform)
-        error = refused(*words, *more)
-        after = sorted((child.name, child.stat().st_mtime_ns) for child in tmp_path.rglob("*"))
-        assert after == before
-        return error
-
-    return call
-
-
-def test_genes_that_can_not_be_told(not_predicted, spoilt, table, tmp_path, model) -> None:
-    genes, first = table.genes, model.landmarks.ensembl[0]
-    twice = [first if gene.startswith("ENSG90000000008") else gene for gene in genes]
-    symbols = dict(zip(model.landmarks.ensembl, model.landmarks.symbols, strict=True))
-    mangled = ["1-Mar" if gene == first else symbols.get(gene, gene) for gene in genes]
-    for changes, cause in (
-        ({"genes": [f"x{n}" for n in range(len(genes))]}, "of 20 landmarks 0 on its rows"),
-        ({"genes": [str(n) for n in range(len(genes))]}, "row numbers are no ids"),
-        (
-            {"profiles": (*genes, *table.profiles[len(genes) :])},
-            "which of them are the genes can't be told",
-        ),
-        ({"genes": twice}, f"genes of the model are there twice: {first!r}"),
-        ({"genes": mangled}, "1 of 20 landmarks are missing (by symbol on its rows): "),
-    ):
-        assert cause in not_predicted(spoilt(**changes))
-    told = not_predicted(spoilt(genes=mangled))
-    assert f"{symbols[first]}; a spreadsheet has turned symbols into dates ('1-Mar')" in told
-    assert "no such file" in not_predicted(tmp_path / "nothing.gct")
-    assert "is a folder" in not_predicted(tmp_path)
-
-
-def test_values_that_can_not_be_used(not_predicted, spoilt, table, tmp_path, model, folder) -> None:
-    holes, flat = table.values.copy(), table.values.copy()
-    holes[3, table.genes.index(model.landmarks.ensembl[2])] = np.nan
-    flat[5] = 1
-    told = not_predicted(spoilt(values=holes))
-    assert "1 missing and 0 infinite values; the first is nan in profile 'p03'" in told
-    told = not_predicted(spoilt(values=flat))
-    assert "1 profiles have one value for all genes, the first is 'p05'" in told
-    path = tmp_path / "in.tsv"
-    for text, cause in (
-        ("gene\n", "is no table"),
-        ("gene\t\nENSG1\t\n", "line 1: has the ids' column alone"),
-    ):
-        path.write_text(text)
-        assert cause in not_predicted(path)
-    path = spoilt(values=table.values[:1], profiles=("p",))
-    assert "has 1 profiles, too few" in not_predicted(path, platform="rnaseq")
-    # One is enough for the scale of training.
-    assert run(folder, path, "-o", tmp_path / "o.gctx", "--platform", "microarray", "-q") == 0
-    assert np.isfinite(matrix(tmp_path / "o.gctx")).all()
-
-
-def test_bad_options(not_predicted, refused, folder, table, tmp_path, write) -> None:
-    path = write(table, tmp_path / "in.gctx", "gctx")
-    for flags, cause in (
-        (("--standardize", "input"), "are taken as they are"),
-        (("--block-size", "0"), "block_size = 0: must be at least 1"),
-        (("--ids", "name"), "invalid choice: 'name'"),
-        (("--ids", "probe"), "of 20 landmarks 0 on its rows"),
-    ):
-        assert cause in not_predicted(path, *flags)
-    assert "invalid choice: 'array'" in not_predicted(path, platform="array")
-    for used, name, cause in (
-        (tmp_path / "none", "o.gctx", "no such model folder"),
-        (folder, "o.csv", "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"),
-    ):
-        words = ("predict", used, path, "-o", tmp_path / name, "--platform", "l1000")
-        assert cause in refused(*words)
-
-
-def test_flags(folder, table, tmp_path, write, capsys, monkeypatch) -> None:
-    """Some change values, others nothing of a good file; progress has rate and time left."""
-    monkeypatch.setattr("dgex_jax.io.progress.SECONDS_BETWEEN_LINES", 0.0)
-    path, output = write(table, tmp_path / "in.gct", "gct"), tmp_path / "out.gctx"
-
-    def told(*flags: str) -> tuple[bytes, str, str]:
-        assert run(folder, path, "-o", output, "--platform", "rnaseq", *flags) == 0
-        said = capsys.readouterr()
-        return matrix(output).tobytes(), said.out, re.sub(r"[\d,]+ a second", "", said.err)
-
-    values, out, err = told()
-    lines = err.splitlines()
-    assert lines[0].startswith("checking in.gct: 40 of 40 profiles, ")
-    assert lines[-1].startswith("inferring: 40 of 40 profiles, ")
-    assert lines[-1].endswith(" s left")
-    for flags in (("--impute",), ("--ids", "ensembl"), ("--block-size", "3")):
-        assert told(*flags)[:2] == (values, out)
-    for flags in (("--standardize", "training"), ("--scale", "reference"), ("--platform", "l1000")):
-        assert told(*flags)[0] != values
-    assert told("--quiet") == (values, out, "")
-
-
-def test_impute_and_accept_wrong_dimensions(folder, table, tmp_path, write, capsys, model) -> None:
-    path = write(without(table, model.landmarks.ensembl[4]), tmp_path / "in.gct", "gct")
-    lines = path.read_text().splitlines()
-    lines[1] = lines[1].replace("28", "56200", 1)
-    path.write_text("\n".join(lines) + "\n")
-    words = [folder, path, "-o", tmp_path / "o.gctx", "--platform", "standardized", "-q"]
-    assert run(*words) == 2
-    assert "the dimension line says 56200 rows" in capsys.readouterr().err
-    words.append("--accept-wrong-dimensions")
-    assert run(*words) == 2
-    missing = f"missing (by Ensembl id on its rows): {model.landmarks.symbols[4]};"
-    assert missing in capsys.readouterr().err
-    assert run(*words, "--impute") == 0
-    assert "1 missing landmarks have their training mean" in capsys.readouterr().out
-
-
-def test_help_starts_without_numerical_libraries() -> None:
-    code = (
-        "import sys, dgex_jax.cli as c; c.parser(); "
-        "print(sorted({'jax', 'numpy', 'pandas', 'h5py'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

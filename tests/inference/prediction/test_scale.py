@@ -15,8 +15,8 @@ import pytest
 from dgex_jax.config import PredictOptions
 from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.expression import Expression
+from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.predict import open_input
 from dgex_jax.model.scale import Plan, make_plan
 
 if TYPE_CHECKING:
