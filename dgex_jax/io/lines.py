@@ -201,6 +201,28 @@ def unquoted(path: Path, line: Line, separator: str) -> bytes:
     return "\t".join(cells).encode("latin-1")
 
 
+def read_cells(path: Path) -> Generator[tuple[int, list[str]]]:
+    """Give the number and the cells, without spaces around them, of each line that is no comment.
+
+    Tabs or commas separate cells, or spaces as R's ``write.table`` has them, behind quotes. Raises
+    `FormatError` as `read_lines`, and for text that is not UTF-8 or an open quote.
+    """
+    mark = ""
+    for number, raw in read_lines(path):
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
+        if text.startswith("#"):
+            continue
+        mark = mark or next((one for one in ("\t", ",", '" ') if one in text), "")
+        try:
+            (row,) = csv.reader([text], delimiter=mark[-1:] or "\t", strict=True)
+        except csv.Error as error:
+            raise FormatError(f"{path}: line {number}: a quote that is not closed") from error
+        yield number, [cell.strip() for cell in row]
+
+
 def tabbed(path: Path, lines: Iterable[Line]) -> Iterator[Line]:
     """Give tab-separated lines without the quotes around cells."""
     for line in lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from dgex_jax.io.expression import (
 )
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
-from dgex_jax.io.lines import kind_of, read_lines
+from dgex_jax.io.lines import kind_of, read_cells
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
     NOT_ON_ARRAY,
@@ -144,21 +143,7 @@ def _read(path: Path) -> _Table:
 def _of_text(path: Path) -> _Table:
     rows: list[list[str]] = []
     seen: set[str] = set()
-    mark = ""
-    for number, raw in read_lines(path):
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: line {number}: is not UTF-8 text") from error
-        if text.startswith("#"):
-            continue
-        # Spaces separate cells only as R's write.table has them, behind quotes.
-        mark = mark or next((one for one in ("\t", ",", '" ') if one in text), "")
-        try:
-            (row,) = csv.reader([text], delimiter=mark[-1:] or "\t", strict=True)
-        except csv.Error as error:
-            raise FormatError(f"{path}: line {number}: a quote that is not closed") from error
-        row = [cell.strip() for cell in row]
+    for _, row in read_cells(path):
         rows.append(row)
         if len(row) == 1 and (not row[0] or row[0] in seen):
             break  # `check_ids` says where, without the rest of an endless file
