@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import RawFiles
+    from dgex_jax.rawfiles import RawFiles
 
     Matrix = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from dgex_jax.config import RawFiles
+    from dgex_jax.rawfiles import RawFiles
 
 NAME = "precision"
 TITLE = "What TF32 does to the errors of a network"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import RawFiles
+    from dgex_jax.rawfiles import RawFiles
 
 N_FACTORS = 60
 N_TISSUES = 40

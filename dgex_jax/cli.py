@@ -19,26 +19,18 @@ from dgex_jax.cli_options import (
     run_command,
     stopped_by_sigterm,
 )
-from dgex_jax.config import (
-    CHOSEN_PARTS,
-    PART_NAMES,
-    PARTS,
-    GeoOnlyFiles,
-    NetworkConfig,
-    PredictOptions,
-    PrepareConfig,
-    RawFiles,
-    TrainingConfig,
-)
+from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, StudyError
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from dgex_jax.config import AnyRawFiles
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.study import Study
+    from dgex_jax.rawfiles import AnyRawFiles
 
 RAW_FLAGS = {one.metadata["key"] or one.name: one for one in dataclasses.fields(RawFiles)}
 GEO_ONLY_FLAGS = {one.name: one for one in dataclasses.fields(GeoOnlyFiles)}
@@ -329,13 +321,13 @@ def _train(options: argparse.Namespace) -> None:
     for folder, now in trained.items():
         print(f"{folder}: {'trained' if now else 'was trained before, nothing to do'}")
     if by_seed:
-        print("\n".join(seed_lines(read_seed_errors(out, by_seed))))
+        print("\n".join(seed_lines(read_seed_errors(out, by_seed), study.parts)))
         print(f"{out / TABLE}: these errors, a line for each seed and part")
 
 
-def seed_lines(errors: pd.DataFrame) -> list[str]:
+def seed_lines(errors: pd.DataFrame, parts: Parts) -> list[str]:
     """Make a table of the errors of each seed, the genes' spread, and the seeds' spread."""
-    rows = [["", *(PART_NAMES[part] for part in errors["part"].unique())]]
+    rows = [["", *(parts.label(part) for part in errors["part"].unique())]]
     for seed, of_seed in errors.groupby("seed", sort=False):
         rows.append([f"seed {seed}", *map(_error, of_seed["MAE"], of_seed["sd_over_genes"])])
     n = len(rows) - 1
@@ -365,10 +357,10 @@ def _export_flags(command: OneLineParser) -> None:
     command.path("--output", "MODEL", required=True)
     command.add_argument(
         "--best",
-        choices=tuple(CHOSEN_PARTS),
         default="va",
-        help="weights of the best epoch on GEO-va, for arrays, or on 1000G-va, for RNA-seq "
-        "(default: va)",
+        metavar="PART",
+        help="weights of the best epoch on which validation part: va, or a validation set of the "
+        "study, such as 1000G for RNA-seq (default: va)",
     )
     command.switch("--overwrite", "replace a model in MODEL")
 
@@ -424,9 +416,8 @@ def _evaluate_flags(command: OneLineParser) -> None:
     command.add_argument(
         "--parts",
         nargs="+",
-        choices=PARTS,
         metavar="PART",
-        help=f"of {', '.join(PARTS)} (default: those the study has, without tr)",
+        help="tr, va, te and the study's sets, such as GTEx (default: all but tr)",
     )
     command.path("--output", "FILE.tsv", "a line for each target gene")
     command.switch("--json", "the table as JSON")

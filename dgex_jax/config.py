@@ -15,7 +15,6 @@ from dgex_jax.errors import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -28,24 +27,10 @@ Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
 Standardize = Literal["input", "training"]
 Scale = Literal["standardized", "reference"]
-
-
-PARTS = ("tr", "va", "te", "1000G", "GTEx")
-"""The parts of a prepared study: GEO's three, then those of RNA-seq (paper section 2.1)."""
-EVALUATED = PARTS[1:]
-"""Those a method is judged on."""
-LOGGED = (*EVALUATED, "tr")
-"""Those whose errors each epoch logs, in the order of the log's columns."""
-PART_NAMES = {
-    "tr": "GEO-tr",
-    "va": "GEO-va",
-    "te": "GEO-te",
-    "1000G": "1000G-va",
-    "GTEx": "GTEx-te",
-}
-"""As the paper calls them."""
-CHOSEN_PARTS = {"va": ("va", "te"), "1000G": ("1000G", "GTEx")}
-"""Which best epoch → the part it was chosen on, and the part of its kind that tests it unseen."""
+SetPlatform = Literal["array", "rnaseq", "l1000"]
+Role = Literal["validation", "test"]
+Values = Literal["log2", "log1p", "counts", "tpm", "rpkm", "fpkm"]
+Normalize = Literal["original", "quantile", "none", "log_cpm"]
 
 
 def check_choice(key: str, value: object, kind: object) -> None:
@@ -123,54 +108,9 @@ class Settings:
                     check_choice(one.name, item, rule["choices"])
                 elif rule["low"] is not None:
                     check_range(one.name, item, rule["low"], rule["high"])
-            if isinstance(value, tuple) and (not value or list(value) != sorted(set(value))):
+            growing = isinstance(value, tuple) and one.name != "files"
+            if growing and (not value or list(value) != sorted(set(value))):
                 raise StudyError(f"{one.name} = {list(value)}: must grow, without repeats")
-
-
-@documented
-@dataclass(frozen=True)
-class RawFiles:
-    """The five raw files of a study (paper section 2.1)."""
-
-    geo: Path = setting(
-        meaning="array profiles to train on, by probe id, log scale: GCTX, GCT, AnnData or a table",
-        more=" (the paper: `bgedv2_QNORM.gctx`)",
-    )
-    gtex: Path = setting(
-        meaning="RNA-seq samples to test on, by Ensembl id, same formats, or the GEUVADIS table",
-        more=" (the paper: GTEx V4)",
-    )
-    thousand_genomes: Path = setting(
-        key="1000g",
-        meaning="RNA-seq samples to validate on, same formats",
-        more=" (the paper: 1000 Genomes, GEUVADIS)",
-    )
-    landmarks: Path = setting(
-        meaning="map of the landmark genes: symbol, Ensembl id, probes; tab-separated",
-        more=" (original: `map_lm.txt`)",
-    )
-    targets: Path = setting(meaning="map of the target genes", more=" (original: `map_tg.txt`)")
-
-
-@documented
-@dataclass(frozen=True)
-class GeoOnlyFiles:
-    """The two raw files of a study of arrays alone, without RNA-seq (paper section 3.4)."""
-
-    geo: Path = setting(
-        meaning="profiles to train on, log scale: GCTX, GCT, AnnData or a table, as above; every "
-        "row (`var`) that is no landmark is a target"
-    )
-    landmarks: Path = setting(
-        meaning="which rows of `geo` are landmarks: a list, a table with them in some column, or a "
-        "GCTX, GCT or AnnData file of which all rows are landmarks",
-        more=". The table may be one of LINCS' gene tables (by `pr_is_lm` or `feature_space`), the "
-        "file an L1000 file. By probe, Ensembl id, Entrez id or symbol, in the ids of `geo` or in "
-        "its annotation, if each is one gene there ([inputs.md](inputs.md))",
-    )
-
-
-AnyRawFiles = RawFiles | GeoOnlyFiles
 
 
 @documented
@@ -191,6 +131,29 @@ class PrepareConfig(Settings):
         'profiles that GEO\'s reference quantile, means and deviations are taken over: "all" (the '
         'original), so the test set leaks into the scaling; "train" (departure): GEO-tr alone',
         choices=ScaleOn,
+    )
+    normalize: Normalize | None = setting(
+        None,
+        'how profiles of all files come on one scale: "original": arrays by ranks on the mean '
+        "quantile, RNA-seq by dense ranks on it (default of a study by `[files]`); "
+        '"quantile": all by ranks on the mean quantile of the compendium (default of a study by '
+        '`[compendium]`); "none": values as they are; "log_cpm": counts per million of all genes '
+        "of the file, log2(x + 1)",
+        choices=Normalize,
+    )
+    max_zero_share: float = setting(
+        1.0,
+        "genes that are 0 (of logarithms: 0 or below) in more than this share of the compendium's "
+        "profiles are left out",
+        " (ours)",
+        low=0.0,
+        high=1.0,
+    )
+    min_genes: int = setting(
+        0,
+        "profiles of the compendium with fewer genes above 0 are left out",
+        " (ours)",
+        low=0,
     )
     partition: Partition = setting(
         "random",

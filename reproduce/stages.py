@@ -11,13 +11,13 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from dgex_jax.config import RawFiles
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io import files as atomic
 from dgex_jax.io.files import one_line
 from dgex_jax.io.manifest import known_sha256, record, write_record
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import FORMAT_VERSION, open_prepared
+from dgex_jax.rawfiles import RawFiles
 from dgex_jax.simulate.write import is_simulated, simulate, simulated_files
 from dgex_jax.train.record import is_done, mark_done
 

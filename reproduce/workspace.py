@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dgex_jax.config import GeoOnlyFiles, NetworkConfig
+from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import StudyError
 from dgex_jax.prepare.study import Study, read_study
+from dgex_jax.rawfiles import GeoOnlyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

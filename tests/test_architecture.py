@@ -10,7 +10,7 @@ import dgex_jax
 
 ROOT = Path(dgex_jax.__file__).parent
 FLOORS = (
-    ("errors", "config"),
+    ("errors", "config", "parts", "rawfiles"),
     ("io",),
     ("simulate",),
     ("prepare",),
@@ -20,7 +20,7 @@ FLOORS = (
     ("estimators", "download", "verify"),
     ("cli", "cli_options"),
 )
-WITHOUT_JAX = ("errors", "config", "io", "simulate", "prepare")
+WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")
 
 
 def imports(path: Path) -> set[str]:

@@ -14,16 +14,15 @@ import pytest
 
 from dgex_jax.config import (
     BaselineConfig,
-    GeoOnlyFiles,
     GridConfig,
     JobsConfig,
     NetworkConfig,
     PredictOptions,
     PrepareConfig,
-    RawFiles,
     TrainingConfig,
 )
 from dgex_jax.errors import StudyError
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 from dgex_jax.simulate.config import SimulationConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "study.md"

@@ -13,9 +13,10 @@ from sklearn.model_selection import ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig, describe
+from dgex_jax.config import NetworkConfig, TrainingConfig, describe
 from dgex_jax.errors import DgexError
 from dgex_jax.estimators import FLOATS, ExpressionRegressor, fit_scaler, number
+from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.train.arrays import StudyArrays
 from dgex_jax.train.devices import choose_devices
 from dgex_jax.train.network import Forward
@@ -164,7 +165,9 @@ class DGEXRegressor(ExpressionRegressor):
 
         def on_epoch(records: Sequence[EpochRecord], _fetch: Callable[[], Any]) -> None:
             (record,) = records
-            rows.append(_history_row(record, study.half_sizes(), held_out is not None))
+            rows.append(
+                _history_row(record, study.logged, study.half_sizes(), held_out is not None)
+            )
             if self.verbose:
                 cells = [f"{name} {value:.4g}" for name, value in rows[-1].items()][:-1]
                 shown = "  ".join([*cells, f"{record.seconds:.2f} s"])
@@ -178,13 +181,13 @@ class DGEXRegressor(ExpressionRegressor):
             self.errors_ = pd.DataFrame(rows).rename_axis("epoch")
         self._precision = training.precision
         best = held_out is not None
-        epochs = [half.best_va_epoch if best else training.epochs - 1 for half in trained.halves]
+        epochs = [half.best_epoch["va"] if best else training.epochs - 1 for half in trained.halves]
         self.best_epoch_ = epochs[0] if len(epochs) == 1 else tuple(epochs)
         # Copies, since a view of a device's memory would hold on to it.
         self.params_ = tuple(
             {
                 layer: {kind: np.array(value) for kind, value in of_layer.items()}
-                for layer, of_layer in (half.best_va if best else half.final).items()
+                for layer, of_layer in (half.best["va"] if best else half.final).items()
             }
             for half in trained.halves
         )
@@ -272,6 +275,7 @@ class DGEXRegressor(ExpressionRegressor):
             X={part: _scaled("X", self.x_scaler_, X) for part, (X, _) in parts.items()},
             Y={part: _scaled("y", self.y_scaler_, Y) for part, (_, Y) in parts.items()},
             halves=tuple(starmap(slice, pairwise(cuts))),
+            parts=ARRAYS_ALONE,
         )
 
 
@@ -282,11 +286,11 @@ DGEXRegressor.__doc__ = cleandoc(DGEXRegressor.__doc__ or "").replace(
 
 
 def _history_row(
-    record: EpochRecord, half_sizes: Sequence[int], validated: bool
+    record: EpochRecord, logged: Sequence[str], half_sizes: Sequence[int], validated: bool
 ) -> dict[str, float]:
     """Return one epoch's errors over all targets, learning rates and time, named as in a log."""
     weights = np.asarray(half_sizes) / sum(half_sizes)
-    errors = dict(zip(LOGGED, (weights @ record.errors).tolist(), strict=True))
+    errors = dict(zip(logged, (weights @ record.errors).tolist(), strict=True))
     row = {f"MAE_{part}": errors[part] for part in (("tr", "va") if validated else ("tr",))}
     rates = record.learning_rates.tolist()
     for half, rate in enumerate(rates, start=1):

@@ -13,13 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import (
-    GeoOnlyFiles,
-    NetworkConfig,
-    PredictOptions,
-    PrepareConfig,
-    TrainingConfig,
-)
+from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import blocks, check_ids
 from dgex_jax.io.files import atomic_path, locked, make_folder, one_line, say, writing
@@ -34,6 +28,7 @@ from dgex_jax.prepare.prepare import prepare as make_study
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.prepare.raw import checksums
 from dgex_jax.prepare.study import Study, text
+from dgex_jax.rawfiles import GeoOnlyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

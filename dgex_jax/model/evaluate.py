@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import PART_NAMES, PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.io.expression import blocks, check_storable, listed
 from dgex_jax.io.files import atomic_path
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from dgex_jax.train.network import Forward
 
 LEARNED_FROM = "tr"
-RNA_SEQ = ("1000G", "GTEx")
-"""Parts in which a target that copies a landmark repeats an input."""
 PROFILES_AT_A_TIME = 4 * BATCH
 
 NAMING = {"ensembl": "Ensembl id", "probe": "probes"}
@@ -111,8 +108,7 @@ def evaluate(
         parts = [part for part in study.parts if part != LEARNED_FROM]
     for place, part in enumerate(parts):
         if part not in study.parts:
-            there = ", ".join(part for part in PARTS if part in study.parts)
-            raise StudyError(f"{study.path}: has no part {part!r}, only {there}")
+            raise StudyError(f"{study.path}: has no part {part!r}, only {', '.join(study.parts)}")
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
@@ -121,9 +117,10 @@ def evaluate(
     show = Progress(progress)
     found = {}
     for part in parts:
-        with show.step(PART_NAMES[part], study.n_profiles(part)) as tick:
+        with show.step(study.parts.label(part), study.n_profiles(part)) as tick:
             genes = part_scores(network, study, part, shared, tick)
-        without = part in RNA_SEQ and some_copies
+        # On an array they are other probes; elsewhere they repeat an input.
+        without = study.parts.platform_of(part) != "array" and some_copies
         found[part] = PartEvaluation(
             genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
         )
@@ -234,9 +231,9 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
         lines.append(f"{study.path}: {whose}; X and Y are in its own standardised units")
     rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
     undefined: list[str] = []
-    roles = part_roles(model.selected_on) if found.own_study else {}
+    roles = part_roles(model.parts, model.selected_on) if found.own_study else {}
     for part, one in found.parts.items():
-        name, n_profiles = PART_NAMES[part], f"{one.genes.n_profiles:,}"
+        name, n_profiles = study.parts.label(part), f"{one.genes.n_profiles:,}"
         rows.append((name, n_profiles, *_cells(one.every), roles.get(part, "")))
         if one.without_copies is not None:
             rows.append(("  without copies", "", *_cells(one.without_copies), ""))

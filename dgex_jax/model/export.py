@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax import __version__
-from dgex_jax.config import CHOSEN_PARTS, EVALUATED
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import is_hash_of, read_json, record
@@ -40,7 +39,7 @@ PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
 def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
     """Make a model of a finished run folder and the prepared study it was trained on.
 
-    `best` says which best epoch's weights: ``va`` (lowest error on GEO-va) or ``1000G`` (1000G-va).
+    `best` says which best epoch's weights: that of the lowest error on which validation part.
     Its errors on the parts that `best` chose and tests on are the run's own; those on the other
     parts, which the run reports of its other weights, are computed here. Raises `DgexError` if the
     run is not there, not finished or damaged, was trained on another study, or the study lacks what
@@ -61,8 +60,11 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
                 f"{prepared}: is not the prepared study that {run} was trained on (study "
                 f"{config.get('study')!r}): its sha256 is not the one in {CONFIG}"
             )
-        if CHOSEN_PARTS[best][0] not in study.parts:
-            raise DgexError(f"{prepared}: has no {best} part to choose the best epoch on")
+        if best not in study.parts.choosers:
+            raise DgexError(
+                f"{prepared}: has no validation part {best!r} to choose the best epoch on, only "
+                f"{', '.join(study.parts.choosers)}"
+            )
         landmarks, targets = _genes(study, "landmark"), _genes(study, "target")
         path = run / f"best_{best}.safetensors"
         halves = load_weights(path)
@@ -105,14 +107,15 @@ def _errors(
     reported = read_gene_errors(path).mae
     network = Forward(halves, PRECISION)
     errors = {}
-    for part in EVALUATED:
-        if part in study.parts:
-            # The run's other parts are of its other best epochs.
-            own = part in CHOSEN_PARTS[best]
-            mae = reported[part] if own else part_scores(network, study, part).mae
-            if mae.shape != (study.n_targets,):
-                raise FormatError(f"{path}: has {len(mae)} targets, the study {study.n_targets}")
-            errors[part] = mae
+    for part in study.parts.evaluated:
+        # The run's other parts are of its other best epochs.
+        own = study.parts.chooser_of(part) == best
+        if own and part not in reported:
+            raise FormatError(f"{path}: has no errors on {part}")
+        mae = reported[part] if own else part_scores(network, study, part).mae
+        if mae.shape != (study.n_targets,):
+            raise FormatError(f"{path}: has {len(mae)} targets, the study {study.n_targets}")
+        errors[part] = mae
     return errors
 
 
@@ -154,7 +157,7 @@ def _record(
         # Counted from 0, as in the run's log.
         "best_epochs": {
             best: done[f"best_{best}_epochs"]
-            for best in CHOSEN_PARTS
+            for best in study.parts.choosers
             if f"best_{best}_epochs" in done
         },
         "seconds": done.get("seconds"),

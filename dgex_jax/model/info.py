@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.config import CHOSEN_PARTS, PART_NAMES, NetworkConfig
+from dgex_jax.config import NetworkConfig
 from dgex_jax.model.model import DESCRIPTION, known, read_model
+from dgex_jax.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,7 @@ def model_info(path: Path) -> dict[str, Any]:
     errors = np.zeros(0) if part is None else model.errors[part]
     return {
         **json.loads((path / DESCRIPTION).read_bytes()),
+        "parts": model.parts.to_json(),
         "checksums": "ok",
         "errors": {
             part: {"mean": float(values.mean()), "sd": float(values.std())}
@@ -62,18 +64,15 @@ def _first_genes(
     ]
 
 
-def part_roles(selected_on: str) -> dict[str, str]:
+def part_roles(parts: Parts, selected_on: str) -> dict[str, str]:
     """Say what the parts of its own study were to a model; the others were nothing to it."""
-    chosen, expected = CHOSEN_PARTS[selected_on]
-    return {
-        "tr": "trained on it",
-        chosen: "the best epoch was chosen on it",
-        expected: "to expect of new profiles",
-    }
+    roles = {"tr": "trained on it", selected_on: "the best epoch was chosen on it"}
+    return roles | dict.fromkeys(parts.tests_of(selected_on), "to expect of new profiles")
 
 
 def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     """Say what `model_info` found of `path`, a fact a line."""
+    parts = Parts.from_json(info["parts"])
     network = NetworkConfig(**info["network"])
     counts, sizes, record = info["counts"], info["half_sizes"], info["training"]
     halves = "one network for all targets"
@@ -82,11 +81,11 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
         halves = f"a network for each half of the targets ({of})"
     facts = {
         "infers": f"{counts['targets']:,} target genes from {counts['landmarks']:,} landmark genes",
-        **_study(record),
+        **_study(record, parts),
         "network": f"{_some(network.hidden_layers, 'hidden layer')} of {network.units:,} units, "
         f"dropout {network.dropout:.4g}; {halves}",
         "parameters": f"{counts['parameters']:,}",
-        "weights": _weights(info["selected_on"], record),
+        "weights": _weights(info["selected_on"], record, parts),
         **_training(record),
     }
     lines = [f"{path}: {network.name} (model format {info['format_version']}, checksums ok)"]
@@ -94,27 +93,28 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     if not info["errors"]:
         return [*lines, "", "errors: not recorded"]
     lines += ["", "mean absolute error in standardised units, mean ± sd over target genes"]
-    roles = part_roles(info["selected_on"])
+    roles = part_roles(parts, info["selected_on"])
+    width = max(10, *(len(parts.label(part)) + 2 for part in info["errors"]))
     for part, error in info["errors"].items():
         role = f"  {roles[part]}" if part in roles else ""
-        lines.append(f"  {PART_NAMES[part]:<10}{error['mean']:.4f} ± {error['sd']:.4f}{role}")
-    return [*lines, *_named(info, "best"), *_named(info, "worst")]
+        lines.append(f"  {parts.label(part):<{width}}{error['mean']:.4f} ± {error['sd']:.4f}{role}")
+    return [*lines, *_named(info, "best", parts), *_named(info, "worst", parts)]
 
 
-def _study(record: Mapping[str, Any]) -> dict[str, str]:
+def _study(record: Mapping[str, Any], parts: Parts) -> dict[str, str]:
     name, title = (known(record, str, "study", key) for key in ("name", "title"))
     simulated = known(record, bool, "study", "simulated")
     said = {True: "SIMULATED: expression values are made up", False: "measured", None: "not known"}
     profiles = known(record, int, "study", "profiles", "tr")
-    on = "" if profiles is None else f"; trained on {profiles:,} profiles ({PART_NAMES['tr']})"
+    on = "" if profiles is None else f"; trained on {profiles:,} profiles ({parts.label('tr')})"
     return {
         "study": ": ".join(text for text in (name, title) if text) or "not known",
         "data": f"{said[simulated]}{on}",
     }
 
 
-def _weights(selected_on: str, record: Mapping[str, Any]) -> str:
-    text = f"of the best epoch on {PART_NAMES[CHOSEN_PARTS[selected_on][0]]}"
+def _weights(selected_on: str, record: Mapping[str, Any], parts: Parts) -> str:
+    text = f"of the best epoch on {parts.label(selected_on)}"
     epochs = known(record, list, "best_epochs", selected_on)
     last = known(record, int, "settings", "training", "epochs")
     if not epochs or not all(isinstance(epoch, int) for epoch in epochs):
@@ -142,7 +142,7 @@ def _training(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _named(info: Mapping[str, Any], which: str) -> list[str]:
+def _named(info: Mapping[str, Any], which: str, parts: Parts) -> list[str]:
     """List the genes inferred best or worst."""
     genes = info[f"{which}_genes"]
     if not genes:
@@ -153,7 +153,7 @@ def _named(info: Mapping[str, Any], which: str) -> list[str]:
     ]
     first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = ["", f"{which} {_some(len(genes), 'gene')} by error on "]
-    lines[1] += PART_NAMES[info["expected_error_on"]]
+    lines[1] += parts.label(info["expected_error_on"])
     for (symbol, name), gene in zip(rows, genes, strict=True):
         copy = "  copy of a landmark" if gene["copy_of_landmark"] else ""
         lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{copy}")

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dgex_jax.config import CHOSEN_PARTS, EVALUATED, NetworkConfig
+from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.io.expression import Genes, check_storable
 from dgex_jax.io.files import (
@@ -30,6 +30,7 @@ from dgex_jax.io.files import (
     writing,
 )
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
+from dgex_jax.parts import PAPER, Parts
 from dgex_jax.train.record import halves_in, save_weights
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
-FORMAT, FORMAT_VERSION = "dgex model", 1
+FORMAT, FORMAT_VERSION = "dgex model", 2
 LANDMARK, TARGET = "landmark", "target"
 OBJECTS = ("network", "counts", "training", "files")
 
@@ -81,11 +82,11 @@ class Model:
     """A trained model with all it needs to infer target genes from profiles it has never seen.
 
     `targets` are those of the first half, then of the second, `half_sizes` their numbers; `halves`
-    are the parameters of each half as Flax takes them, float32, of the best epoch `selected_on`:
-    ``va`` (GEO-va) or ``1000G`` (1000G-va). `quantile` ``(n_landmarks + n_targets,)`` float64 is
+    are the parameters of each half as Flax takes them, float32, of the best epoch `selected_on`, a
+    validation part of the study's `parts`. `quantile` ``(n_landmarks + n_targets,)`` float64 is
     GEO's reference quantile of all genes, growing, ``None`` for a study without quantile
     normalisation; `landmark_quantile` ``(n_landmarks,)`` the same of the landmarks alone, over
-    GEO-tr. `errors`: part (`config.EVALUATED`, as far as the study has it) → ``(n_targets,)``
+    GEO-tr. `errors`: part (`Parts.evaluated`) → ``(n_targets,)``
     float64 MAE of these very weights, standardised units. `record`: how it was trained, as JSON
     values (study, settings, seeds, versions, checksums). `copy_of_landmark` ``(n_targets,)`` bool:
     the target has the Ensembl id of a landmark; ``None`` if not known.
@@ -102,6 +103,7 @@ class Model:
     errors: Mapping[str, NDArray[np.float64]]
     record: Mapping[str, Any]
     copy_of_landmark: NDArray[np.bool_] | None = None
+    parts: Parts = PAPER
 
     @property
     def n_parameters(self) -> int:
@@ -116,8 +118,8 @@ class Model:
     @property
     def expected_on(self) -> str | None:
         """Part whose errors are those to expect of unseen profiles; ``None`` without errors."""
-        _, part = CHOSEN_PARTS[self.selected_on]
-        return part if part in self.errors else None
+        tests = self.parts.tests_of(self.selected_on)
+        return next((part for part in tests if part in self.errors), None)
 
     @property
     def simulated(self) -> bool | None:
@@ -218,7 +220,8 @@ def read_model(path: Path | str) -> Model:
                 f"{path / name}: damaged or replaced: its sha256 is not the one in {DESCRIPTION}"
             )
     network = config_of(path / DESCRIPTION, content)
-    genes = _read_genes(path / GENES)
+    parts = _parts_of(path / DESCRIPTION, content)
+    genes = _read_genes(path / GENES, parts)
     n_landmarks, n_targets = len(genes["landmarks"]), len(genes["targets"])
     half_sizes = genes["half_sizes"]
     shapes = _weight_shapes(network, n_landmarks, half_sizes)
@@ -241,6 +244,7 @@ def read_model(path: Path | str) -> Model:
         network=network,
         halves=halves_in(path / WEIGHTS, weights),
         selected_on=content["selected_on"],
+        parts=parts,
         quantile=reference.get(QUANTILE),
         landmark_quantile=reference[LANDMARK_QUANTILE],
         record=content["training"],
@@ -258,6 +262,7 @@ def _write_description(path: Path, model: Model) -> None:
         "network": dataclasses.asdict(model.network),
         "half_sizes": list(model.half_sizes),
         "selected_on": model.selected_on,
+        "parts": model.parts.to_json(),
         "counts": {
             "landmarks": len(model.landmarks),
             "targets": len(model.targets),
@@ -299,10 +304,19 @@ def _read_description(path: Path) -> dict[str, Any]:
     for name in OBJECTS:
         if not isinstance(content.get(name), dict):
             raise FormatError(f"{path}: {name} is missing or not an object")
-    if content.get("selected_on") not in [*CHOSEN_PARTS]:
-        known = " or ".join(map(repr, CHOSEN_PARTS))
-        raise FormatError(f"{path}: selected_on = {content.get('selected_on')!r}: must be {known}")
     return content
+
+
+def _parts_of(path: Path, content: Mapping[str, Any]) -> Parts:
+    """Give the parts of the study a model was trained on; of format 1 the paper's."""
+    try:
+        parts = PAPER if content["format_version"] == 1 else Parts.from_json(content["parts"])
+    except (KeyError, TypeError, StudyError) as error:
+        raise FormatError(f"{path}: parts: can't be used: {one_line(error)}") from error
+    if content.get("selected_on") not in [*parts.choosers]:
+        known = " or ".join(map(repr, parts.choosers))
+        raise FormatError(f"{path}: selected_on = {content.get('selected_on')!r}: must be {known}")
+    return parts
 
 
 def config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
@@ -384,7 +398,7 @@ def _check_finite(path: Path, name: str, values: NDArray[Any]) -> None:
 
 
 def _write_genes(path: Path, model: Model) -> None:
-    parts = [part for part in EVALUATED if part in model.errors]
+    parts = [part for part in model.parts.evaluated if part in model.errors]
     lines = ["\t".join([*COLUMNS, *(f"{ERROR}{part}" for part in parts)])]
     landmarks, targets = model.landmarks, model.targets
     nothing = [[""] * len(landmarks)] * (2 + len(parts))
@@ -416,7 +430,7 @@ def _texts(values: NDArray[np.float64]) -> list[str]:
     return [repr(value) for value in values.tolist()]
 
 
-def _read_genes(path: Path) -> dict[str, Any]:
+def _read_genes(path: Path, of_study: Parts) -> dict[str, Any]:
     """Read what `_write_genes` wrote, as parts of a `Model`."""
     try:
         text = path.read_bytes().decode()
@@ -424,7 +438,7 @@ def _read_genes(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
     names, *rows = (line.split("\t") for line in text.removesuffix("\n").split("\n"))
     parts = [name.removeprefix(ERROR) for name in names[len(COLUMNS) :]]
-    known = set(parts) <= set(EVALUATED)
+    known = set(parts) <= set(of_study.evaluated)
     if names != [*COLUMNS, *(f"{ERROR}{part}" for part in parts)] or not known:
         raise FormatError(f"{path}: line 1: are not the columns of a model's genes")
     for number, row in enumerate(rows, start=2):

@@ -199,7 +199,7 @@ def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
 
 def _expected_part(model: Model, platform: Platform) -> str | None:
     """Part whose errors are those to expect: the test set of the same platform, if it is known."""
-    part = "GTEx" if platform == "rnaseq" else "te"
+    part = model.parts.test_for("array" if platform == "microarray" else platform)
     return part if part in model.errors else model.expected_on
 
 

@@ -239,8 +239,8 @@ class StudyGenes:
     """Kept genes of one role (or of both, landmarks first), with where each platform has them.
 
     `ids` are Ensembl ids, of a study of arrays alone probe ids. `probes` are the columns of their
-    probes in the GEO file, in the map's order; `columns` those of ``GTEx`` and ``1000G``,
-    ``(n_genes,)`` each, empty without them.
+    probes in the compendium, in the map's order; `columns` those of each set, ``(n_genes,)``
+    each.
     """
 
     symbols: tuple[str, ...]
@@ -297,6 +297,27 @@ class Selection:
             return np.zeros(len(self.targets), dtype=bool)
         return match_ensembl(self.targets.ids, self.landmarks.ids) >= 0
 
+    def without(self, left_out: NDArray[np.bool_], cause: str) -> Selection:
+        """Leave out some genes (of `all_genes`), dropped for `cause`."""
+        n = len(self.landmarks)
+        every = self.all_genes
+        lost = tuple(
+            LostGene(
+                "landmark" if place < n else "target",
+                every.symbols[place],
+                every.ids[place],
+                cause,
+                (),
+            )
+            for place in np.flatnonzero(left_out).tolist()
+        )
+        return replace(
+            self,
+            landmarks=self.landmarks.take(np.flatnonzero(~left_out[:n])),
+            targets=self.targets.take(np.flatnonzero(~left_out[n:])),
+            dropped=(*self.dropped, *lost),
+        )
+
     def taken(
         self, targets: NDArray[np.intp], landmarks: NDArray[np.intp] | None = None
     ) -> Selection:
@@ -309,19 +330,23 @@ def select_genes(
     landmarks: GeneMap,
     targets: GeneMap,
     geo: ExpressionSource,
-    rna: Mapping[str, ExpressionSource],
+    sets: Mapping[str, tuple[ExpressionSource, ExpressionSource]],
 ) -> Selection:
-    """Keep the landmarks and targets that the array and both RNA-seq data sets have.
+    """Keep the landmarks and targets that the compendium and all sets have.
 
-    Only the ids of the sources are looked at: probes of `geo`, genes of `rna` (``GTEx`` and
-    ``1000G``). Raises `PreparationError` if no landmark or no target is on every platform,
-    `FormatError` if two rows of a file are the same gene of the study.
+    Only the ids of the sources are looked at: probes of `geo`, genes of `sets`, each the file of
+    its landmarks and that of its targets, mostly the same. Raises `PreparationError` if no landmark
+    or no target is on every platform, `FormatError` if two rows of a file are the same gene of the
+    study.
     """
     place = {probe: column for column, probe in enumerate(geo.genes)}
     kept, dropped, partial = {}, [], []
-    for role, genes in (("landmark", landmarks), ("target", targets)):
+    for side, (role, genes) in enumerate((("landmark", landmarks), ("target", targets))):
         _match(genes.path, genes.ensembl, genes.ensembl)
-        columns = {n: _match(s.path, genes.ensembl, s.genes) for n, s in rna.items()}
+        columns = {
+            name: _match(files[side].path, genes.ensembl, files[side].genes)
+            for name, files in sets.items()
+        }
         chosen = []
         for g, (symbol, ensembl, probes) in enumerate(
             zip(genes.symbols, genes.ensembl, genes.probes, strict=True)
@@ -336,7 +361,9 @@ def select_genes(
             if missing:
                 partial.append(LostGene(role, symbol, ensembl, "", missing))
         if not chosen:
-            files = ", ".join(str(source.path) for source in (geo, *rna.values()))
+            files = ", ".join(
+                str(source.path) for source in (geo, *(of[side] for of in sets.values()))
+            )
             raise PreparationError(
                 f"{genes.path}: none of its {len(genes)} {role} genes is in all of {files}"
             )

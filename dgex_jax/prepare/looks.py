@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import Platform
+    from dgex_jax.config import Platform, Values
     from dgex_jax.io.expression import AnnotatedSource, FloatArray, Selection
 
 FORCE = "--force-platform overrides this check"
@@ -191,6 +191,18 @@ class Look:
             f"standardising{'' if training else other}"
         )
 
+    def not_what_is_said(self, values: Values) -> str:
+        """Say why the values are no logarithms, or only logarithms; empty if they may be."""
+        if values in ("log2", "log1p"):
+            if self.highest <= HIGHEST_LOG:
+                return ""
+            remedy = 'values = "counts", "tpm", "rpkm" or "fpkm" makes them log2(x + 1)'
+            return f"values = {values!r}, but they go up to {self.highest:.4g}: {remedy}"
+        if self.n_values < ENOUGH_VALUES or self.whole or self.highest > HIGHEST_LOG:
+            return ""
+        span = f"from {self.lowest:.4g} to {self.highest:.4g}"
+        return f'values = {values!r}, but they go {span}, as logarithms do: values = "log2"?'
+
     def _not_standardized(self) -> str:
         why = f"has no negative value ({self.lowest:.4g} to {self.highest:.4g})"
         if self.n_negative:
@@ -322,10 +334,19 @@ class Watched:
             self._look.add(block, [self.profiles[row] for row in rows])
         return block
 
-    def verdict(self, platform: Platform, *, force: bool) -> tuple[str, list[str]]:
-        """Judge what was seen (see `check_look`); profiles of arrays should be logarithms."""
+    def verdict(
+        self, platform: Platform, values: Values | None, *, force: bool
+    ) -> tuple[str, list[str]]:
+        """Judge what was seen (see `check_look`), also whether these may be `values`, if said.
+
+        Profiles of arrays should be logarithms.
+        """
         if self._look is None:
             return "", []
+        if values is not None and (fault := self._look.not_what_is_said(values)):
+            if not force:
+                raise FormatError(f"{self.path}: {fault}; {FORCE}")
+            return "", [f"{fault} (forced)"]
         note, warnings = check_look(
             self._look, platform, force=force, annotates=is_table(self.base), training=True
         )

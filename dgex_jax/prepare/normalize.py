@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dgex_jax.io.expression import FiniteCheck, blocks
+from dgex_jax.errors import FormatError
+from dgex_jax.io.expression import FiniteCheck, blocks, positions
 from dgex_jax.io.progress import in_order
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from dgex_jax.io.expression import ExpressionSource, FloatArray
+    from dgex_jax.io.expression import ExpressionSource, FloatArray, Selection
     from dgex_jax.io.progress import Tick
+
+Rule = Literal["dense", "ranks", "values"]
 
 OFFSET = 1e-3
 """Added to every standard deviation by the original, so that constant genes stay finite."""
@@ -214,33 +217,62 @@ class RowStore:
         return np.array(mapped[rows]) if isinstance(rows, slice) else mapped[rows]
 
 
+class LogScale:
+    """A file of counts, TPM or the like, read as logarithms: log2(x + 1), float32.
+
+    With `per_million` x is first divided by the sum over all genes of the file, in millions.
+    `path`, `profiles`, `genes` and `gene_metadata` are those of the file.
+    """
+
+    def __init__(self, base: ExpressionSource, *, per_million: bool) -> None:
+        self._base, self._per_million = base, per_million
+        self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
+        self.gene_metadata = base.gene_metadata
+
+    def read(self, profiles: Selection = None, genes: Selection = None) -> NDArray[np.float32]:
+        """Read logarithms ``(n_profiles, n_genes)``; `FormatError` for a value below 0."""
+        if self._per_million:
+            every = self._base.read(profiles, None).astype(np.float64)
+            totals = every.sum(axis=1, keepdims=True)
+            self._refuse(totals == 0, profiles, "counts no reads")
+            block = every[:, slice(None) if genes is None else genes] * (1e6 / totals)
+        else:
+            block = self._base.read(profiles, genes).astype(np.float64)
+        self._refuse(block < 0, profiles, "has a value below 0, of which there is no log2(x + 1)")
+        block += 1
+        return np.asarray(np.log2(block, out=block), np.float32)
+
+    def _refuse(self, bad: NDArray[np.bool_], profiles: Selection, what: str) -> None:
+        if bad.any():
+            row = positions(profiles, len(self.profiles))[int(bad.any(axis=1).argmax())]
+            raise FormatError(
+                f"{self.path}: profile {self.profiles[row]!r} {what}: are its values logarithms?"
+            )
+
+
 @dataclass(frozen=True)
-class Ranked:
-    """Profiles of one data set as rank indices."""
+class Normalised:
+    """Normalised profiles of one file: ranks of a quantile, or values."""
 
     profiles: tuple[str, ...]
-    ranks: RowStore
-    """``(n_profiles, n_genes)`` unsigned indices into the reference quantile."""
+    stored: RowStore
+    """``(n_profiles, n_genes)``: unsigned indices into the quantile, or float32 values."""
+    quantile: NDArray[np.float64] | None = None
+    """``(n_genes,)``; ``None`` where values are stored."""
     n_clipped: int = 0
     """RNA-seq values whose index was -1 and is 0."""
     columns: NDArray[np.intp] | None = None
-    """Columns of `ranks` in the order of the study's genes; ``None`` if they stand in it."""
+    """Columns of `stored` in the order of the study's genes; ``None`` if they stand in it."""
 
     def values(
-        self,
-        quantile: NDArray[np.float64],
-        rows: NDArray[np.intp],
-        block_size: int,
-        n_genes: int | None = None,
+        self, rows: NDArray[np.intp], block_size: int, genes: slice = slice(None)
     ) -> Iterator[NDArray[np.float64]]:
-        """Give quantile-normalised values of `rows` in blocks ``(n, n_genes)`` float64.
-
-        With `n_genes` only those of the first genes.
-        """
-        columns = slice(n_genes) if self.columns is None else self.columns[:n_genes]
+        """Give normalised values of `rows` in blocks ``(n, n_genes)`` float64, of some `genes`."""
+        columns = genes if self.columns is None else self.columns[genes]
 
         def values_of(block: slice) -> NDArray[np.float64]:
-            return np.asarray(quantile[self.ranks.read(rows[block])[:, columns]])
+            stored = self.stored.read(rows[block])[:, columns]
+            return stored.astype(np.float64) if self.quantile is None else self.quantile[stored]
 
         return in_order(values_of, blocks(len(rows), block_size), workers=1)
 
@@ -278,7 +310,7 @@ def store_profiles(
     return store
 
 
-def rank_geo(
+def normalise_compendium(
     profiles: RowStore,
     rows: NDArray[np.intp],
     genes: ProbeMeans,
@@ -286,21 +318,26 @@ def rank_geo(
     path: Path,
     *,
     n_genes: int,
+    by_rank: bool,
     block_size: int,
     tick: Tick,
 ) -> tuple[RowStore, NDArray[np.float64]]:
-    """Rank the genes of array profiles, and average their sorted values to the quantile.
+    """Rank the genes of profiles, and average their sorted values to the quantile.
 
     `profiles` are probe values, `rows` those to rank, in file order, and `reference`
     ``(len(rows),)`` says which of them the quantile ``(n_genes,)`` float64 is the mean of. The
-    ranks, a row for each of `rows`, lie in the scratch file `path`.
+    ranks, or without `by_rank` the values, a row for each of `rows`, lie in the scratch file
+    `path`.
     """
-    ranks = RowStore(path, n_genes, rank_dtype(n_genes))
+    stored = RowStore(path, n_genes, rank_dtype(n_genes) if by_rank else np.float32)
     total = RowSum(n_genes)
 
     def ranked(part: FloatArray) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        indices, ordered = quantile_ranks(genes(part))
-        return indices.astype(ranks.dtype), ordered
+        values = genes(part)
+        if by_rank:
+            indices, ordered = quantile_ranks(values)
+            return indices.astype(stored.dtype), ordered
+        return values.astype(np.float32), np.sort(values, axis=1)
 
     for block in blocks(len(rows), block_size):
         probes = profiles.read(rows[block])
@@ -308,35 +345,44 @@ def rank_geo(
         parts = [probes[part] for part in blocks(len(probes), ROWS_AT_A_TIME)]
         done = 0
         for indices, ordered in in_order(ranked, parts):
-            ranks.append(indices)
+            stored.append(indices)
             total.add(ordered[used[done : done + len(indices)]])
             done += len(indices)
         tick(len(probes))
-    return ranks, total.mean()
+    return stored, total.mean()
 
 
-def rank_rna(
+def normalise_set(
     source: ExpressionSource,
     columns: NDArray[np.intp],
     path: Path,
+    rule: Rule,
     *,
     block_size: int,
     tick: Tick,
-) -> Ranked:
-    """Rank the genes of RNA-seq samples; `columns` are the study's genes in `source`.
+) -> Normalised:
+    """Rank the genes of a set's profiles, or keep their values; a quantile is given later.
 
-    Raises `FormatError` if values are missing or infinite (their number and the first place).
+    `columns` are the study's genes in `source`. By `rule` ``dense`` (RNA-seq of the original),
+    ``ranks`` (as the compendium's) or ``values``. Raises `FormatError` if values are missing or
+    infinite (their number and the first place).
     """
     # A gene that is landmark and target is read once, so that a missing value counts once.
     read, place = np.unique(columns, return_inverse=True)
-    ranks = RowStore(path, len(columns), rank_dtype(len(columns)))
+    dtype = np.dtype(np.float32) if rule == "values" else rank_dtype(len(columns))
+    stored = RowStore(path, len(columns), dtype)
     n_clipped = 0
     for values in _read_blocks(source, read, block_size=block_size, tick=tick):
         for part in blocks(len(values), ROWS_AT_A_TIME):
-            indices, n = dense_rank_indices(values[part][:, place].astype(np.float64))
-            ranks.append(indices.astype(ranks.dtype))
-            n_clipped += n
-    return Ranked(tuple(source.profiles), ranks, n_clipped)
+            genes = values[part][:, place].astype(np.float64)
+            found: NDArray[Any] = genes
+            if rule == "dense":
+                found, n = dense_rank_indices(genes)
+                n_clipped += n
+            elif rule == "ranks":
+                found, _ = quantile_ranks(genes)
+            stored.append(found.astype(dtype))
+    return Normalised(tuple(source.profiles), stored, n_clipped=n_clipped)
 
 
 def rank_dtype(n_genes: int) -> np.dtype[Any]:

@@ -1,36 +1,41 @@
 """A prepared study opened for reading: ``prepared.h5``, or ten arrays in an ``.npz`` file.
 
-Layout of ``prepared.h5`` (format version 2)
+Layout of ``prepared.h5`` (format version 3)
 --------------------------------------------
-``GEO``, ``1000G``, ``GTEx`` (a study of arrays alone: ``GEO``)
+``compendium``, ``sets/NAME``
     ``X`` (profiles x landmarks) and ``Y`` (profiles x targets) float32, ``profiles`` ids, and the
-    float64 ``X_mean X_sd Y_mean Y_sd`` they were standardised with.
-``GEO/split/train``, ``validation``, ``test``
-    Rows of ``GEO``, consecutive because profiles are stored in shuffled order.
+    float64 ``X_mean X_sd Y_mean Y_sd`` they were standardised with. Of paired sets ``truth`` has
+    the ids of the profiles that Y is of.
+``compendium/split/train``, ``validation``, ``test``
+    Rows of the compendium, consecutive because profiles are stored in the order of the split.
+``compendium/file``, ``compendium/group``
+    Of each profile the file it comes from, if there are several, and what it was split by.
 ``landmarks``, ``targets``
-    Ids of the columns (Ensembl; of arrays alone the probe ids). To them belong, in
-    ``landmark_info`` and in ``target_info``, ``symbol``, ``entrez`` and ``probes`` (comma-joined:
-    those that array values are the mean of), text that is empty where not known, and ``ensembl``
-    if the array file told it of its probes;
-    ``target_info/half`` (1 or 2) and ``target_info/copy_of_landmark``.
+    Ids of the columns. To them belong, in ``landmark_info`` and in ``target_info``, ``symbol``,
+    ``entrez``, ``ensembl`` and ``probes`` (comma-joined: those that values of the compendium are
+    the mean of), text that is empty where not known; ``ensembl`` is left out where no gene has one
+    but as its id; ``target_info/half`` (1 or 2) and ``target_info/copy_of_landmark``.
 ``quantile``
-    Reference quantile, float64.
+    Reference quantile, float64; none where values are not quantile-normalised.
 ``landmark_quantile``
-    That of the landmarks alone after quantile normalisation, over GEO-tr, float64.
+    That of the landmarks alone after quantile normalisation, over training, float64; likewise.
 ``dropped/role symbol ensembl probes cause``, ``partial/role symbol ensembl missing_probes``
     Genes of the maps that are not in the study; kept genes that lack some probes.
 ``report``
     Counts of the preparation, as attributes.
 ``/`` as attributes
-    ``format_version``, ``study``, ``title``, ``simulated``, ``gene_ids`` (``ensembl`` or
-    ``probe``), and as JSON ``data_sets`` (the groups), ``settings``, ``prepare``,
-    ``random_streams``, ``versions`` and ``raw_files`` (name and sha256 of each).
+    ``format_version``, ``study``, ``title``, ``simulated``, ``gene_ids`` (what the ids of the
+    columns are: ``ensembl``, ``entrez``, ``symbol`` or ``probe``), and as JSON ``parts``
+    (`Parts.to_json`), ``settings``, ``prepare``, ``random_streams``, ``versions`` and ``raw_files``
+    (name and sha256 of each).
 
 Values have a Fletcher-32 in each chunk; all else is covered by the seal behind the HDF5 file
-(`formats.hdf5_seal`), which files of older versions lack.
+(`io.hdf5.seal_hdf5`), which files of format version 1 lack.
 
-Format version 1 has no ``entrez``, no ``probes`` (nor in ``dropped``), no ``landmark_quantile``, no
-``gene_ids`` and no ``data_sets``: its genes have Ensembl ids, its groups are all three.
+Format version 2 has the groups ``GEO``, ``1000G`` and ``GTEx`` (of arrays alone ``GEO``), named by
+``data_sets`` instead of ``parts``. Version 1 has besides no ``entrez``, no ``probes`` (nor in
+``dropped``), no ``landmark_quantile``, no ``gene_ids`` and no ``data_sets``: its genes have Ensembl
+ids, its groups are all three.
 """
 
 from __future__ import annotations
@@ -43,16 +48,16 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import h5py
 import numpy as np
 
-from dgex_jax.config import PARTS
-from dgex_jax.errors import FormatError
+from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.files import HDF5_MAGIC, Closing, Unchanged, read_head
 from dgex_jax.io.hdf5 import check_seal, hdf5_errors
 from dgex_jax.io.manifest import file_sha256
+from dgex_jax.parts import ARRAYS_ALONE, PAPER, Parts
 from dgex_jax.prepare.genes import is_ensembl
 from dgex_jax.prepare.split import half_slices
 
@@ -63,13 +68,15 @@ if TYPE_CHECKING:
 
     from dgex_jax.io.expression import FloatArray
 
-GeneIds = Literal["ensembl", "probe", "number"]
-"""What the ids of a study's genes are: Ensembl ids; probe ids (a study of arrays alone, whose genes
-are its probes); numbers given by the reader to columns that have no ids."""
+GeneIds = Literal["ensembl", "entrez", "symbol", "probe", "number"]
+"""What the ids of a study's genes are; ``probe`` where its genes are its probes, ``number`` where
+the reader counts columns that have no ids."""
 
-FORMAT_VERSION = 2
-DATA_SETS = ("GEO", "1000G", "GTEx")
-"""Groups of a study with RNA-seq; a study of arrays alone has only the first."""
+FORMAT_VERSION = 3
+COMPENDIUM, SETS = "compendium", "sets/{}"
+"""Groups of the values."""
+OLD_GROUPS = {("GEO", "1000G", "GTEx"): PAPER, ("GEO",): ARRAYS_ALONE}
+"""Groups of format versions 1 and 2."""
 SPLIT = {"tr": "train", "va": "validation", "te": "test"}
 ROWS_AT_A_TIME = 4096
 UNKNOWN = {"probes": "probes", "entrez": "Entrez ids", "landmark_quantile": "landmark_quantile"}
@@ -102,7 +109,7 @@ class Prepared(Closing):
     settings
         What decided what it holds (`Study.preparation_settings`); empty where not known.
     parts
-        Those of `PARTS` that the study has: all five, or the first three (arrays alone).
+        Its parts by name.
     gene_ids
         What `landmarks` and `targets` hold.
     landmarks, targets
@@ -120,7 +127,7 @@ class Prepared(Closing):
     title: str
     simulated: bool  # the expression values are made up
     settings: Mapping[str, Any] = MappingProxyType({})
-    parts: tuple[str, ...] = PARTS
+    parts: Parts = PAPER
     gene_ids: GeneIds
     landmarks: tuple[str, ...]
     landmark_symbols: tuple[str, ...]
@@ -202,7 +209,7 @@ class Prepared(Closing):
 
         The standardised value is ``(value - mean) / (deviation + normalize.OFFSET)``.
         """
-        group = "GEO" if part in SPLIT else part
+        group = self._group(part)
         width = self.n_landmarks if kind == "X" else self.n_targets
         mean = self._vector(f"{group}/{kind}_mean", width)
         return mean, self._vector(f"{group}/{kind}_sd", width)
@@ -211,6 +218,10 @@ class Prepared(Closing):
     def sha256(self) -> str:
         """Checksum of the file (hexadecimal)."""
         return file_sha256(self.path)
+
+    def _group(self, part: str) -> str:
+        """Name the group of a part in ``prepared.h5``."""
+        return COMPENDIUM if part in SPLIT else SETS.format(part)
 
     @abstractmethod
     def n_profiles(self, part: str) -> int:
@@ -295,22 +306,22 @@ class Hdf5Prepared(Prepared):
         try:
             self._unchanged = Unchanged.of_hdf5(path, self._file)
             with self._reading():
-                groups = self._read_attributes()
+                self._read_attributes()
                 self._read_names()
                 self._rows = {part: self._split(name) for part, name in SPLIT.items()}
-                for group in groups:
-                    self._check_group(group)
+                for part in ("tr", *self.parts.names):
+                    self._check_group(part)
         except BaseException:
             self._file.close()
             raise
 
-    def _read_attributes(self) -> list[str]:
-        """Read what the file says of itself; return its data sets."""
+    def _read_attributes(self) -> None:
+        """Read what the file says of itself."""
         attributes = self._file.attrs
         version = attributes.get("format_version")
         if version is None:
             raise FormatError(f"{self.path}: is HDF5 but not a prepared study: no format_version")
-        if version not in (1, FORMAT_VERSION):
+        if version not in range(1, FORMAT_VERSION + 1):
             raise FormatError(
                 f"{self.path}: format version {version}; this program reads {FORMAT_VERSION} "
                 "and older"
@@ -319,16 +330,29 @@ class Hdf5Prepared(Prepared):
         self.name, self.title = str(attributes["study"]), str(attributes["title"])
         self.simulated = bool(attributes["simulated"])
         self.settings = json.loads(attributes.get("settings", "{}"))
-        groups, ids = list(DATA_SETS), "ensembl"
+        ids = str(attributes["gene_ids"]) if self._version > 1 else "ensembl"
+        if ids not in get_args(GeneIds):
+            raise FormatError(f"{self.path}: gene_ids are {ids!r}")
+        self.gene_ids = cast("GeneIds", ids)
+        self.parts = self._parts()
+
+    def _parts(self) -> Parts:
+        if self._version > 2:
+            try:
+                return Parts.from_json(json.loads(self._file.attrs["parts"]))
+            except StudyError as error:
+                raise FormatError(f"{self.path}: {error}") from error
+        groups = ("GEO", "1000G", "GTEx")
         if self._version > 1:
-            groups, ids = json.loads(attributes["data_sets"]), str(attributes["gene_ids"])
-        if groups not in (list(DATA_SETS), ["GEO"]):
-            raise FormatError(f"{self.path}: data_sets are {groups}, not {', '.join(DATA_SETS)}")
-        if ids not in ("ensembl", "probe"):
-            raise FormatError(f"{self.path}: gene_ids are {ids!r}, neither 'ensembl' nor 'probe'")
-        self.gene_ids = "ensembl" if ids == "ensembl" else "probe"
-        self.parts = tuple(part for part in PARTS if part in SPLIT or part in groups)
-        return groups
+            groups = tuple(json.loads(self._file.attrs["data_sets"]))
+        if groups not in OLD_GROUPS:
+            raise FormatError(f"{self.path}: data_sets are {list(groups)}, not of a study")
+        return OLD_GROUPS[groups]
+
+    def _group(self, part: str) -> str:
+        if self._version > 2:
+            return super()._group(part)
+        return "GEO" if part in SPLIT else part
 
     def _read_names(self) -> None:
         self.landmarks = _decoded(self._vector("landmarks"))
@@ -339,7 +363,6 @@ class Hdf5Prepared(Prepared):
             for name in ("landmark_info/", "target_info/"):
                 self._dataset(f"{name}probes")
                 self._dataset(f"{name}entrez")
-            self._dataset("landmark_quantile")
         copies = self._vector("target_info/copy_of_landmark", self.n_targets)
         self.copy_of_landmark = copies.astype(bool)
         half = self._vector("target_info/half", self.n_targets)
@@ -376,12 +399,14 @@ class Hdf5Prepared(Prepared):
             return np.asarray(dataset[:])
 
     def _split(self, name: str) -> slice:
-        rows = self._vector(f"GEO/split/{name}")
+        place = f"{self._group('tr')}/split/{name}"
+        rows = self._vector(place)
         if not len(rows) or (rows != np.arange(rows[0], rows[0] + len(rows))).any():
-            raise FormatError(f"{self.path}: /GEO/split/{name} is not a run of rows")
+            raise FormatError(f"{self.path}: /{place} is not a run of rows")
         return slice(int(rows[0]), int(rows[-1]) + 1)
 
-    def _check_group(self, group: str) -> None:
+    def _check_group(self, part: str) -> None:
+        group = self._group(part)
         n = len(self._vector(f"{group}/profiles"))
         for kind, width in (("X", self.n_landmarks), ("Y", self.n_targets)):
             shape = self._dataset(f"{group}/{kind}").shape
@@ -390,24 +415,24 @@ class Hdf5Prepared(Prepared):
                     f"{self.path}: /{group}/{kind} has shape {shape}, expected {(n, width)}: "
                     f"{n} profiles, {width} genes"
                 )
-        if group == "GEO" and max(rows.stop for rows in self._rows.values()) > n:
-            raise FormatError(f"{self.path}: /GEO/split has rows beyond the {n} profiles")
+        if part == "tr" and max(rows.stop for rows in self._rows.values()) > n:
+            raise FormatError(f"{self.path}: /{group}/split has rows beyond the {n} profiles")
 
     def n_profiles(self, part: str) -> int:
         """Return the number of profiles of one of `parts`."""
         if part in SPLIT:
             return int(self._rows[part].stop - self._rows[part].start)
-        return len(self._dataset(f"{part}/X"))
+        return len(self._dataset(f"{self._group(part)}/X"))
 
     def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
-        group, first = ("GEO", self._rows[part].start) if part in SPLIT else (part, 0)
+        group, first = self._group(part), self._rows[part].start if part in SPLIT else 0
         stored = slice(first + rows.start, first + rows.stop)
         with self._reading():
             return np.asarray(self._dataset(f"{group}/{kind}")[stored, columns])
 
     def _ensembl(self, role: str, ids: tuple[str, ...]) -> tuple[str, ...]:
         name = f"{role}_info/ensembl"
-        if self.gene_ids == "probe" and name in self._file:
+        if self.gene_ids != "ensembl" and name in self._file:
             return _decoded(self._vector(name, len(ids)))
         return super()._ensembl(role, ids)
 
@@ -445,7 +470,7 @@ class NpzPrepared(Prepared):
         shapes: dict[str, tuple[int, int]] = {}
         with _npz_errors(self.path), zipfile.ZipFile(self.path) as archive:
             names = set(archive.namelist())
-            wanted = [f"{kind}_{part}" for part in PARTS for kind in "XY"]
+            wanted = [f"{kind}_{part}" for part in PAPER for kind in "XY"]
             missing = [name for name in wanted if f"{name}.npy" not in names]
             if missing:
                 raise FormatError(f"{self.path}: has no array {', '.join(missing)}")
@@ -460,8 +485,8 @@ class NpzPrepared(Prepared):
                 if len(shape) != 2 or 0 in shape:
                     raise FormatError(f"{self.path}: {name} has shape {shape}, not a filled table")
                 shapes[name] = shape
-        genes = [(f"{kind}_{part}", f"{kind}_tr", 1) for part in PARTS for kind in "XY"]
-        for one, other, axis in [*((f"X_{part}", f"Y_{part}", 0) for part in PARTS), *genes]:
+        genes = [(f"{kind}_{part}", f"{kind}_tr", 1) for part in PAPER for kind in "XY"]
+        for one, other, axis in [*((f"X_{part}", f"Y_{part}", 0) for part in PAPER), *genes]:
             if shapes[one][axis] != shapes[other][axis]:
                 raise FormatError(
                     f"{self.path}: {one} {shapes[one]} does not fit {other} {shapes[other]}: they "

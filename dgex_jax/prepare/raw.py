@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgex_jax.config import GeoOnlyFiles
 from dgex_jax.errors import FormatError, PreparationError
-from dgex_jax.io.expression import AnnotatedSource, Genes, View, check_ids, notes_of, transposed
+from dgex_jax.io.expression import (
+    AnnotatedSource,
+    Genes,
+    View,
+    check_ids,
+    notes_of,
+    transposed,
+)
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
+from dgex_jax.parts import ARRAYS_ALONE, Parts
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
@@ -22,44 +30,163 @@ from dgex_jax.prepare.genes import (
 )
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
-from dgex_jax.prepare.probelist import read_probe_list, select_probes
+from dgex_jax.prepare.normalize import LogScale
+from dgex_jax.prepare.pairs import read_pairs
+from dgex_jax.prepare.probelist import (
+    read_probe_list,
+    select_probes,
+)
+from dgex_jax.rawfiles import (
+    GeoOnlyFiles,
+    OtherSet,
+    RawFiles,
+    StudyFiles,
+    as_study_files,
+    normalization,
+    parts_of,
+    paths_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
-    from pathlib import Path
 
-    from dgex_jax.config import AnyRawFiles, IdKind, PrepareConfig, RawFiles
-    from dgex_jax.io.expression import GeneFilter
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from dgex_jax.config import IdKind, Normalize, Platform, PrepareConfig, SetPlatform, Values
+    from dgex_jax.io.expression import ExpressionSource, FloatArray, GeneFilter
+    from dgex_jax.io.expression import Selection as Chosen
     from dgex_jax.io.progress import Progress
+    from dgex_jax.prepare.prepared import GeneIds
+    from dgex_jax.rawfiles import AnyRawFiles
 
 GIB = 2**30
+PLATFORMS: dict[SetPlatform, Platform] = {
+    "array": "microarray",
+    "rnaseq": "rnaseq",
+    "l1000": "l1000",
+}
+
+
+class RawFile:
+    """A raw file of a study as it is read: looked at, and on a log scale.
+
+    `name` is for people; `path`, `profiles` and `genes` are those of the file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base: AnnotatedSource,
+        platform: SetPlatform,
+        values: Values,
+        rule: Normalize,
+    ) -> None:
+        self.name, self.base = name, base
+        self.platform, self.values, self.rule = platform, values, rule
+        self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
+        self._watched = Watched(base)
+        self._source = self._logs(self._watched)
+
+    def _logs(self, source: ExpressionSource) -> ExpressionSource:
+        if self.values in ("log2", "log1p"):
+            return source
+        return LogScale(source, per_million=self.rule == "log_cpm")
+
+    @property
+    def unwatched(self) -> ExpressionSource:
+        """The same, to be read before."""
+        return self._logs(self.base)
+
+    @property
+    def gene_metadata(self) -> pd.DataFrame:
+        """Annotation of the genes."""
+        return self.base.gene_metadata
+
+    def read(self, profiles: Chosen = None, genes: Chosen = None) -> FloatArray:
+        """Read the next profiles, always the same genes of them."""
+        return self._source.read(profiles, genes)
+
+    def taken(self, profiles: NDArray[np.intp]) -> RawFile:
+        """Return some of the profiles."""
+        base = View(self.base, profile_places=profiles)
+        return RawFile(self.name, base, self.platform, self.values, self.rule)
+
+    def verdict(self, *, force: bool) -> tuple[list[str], list[str]]:
+        """Judge what was read: notes and warnings; raises `FormatError` (see `Watched.verdict`)."""
+        # The original takes values of any scale, by their ranks.
+        said = None if self.rule == "original" else self.values
+        note, warnings = self._watched.verdict(PLATFORMS[self.platform], said, force=force)
+        if self.values == "counts" and self.rule == "quantile":
+            warnings.append("counts know no lengths: ranks between genes depend on them")
+        return [f"{self.name}: {note}"] * bool(note), [f"{self.name}: {one}" for one in warnings]
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """A set, open: the file of its landmarks, and that of its targets if it is another."""
+
+    settings: OtherSet
+    landmarks: RawFile
+    truth: RawFile | None = None
 
 
 @dataclass(frozen=True)
 class RawSources:
     """The raw files of a study, open, and the genes that all platforms have."""
 
-    geo: Watched
-    rna: Mapping[str, Watched]
-    """``GTEx`` and ``1000G``; empty for a study of arrays alone."""
+    parts: Parts
+    compendium: RawFile
+    sets: Mapping[str, RawSet]
     genes: Selection
+    gene_ids: GeneIds
     annotation: Annotation
-    """What is known of the array's probes."""
+    """What is known of the compendium's rows."""
     notes: tuple[str, ...]
     """What was left out of the files, and by which names genes were found, a line each."""
+    file_names: tuple[str, ...] | None = None
+    """Of each profile of the compendium its file, if there are several."""
+    group_names: tuple[str, ...] | None = None
+    """Of each profile what it is split by, as written."""
+    groups: NDArray[np.intp] | None = None
+    """Of each profile the number of its group ``(n_profiles,)``."""
+
+    def files(self) -> Iterator[RawFile]:
+        """Give every file."""
+        yield self.compendium
+        for one in self.sets.values():
+            yield one.landmarks
+            if one.truth is not None:
+                yield one.truth
+
+    def taken(self, profiles: NDArray[np.intp]) -> RawSources:
+        """Return some profiles of the compendium."""
+
+        def some(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return None if texts is None else tuple(texts[place] for place in profiles.tolist())
+
+        return replace(
+            self,
+            compendium=self.compendium.taken(profiles),
+            file_names=some(self.file_names),
+            group_names=some(self.group_names),
+            groups=None if self.groups is None else self.groups[profiles],
+        )
 
 
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
     """Open the raw files and select the study's genes; `files` closes those that stay open.
 
-    Text files are read at once, but only the genes the study can use are kept of them. Raises
-    `FormatError` for a file that can't be read as what it should be, `PreparationError` if no
-    landmark or no target is on every platform.
+    Text files are read at once; where a map says the genes, only those the study can use are kept
+    of them. Raises `FormatError` for a file that can't be read as what it should be,
+    `PreparationError` if no landmark or no target is on every platform.
     """
     if isinstance(raw, GeoOnlyFiles):
         return _open_geo_only(raw, config, files)
-    return _open_five(raw, config, files)
+    study = as_study_files(raw) if isinstance(raw, RawFiles) else raw
+    return _Opening(study, normalization(raw, config), config, files).sources()
 
 
 def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
@@ -80,50 +207,127 @@ def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -
     _check_unique(geo)
     annotation = annotation_of(geo.gene_metadata) | landmarks.annotation
     genes = select_probes(landmarks, geo, annotation)
-    return RawSources(Watched(geo), {}, genes, annotation, tuple(f"GEO: {note}" for note in found))
-
-
-def _open_five(raw: RawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
-    landmarks, targets = read_gene_map(raw.landmarks), read_gene_map(raw.targets)
-    both = Genes(
-        landmarks.ensembl + targets.ensembl,
-        landmarks.symbols + targets.symbols,
-        ("",) * (len(landmarks) + len(targets)),
-        landmarks.probes + targets.probes,
+    name = ARRAYS_ALONE.compendium
+    return RawSources(
+        ARRAYS_ALONE,
+        RawFile(name, geo, "array", "log2", normalization(raw, config)),
+        {},
+        genes,
+        "probe",
+        annotation,
+        tuple(f"{name}: {note}" for note in found),
     )
-    wanted = set(map(ensembl_key, both.ensembl))
-    probes = {probe for of_gene in both.probes for probe in of_gene}
-    notes: list[str] = []
 
-    def is_wanted(gene: str) -> bool:
-        return ensembl_key(gene) in wanted
 
-    def source(
-        name: str, path: Path, genes: GeneFilter, is_gene: Callable[[str], bool]
+@dataclass
+class _Opening:
+    """Opens a compendium and its sets."""
+
+    raw: StudyFiles
+    rule: Normalize
+    config: PrepareConfig
+    files: ExitStack
+
+    def __post_init__(self) -> None:
+        self.notes: list[str] = []
+
+    def sources(self) -> RawSources:
+        """Open all files; the genes are those of two maps."""
+        compendium = self.raw.compendium
+        if not isinstance(compendium.landmarks, Path) or compendium.targets is None:
+            raise AssertionError("maps are files")
+        landmarks, targets = read_gene_map(compendium.landmarks), read_gene_map(compendium.targets)
+        both = Genes(
+            landmarks.ensembl + targets.ensembl,
+            landmarks.symbols + targets.symbols,
+            ("",) * (len(landmarks) + len(targets)),
+            landmarks.probes + targets.probes,
+        )
+        wanted = set(map(ensembl_key, both.ensembl))
+        probes = {probe for of_gene in both.probes for probe in of_gene}
+
+        def is_wanted(gene: str) -> bool:
+            return ensembl_key(gene) in wanted
+
+        def opened(path: Path) -> AnnotatedSource:
+            return self._by_map(path, is_wanted, is_wanted, both, ("ensembl", "symbol"))
+
+        kept = probes if self.config.duplicates == "none" else None
+        found = [
+            self._by_map(path, kept, probes.__contains__, both, ("probe",), unique=True)
+            for path in compendium.files
+        ]
+        name = self.raw.compendium.name
+        training = self._file(name, found[0], compendium.platform, compendium.values)
+        sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
+        sides = {name: (one.landmarks, one.truth or one.landmarks) for name, one in sets.items()}
+        genes = select_genes(landmarks, targets, training, sides)
+        return RawSources(
+            parts_of(self.raw),
+            training,
+            sets,
+            genes,
+            "ensembl",
+            annotation_of(training.gene_metadata),
+            tuple(self.notes),
+        )
+
+    def _file(
+        self, name: str, source: AnnotatedSource, platform: SetPlatform, values: Values
+    ) -> RawFile:
+        return RawFile(name, source, platform, values, self.rule)
+
+    def _set(self, name: str, one: OtherSet, opened: Callable[[Path], AnnotatedSource]) -> RawSet:
+        if one.file is not None:
+            return RawSet(one, self._file(name, opened(one.file), one.platform, one.values))
+        if one.landmarks is None or one.truth is None:
+            raise AssertionError("a set is one file, or two")
+        landmarks, truth = opened(one.landmarks), opened(one.truth)
+        pairs = read_pairs(
+            one.pairs, landmarks.profiles, truth.profiles, (one.landmarks, one.truth)
+        )
+        self.notes += [f"{name}: {note}" for note in pairs.notes]
+        return RawSet(
+            one,
+            self._file(
+                f"{name} (landmarks)",
+                View(landmarks, profile_places=pairs.landmarks),
+                one.platform,
+                one.values,
+            ),
+            self._file(
+                f"{name} (truth)",
+                View(truth, profile_places=pairs.truth),
+                one.truth_platform or one.platform,
+                one.of_truth,
+            ),
+        )
+
+    def _by_map(
+        self,
+        path: Path,
+        genes: GeneFilter,
+        is_gene: Callable[[str], bool],
+        both: Genes,
+        kinds: tuple[IdKind, ...],
+        *,
+        unique: bool = False,
     ) -> AnnotatedSource:
-        trusting = config.accept_wrong_dimensions
-        opened = open_input(path, files, genes=genes, accept_wrong_dimensions=trusting)
+        """Open a file in which genes of the maps are looked for; text keeps only those."""
+        trusting = self.config.accept_wrong_dimensions
+        opened = open_input(path, self.files, genes=genes, accept_wrong_dimensions=trusting)
         if genes is not None and not any(map(is_gene, opened.genes)):
             # Its genes are named otherwise: all of them are needed to find out how.
-            opened = open_input(path, files, accept_wrong_dimensions=trusting)
+            opened = open_input(path, self.files, accept_wrong_dimensions=trusting)
         if _may_be_turned(path):
             opened = _turned(opened, is_gene, both)
-        left, left_out = without_annotation(opened, force=config.force_platform, training=True)
-        notes.extend(f"{name}: {note}" for note in (*notes_of(opened), *left_out))
-        if name == "GEO":
+        left, left_out = without_annotation(opened, force=self.config.force_platform, training=True)
+        self.notes += [f"{path.name}: {note}" for note in (*notes_of(opened), *left_out)]
+        if unique:
             _check_unique(left)
-            return _named(left, both, ("probe",), is_gene, notes)
-        check_ids(left.path, "profile", left.profiles)
-        return _named(left, both, ("ensembl", "symbol"), is_gene, notes)
-
-    kept = probes if config.duplicates == "none" else None
-    geo = source("GEO", raw.geo, kept, probes.__contains__)
-    rna = {
-        name: Watched(source(name, path, is_wanted, is_wanted))
-        for name, path in (("GTEx", raw.gtex), ("1000G", raw.thousand_genomes))
-    }
-    genes = select_genes(landmarks, targets, geo, rna)
-    return RawSources(Watched(geo), rna, genes, annotation_of(geo.gene_metadata), tuple(notes))
+        else:
+            check_ids(left.path, "profile", left.profiles)
+        return _named(left, both, kinds, is_gene, self.notes)
 
 
 def _may_be_turned(path: Path) -> bool:
@@ -201,7 +405,7 @@ def _named(
 
 def refuse_overwriting(raw: AnyRawFiles, output: Path) -> None:
     """Raise `PreparationError` if `output` is one of the raw files."""
-    for path in asdict(raw).values():
+    for path in paths_of(raw).values():
         if path.exists() and output.exists() and path.samefile(output):
             raise PreparationError(f"{output}: is a raw file of the study, not to be overwritten")
 
@@ -224,8 +428,8 @@ def check_room(folder: Path, n_profiles: int, n_probes: int, n_genes: int) -> No
 def checksums(raw: AnyRawFiles, progress: Progress) -> dict[str, dict[str, str]]:
     """Name and sha256 of each raw file, by its role."""
     sums = {}
-    with progress.step("checksums of the raw files", len(asdict(raw)), unit="files") as tick:
-        for role, path in asdict(raw).items():
+    with progress.step("checksums of the raw files", len(paths_of(raw)), unit="files") as tick:
+        for role, path in paths_of(raw).items():
             sums[role] = {"name": path.name, "sha256": file_sha256(path)}
             tick(1)
     return sums

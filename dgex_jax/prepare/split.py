@@ -23,6 +23,7 @@ STREAMS = {
     "screen": 5,
     "sample": 6,
     "partition": 7,
+    "groups": 8,
 }
 
 MOST_PROFILES = 2000
@@ -74,6 +75,36 @@ def split_sizes(n_profiles: int) -> SplitSizes:
             f"{n_profiles} GEO profiles are left: too few to split into train, validation and test"
         )
     return sizes
+
+
+def split_groups(groups: NDArray[np.intp], seed: int) -> tuple[NDArray[np.intp], SplitSizes]:
+    """Split profiles by whole groups: the order to store them in, and the sizes of the parts.
+
+    `groups` ``(n_profiles,)`` are numbers from 0. In random order groups go to test until it has a
+    tenth of the profiles, then to validation likewise, the rest to train; one that would bring more
+    than a fifth is passed over unless no other is left. Raises `PreparationError` if there are too
+    few groups.
+    """
+    sizes = np.bincount(groups)
+    tenth = len(groups) / 10
+    parts = np.zeros(len(sizes), dtype=np.intp)
+    drawn = shuffled(seed, "groups", len(sizes))
+    for part in (2, 1):
+        held = 0
+        for group in drawn:
+            if parts[group] == 0 and held < tenth and held + sizes[group] <= 2 * tenth:
+                parts[group], held = part, held + sizes[group]
+        left = np.flatnonzero(parts == 0)
+        if not held and len(left):
+            parts[left[sizes[left].argmin()]] = part
+    shuffle = shuffled(seed, "profiles", len(groups))
+    order = [shuffle[parts[groups[shuffle]] == part] for part in range(3)]
+    found = SplitSizes(*map(len, order))
+    if min(found) < 1:
+        raise PreparationError(
+            f"{len(sizes)} groups of profiles: too few to split into train, validation and test"
+        )
+    return np.concatenate(order), found
 
 
 def half_slices(n_targets: int) -> tuple[slice, slice]:

@@ -11,19 +11,28 @@ import tomllib
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from dgex_jax.config import (
-    AnyRawFiles,
     BaselineConfig,
-    GeoOnlyFiles,
     GridConfig,
     JobsConfig,
     PrepareConfig,
-    RawFiles,
     TrainingConfig,
 )
 from dgex_jax.errors import StudyError
+from dgex_jax.parts import PAPER, Parts
+from dgex_jax.rawfiles import (
+    AnyRawFiles,
+    Compendium,
+    GeoOnlyFiles,
+    OtherSet,
+    RawFiles,
+    StudyFiles,
+    described,
+    normalization,
+    parts_of,
+)
 from dgex_jax.simulate.config import SimulationConfig
 
 if TYPE_CHECKING:
@@ -41,6 +50,12 @@ SECTIONS: dict[str, type[Any]] = {
     "baselines": BaselineConfig,
     "jobs": JobsConfig,
 }
+FORMS = ("compendium", "files", "simulate")
+"""Where a study's profiles come from."""
+BUILT_IN = ("l1000",)
+"""Landmarks that come with the program."""
+TABLES = (".tsv", ".csv", ".txt", ".gz")
+"""Endings of a file where a field may be named as well."""
 NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 MAX_BYTES = 1 << 16
@@ -77,10 +92,19 @@ class Study:
 
         The study's name and title are recorded beside them and decide nothing.
         """
-        return {
+        settings = {
             "simulation": dataclasses.asdict(self.simulation) if self.simulation else None,
             "prepare": rules_of(self.prepare),
         }
+        if isinstance(self.files, StudyFiles):
+            settings["compendium"] = described(self.files.compendium)
+            settings["sets"] = {name: described(one) for name, one in self.files.sets.items()}
+        return settings
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the study by name."""
+        return PAPER if self.files is None else parts_of(self.files)
 
     def is_prepared_by(self, settings: Mapping[str, Any]) -> bool:
         """Whether recorded settings (`Prepared.settings`) are this study's.
@@ -93,11 +117,13 @@ class Study:
 
 def rules_of(config: PrepareConfig) -> dict[str, Any]:
     """Give what of `config` decides what a prepared study holds."""
+    default = PrepareConfig()
+    # Finished studies of versions without these settings stay as they are.
+    younger = ("force_platform", "normalize", "max_zero_share", "min_genes")
     return {
         key: value
         for key, value in dataclasses.asdict(config).items()
-        # Finished studies of versions without this setting stay as they are.
-        if key != "block_size" and (value or key != "force_platform")
+        if key != "block_size" and (key not in younger or value != getattr(default, key))
     }
 
 
@@ -150,21 +176,30 @@ def _check_whole_numbers(content: Mapping[str, Any]) -> None:
 
 def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     """Make a study of the parsed TOML (see `read_study`)."""
-    _refuse_unknown(content, ["name", "title", "files", *SECTIONS], "")
+    _refuse_unknown(content, ["name", "title", *FORMS, "sets", *SECTIONS], "")
     name = text(content, "name")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
         raise StudyError(f"name = {name!r}: names a folder; use letters, digits, '-', '_' and '.'")
-    if ("files" in content) == ("simulate" in content):
-        raise StudyError("needs either [files] (real data) or [simulate], not both or neither")
+    if sum(form in content for form in FORMS) != 1:
+        raise StudyError(
+            "needs one of [compendium] (with [sets.NAME]), [files] (the original's) and [simulate]"
+        )
+    if "sets" in content and "compendium" not in content:
+        raise StudyError("sets: belong to a [compendium]")
     parts = {
         key: build(kind, _table(content, key), key)
         for key, kind in SECTIONS.items()
         if key in content or key != "simulate"
     }
+    files: AnyRawFiles | None = None
+    if "files" in content:
+        files = _raw_files(_table(content, "files"), folder)
+    elif "compendium" in content:
+        files = _collection(content, folder, parts["prepare"])
     return Study(
         name=name,
         title=text(content, "title"),
-        files=_raw_files(_table(content, "files"), folder) if "files" in content else None,
+        files=files,
         simulation=parts.get("simulate"),
         prepare=parts["prepare"],
         grid=parts["networks"],
@@ -180,45 +215,94 @@ def _raw_files(content: Mapping[str, Any], folder: Path) -> AnyRawFiles:
     geo_only = set(content) == set(GEO_ONLY_KEYS)
     paths = {}
     for key in GEO_ONLY_KEYS if geo_only else FILE_KEYS:
-        value = text(content, key, "files.")
-        if "\0" in value:
-            raise StudyError(f"files.{key} = {value!r}: is no name of a file")
-        try:
-            paths[FILE_KEYS[key]] = folder / Path(value).expanduser()
-        except RuntimeError as error:
-            raise StudyError(f"files.{key} = {value!r}: there is no such user") from error
+        paths[FILE_KEYS[key]] = _path(text(content, key, "files."), f"files.{key}", folder)
     return GeoOnlyFiles(**paths) if geo_only else RawFiles(**paths)
 
 
-def build(kind: type[T], content: Mapping[str, Any], section: str) -> T:
-    """Make a frozen dataclass of a TOML table, its values checked against the field types."""
+def _path(value: Any, key: str, folder: Path) -> Path:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise StudyError(f"{key} = {value!r}: is no name of a file")
+    try:
+        return folder / Path(value).expanduser()
+    except RuntimeError as error:
+        raise StudyError(f"{key} = {value!r}: there is no such user") from error
+
+
+def _collection(content: Mapping[str, Any], folder: Path, prepare: PrepareConfig) -> StudyFiles:
+    """Read ``[compendium]`` and its ``[sets.NAME]``."""
+    compendium = build(Compendium, _table(content, "compendium"), "compendium", folder)
+    tables = _table(content, "sets")
+    sets: dict[str, OtherSet] = {
+        name: build(OtherSet, _table(tables, name), f"sets.{name}", folder) for name in tables
+    }
+    found = StudyFiles(compendium, sets)
+    parts_of(found)
+    if compendium.split_by is not None and prepare.scale_on != "train":
+        raise StudyError(
+            'compendium.split_by: needs [prepare] scale_on = "train": scaled over all profiles, '
+            "those held out look better inferred than they are"
+        )
+    rule = normalization(found, prepare)
+    for name, of in sets.items():
+        if of.file is None and rule == "original":
+            raise StudyError(f"sets.{name}: normalize = 'original' knows no paired files")
+    values = {"compendium.values": compendium.values}
+    for name, of in sets.items():
+        values |= {f"sets.{name}.values": of.values, f"sets.{name}.truth_values": of.of_truth}
+    for key, kind in values.items():
+        if rule == "log_cpm" and kind != "counts":
+            raise StudyError(f"{key} = {kind!r}: normalize = 'log_cpm' is for counts")
+    return found
+
+
+def build(kind: type[T], content: Mapping[str, Any], section: str, folder: Path = Path()) -> T:
+    """Make a frozen dataclass of a TOML table, its values checked against the field types.
+
+    Paths are relative to `folder`.
+    """
     hints = get_type_hints(kind)
     _refuse_unknown(content, hints, f"{section}.")
-    values = {key: _coerce(value, hints[key], f"{section}.{key}") for key, value in content.items()}
+    values = {
+        key: _coerce(value, hints[key], f"{section}.{key}", folder)
+        for key, value in content.items()
+    }
+    for one in dataclasses.fields(cast("Any", kind)):
+        if one.default is dataclasses.MISSING and one.name not in values:
+            raise StudyError(f"{section}.{one.name}: is missing: {one.metadata['meaning']}")
     try:
         return kind(**values)
     except StudyError as error:
         raise StudyError(f"{section}.{error}") from error
 
 
-def _coerce(value: Any, hint: Any, key: str) -> Any:
+def _coerce(value: Any, hint: Any, key: str, folder: Path) -> Any:
     """Check a TOML value against a type hint; an integer may stand for a float, "auto" for None."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is types.UnionType:
-        if value == "auto":
-            return None
-        return _coerce(value, next(a for a in arguments if a is not type(None)), key)
+        return _one_of(value, arguments, key, folder)
     if origin is tuple:
-        if not isinstance(value, list) or not value:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not values:
             raise StudyError(f"{key} = {value!r}: must be a list that is not empty")
-        return tuple(_coerce(item, arguments[0], key) for item in value)
-    if origin is Literal:
-        return value
+        return tuple(_coerce(item, arguments[0], key, folder) for item in values)
+    if origin is Literal or hint is Path:
+        return value if hint is not Path else _path(value, key, folder)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise StudyError(f"{key} = {value!r}: must be {NAMES[hint]}")
     return value
+
+
+def _one_of(value: Any, kinds: tuple[Any, ...], key: str, folder: Path) -> Any:
+    """Check a value that may be ``None`` ("auto"), or stands for itself or for a file."""
+    if value == "auto" and type(None) in kinds:
+        return None
+    first, *others = (kind for kind in kinds if kind is not type(None))
+    if not others:
+        return _coerce(value, first, key, folder)
+    is_name = value in BUILT_IN or (key.endswith("split_by") and not str(value).endswith(TABLES))
+    return _coerce(value, str if is_name else Path, key, folder)
 
 
 def text(content: Mapping[str, Any], key: str, section: str = "") -> str:

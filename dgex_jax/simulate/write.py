@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import AnyRawFiles, RawFiles
 from dgex_jax.errors import StudyError
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path, make_folder
 from dgex_jax.io.progress import Progress, in_order
 from dgex_jax.io.writers import GctxWriter, write_gct, write_rpkm
+from dgex_jax.rawfiles import AnyRawFiles, RawFiles, training_files
 from dgex_jax.simulate.biology import (
     ProfileStreams,
     geo_samples,
@@ -55,9 +55,9 @@ def simulated_files(folder: Path) -> RawFiles:
 
 
 def is_simulated(files: AnyRawFiles) -> bool:
-    """Whether the GEO file says that it was simulated (GCTX attribute ``src``)."""
+    """Whether the training file says that it was simulated (GCTX attribute ``src``)."""
     try:
-        with h5py.File(files.geo, "r") as file:
+        with h5py.File(training_files(files)[0], "r") as file:
             src = file.attrs.get("src", "")
     except OSError:
         return False

@@ -13,6 +13,7 @@ from dgex_jax.errors import StudyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.prepared import Prepared
 
 Float32 = NDArray[np.float32]
@@ -20,15 +21,26 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StudyArrays:
-    """A prepared study in memory: values of each part (of `PARTS`) it has, float32.
+    """A prepared study in memory: values of its parts, float32.
 
     `X` ``(n_profiles, n_landmarks)``, `Y` ``(n_profiles, n_targets)``; `halves` are the columns of
-    Y that each network of its own infers.
+    Y that each network of its own infers. Arrays of an estimator need not have all of `parts`.
     """
 
     X: Mapping[str, Float32]
     Y: Mapping[str, Float32]
     halves: tuple[slice, ...]
+    parts: Parts
+
+    @property
+    def logged(self) -> list[str]:
+        """The parts that are there, in the order of `Parts.logged`."""
+        return [part for part in self.parts.logged if part in self.X]
+
+    @property
+    def choosers(self) -> list[str]:
+        """The validation parts that are there."""
+        return [part for part in self.parts.choosers if part in self.X]
 
     @property
     def n_landmarks(self) -> int:
@@ -55,6 +67,7 @@ def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:
         X={part: study.X(part) for part in study.parts},
         Y={part: study.Y(part) for part in study.parts},
         halves=halves_of(study, n_halves),
+        parts=study.parts,
     )
 
 

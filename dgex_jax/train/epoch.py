@@ -1,6 +1,6 @@
 """One update and one epoch of one network, as pure functions, and the program that runs them.
 
-The original's loss, momentum and learning-rate rule; errors and the two best epochs are part of
+The original's loss, momentum and learning-rate rule; errors and the best epochs are part of
 the program, so that nothing but a few numbers leaves the device after an epoch.
 """
 
@@ -20,15 +20,13 @@ from dgex_jax.train.network import MASK_GENERATOR
 from dgex_jax.train.pylearn2 import DECAY, FIRST_COMPARISON, LOWEST_RATE, learning_rate_scales
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dgex_jax.train.network import MLP
 
-SELECTED_BY = {"va": "best_va", "te": "best_va", "1000G": "best_1000G", "GTEx": "best_1000G"}
-"""Which of a half's two best epochs each column of errors comes from (definitions: halves)."""
-
-PartSizes = tuple[tuple[str, int], ...]
-"""Name and number of watched profiles of each part a study has, in the order of `LOGGED`."""
+Watched = tuple[tuple[str, int, str | None], ...]
+"""Of each part that is watched its name, its number of profiles, and the validation part whose best
+epoch its errors by gene are of (``None`` for ``tr``); in the order of `Parts.logged`."""
 
 Array = Any
 """A NumPy array or scalar on the host, a `jax.Array` on a device."""
@@ -45,15 +43,14 @@ class Best:
 
 @struct.dataclass
 class State:
-    """Everything that changes while one network trains; no `best_1000G` without that part."""
+    """Everything that changes while one network trains; the best epoch by validation part."""
 
     params: Any
     velocity: Any
     learning_rate: Array
     previous_mae: Array
     epoch: Array
-    best_va: Best
-    best_1000G: Best | None  # noqa: N815
+    best: dict[str, Best]
 
 
 @struct.dataclass
@@ -83,9 +80,12 @@ class Data:
 
 
 def initial_state(
-    params: Any, hidden_layers: int, learning_rate: float, *, with_1000g: bool = True
+    params: Any, hidden_layers: int, learning_rate: float, choosers: Sequence[str]
 ) -> State:
-    """Make the state before the first epoch (NumPy leaves, so that stacking needs no device)."""
+    """Make the state before the first epoch (NumPy leaves, so that stacking needs no device).
+
+    A best epoch is kept for each of `choosers`, the validation parts.
+    """
     zeros = jax.tree.map(np.zeros_like, params)
     # Its shapes alone: made by JAX, each would be a program of its own, compiled at every start.
     velocity = jax.eval_shape(optimizer(hidden_layers, np.float32(0), 0.0).init, zeros)
@@ -99,8 +99,7 @@ def initial_state(
         learning_rate=np.float32(learning_rate),
         previous_mae=np.float64(FIRST_COMPARISON),
         epoch=np.int32(0),
-        best_va=nothing_yet(),
-        best_1000G=nothing_yet() if with_1000g else None,
+        best={part: nothing_yet() for part in choosers},
     )
 
 
@@ -248,7 +247,7 @@ def run_epoch(
     model: MLP,
     momentum: float,
     batch_size: int,
-    part_sizes: PartSizes,
+    watched: Watched,
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """Train one network for one epoch, in the `order` ``(n_train,)`` int32, and look at it.
 
@@ -257,7 +256,7 @@ def run_epoch(
     used = state.learning_rate
     state = train(state, network, model, momentum, batch_size, data.X, data.Y, order)
     distance = absolute_errors(state.params, model, data.watched_X, data.watched_Y)
-    parts, sizes = zip(*part_sizes, strict=True)
+    parts, sizes, _ = zip(*watched, strict=True)
     errors = {
         part: jnp.sum(rows) / (rows.shape[0] * network.n_targets.astype(jnp.float64))
         for part, rows in zip(
@@ -270,27 +269,27 @@ def run_epoch(
         learning_rate=next_learning_rate(used, errors["tr"], state.previous_mae),
         previous_mae=errors["tr"],
         epoch=state.epoch + 1,
-        best_va=keep_best(state.best_va, errors["va"], state.epoch, state.params),
-        best_1000G=None
-        if state.best_1000G is None
-        else keep_best(state.best_1000G, errors["1000G"], state.epoch, state.params),
+        best={
+            part: keep_best(best, errors[part], state.epoch, state.params)
+            for part, best in state.best.items()
+        },
     )
     return state, (jnp.stack([errors[part] for part in parts]), used)
 
 
 def best_gene_errors(
-    state: State, network: Network, data: Data, *, model: MLP, part_sizes: PartSizes
+    state: State, network: Network, data: Data, *, model: MLP, watched: Watched
 ) -> dict[str, jax.Array]:
-    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs (`SELECTED_BY`).
+    """MAE of each target, ``(n_targets,)`` float64 by part, at the best epochs.
 
     Columns past the network's own targets hold 0.
     """
     del network
     errors, start = {}, 0
-    for part, size in part_sizes:
+    for part, size, chooser in watched:
         rows = slice(start, start := start + size)
-        if part in SELECTED_BY:
-            params = getattr(state, SELECTED_BY[part]).params
+        if chooser is not None:
+            params = state.best[chooser].params
             distance = absolute_errors(params, model, data.watched_X[rows], data.watched_Y[rows])
             errors[part] = distance.mean(axis=0)
     return errors
@@ -301,7 +300,7 @@ def epoch_program(
     model: MLP,
     momentum: float,
     batch_size: int,
-    part_sizes: PartSizes,
+    watched: Watched,
     devices: Devices,
 ) -> Callable[[State, Network, Data, jax.Array], tuple[State, tuple[jax.Array, jax.Array]]]:
     """Return the program of an epoch; compiled once an architecture.
@@ -310,18 +309,16 @@ def epoch_program(
     n_devices, n_side_by_side, …)``, X ``(n_devices, n_profiles, n_landmarks)``, Y ``(n_devices,
     n_halves / n_devices, n_profiles, n_targets)``, the batch order ``(n_devices, n_train)``.
     """
-    one = partial(
-        run_epoch, model=model, momentum=momentum, batch_size=batch_size, part_sizes=part_sizes
-    )
+    one = partial(run_epoch, model=model, momentum=momentum, batch_size=batch_size, watched=watched)
     return jax.pmap(over_networks(one), axis_name=AXIS, devices=devices, donate_argnums=(0,))  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=32)
 def gene_errors_program(
-    model: MLP, part_sizes: PartSizes, devices: Devices
+    model: MLP, watched: Watched, devices: Devices
 ) -> Callable[[State, Network, Data], dict[str, jax.Array]]:
     """Return the program of `best_gene_errors`, on the arguments of `epoch_program`."""
-    one = partial(best_gene_errors, model=model, part_sizes=part_sizes)
+    one = partial(best_gene_errors, model=model, watched=watched)
     return jax.pmap(over_networks(one), axis_name=AXIS, devices=devices)  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dgex_jax.config import EVALUATED
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import atomic_path, fill_tensors, one_line, reading
 from dgex_jax.io.manifest import (
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
 DONE = "done.json"
 CONFIG = "config.json"
+ERROR = "MAE_"
+"""Before the name of a part: its column of errors."""
 
 
 def is_done(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -153,14 +154,12 @@ def halves_in(path: Path, tensors: Mapping[str, Any]) -> list[Any]:
 class TrainedHalf:
     """One trained network; weights as ``{"hidden1": {"kernel", "bias"}, …}``, float32.
 
-    Without 1000G there is no best epoch on it (``None``).
+    `best` and `best_epoch` are by validation part (`Parts.choosers`).
     """
 
     final: Any
-    best_va: Any
-    best_va_epoch: int
-    best_1000G: Any | None  # noqa: N815
-    best_1000G_epoch: int | None  # noqa: N815
+    best: Mapping[str, Any]
+    best_epoch: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def write_gene_errors(
             "symbol": study.symbols,
             "half": half,
             "copy_of_landmark": study.copy_of_landmark.astype(int),
-            **{f"MAE_{part}": mae[part] for part in EVALUATED if part in study.parts},
+            **{f"{ERROR}{part}": mae[part] for part in study.parts.evaluated},
         }
     )
     with atomic_path(path) as temporary:
@@ -212,11 +211,11 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        rna = any(f"MAE_{part}" in table for part in EVALUATED[2:])
         errors = GeneErrors(
             mae={
-                part: table[f"MAE_{part}"].to_numpy(str).astype(np.float64)
-                for part in (EVALUATED if rna else EVALUATED[:2])
+                name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
+                for name in map(str, table)
+                if name.startswith(ERROR)
             },
             copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
         )

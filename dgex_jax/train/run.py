@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dgex_jax import __version__
-from dgex_jax.config import CHOSEN_PARTS, LOGGED, PART_NAMES
 from dgex_jax.errors import DgexError
 from dgex_jax.io.files import (
     atomic_path,
@@ -62,18 +62,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import NetworkConfig, TrainingConfig
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.prepared import Prepared
     from dgex_jax.train.epoch import State
     from dgex_jax.train.record import TrainedNetwork
 
 RUN_FORMAT = 2
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 CHECKPOINTS = "checkpoint"
-BESTS = ("best_va", "best_1000G")
-RUN_FILES = (
-    *(DONE, CONFIG, "log.tsv", "log_half1.tsv", "log_half2.tsv"),
-    *(*(f"{best}.safetensors" for best in BESTS), "errors.tsv"),
-)
+RUN_FILES = (DONE, CONFIG, "log.tsv", "log_half1.tsv", "log_half2.tsv", "errors.tsv")
+WEIGHTS = "best_{}.safetensors"
+"""One for each validation part."""
 KEPT = 2
 """Checkpoints on disk: the newest, and the one before in case the newest is damaged."""
 LARGEST_SHARE = 0.05
@@ -84,9 +83,9 @@ LARGEST_SHARE = 0.05
 class EpochRecord:
     """What one epoch, counted from 0, gave for one network.
 
-    `errors` ``(n_halves, 5)`` are the overall MAE on the parts `config.LOGGED`, NaN where the study
-    has none; `learning_rates` ``(n_halves,)`` those used; `seconds` the time of all halves and of
-    all networks that train side by side.
+    `errors` ``(n_halves, n_parts)`` are the overall MAE on the parts `StudyArrays.logged`;
+    `learning_rates` ``(n_halves,)`` those used; `seconds` the time of all halves and of all
+    networks that train side by side.
     """
 
     epoch: int
@@ -153,7 +152,10 @@ def refuse_folder(folder: Path, config: dict[str, Any], overwrite: bool) -> None
         )
     with reading(folder):
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    strangers = sorted(name for name in found - {*RUN_FILES, CHECKPOINTS} if not is_temporary(name))
+    others = found - {*RUN_FILES, CHECKPOINTS}
+    strangers = sorted(
+        name for name in others if not (is_temporary(name) or fnmatch(name, WEIGHTS.format("*")))
+    )
     if old is None and strangers:
         raise DgexError(f"{folder}: is no run folder: it holds {strangers[0]}")
 
@@ -162,8 +164,8 @@ def clear_folder(folder: Path) -> None:
     """Make the run folder ready: keep nothing of an unfinished or replaced run."""
     with writing(folder):
         make_folder(folder)
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
+        for path in (*(folder / name for name in RUN_FILES), *folder.glob(WEIGHTS.format("*"))):
+            path.unlink(missing_ok=True)
         Checkpoints(folder / CHECKPOINTS, "").clear()
 
 
@@ -191,12 +193,11 @@ def finish(
     about = {"network": network.name, "study": study.name}
     if study.simulated:
         about["data"] = "simulated"
-    epochs = {}
-    for best in BESTS:
-        weights = [getattr(half, best) for half in trained.halves]
-        if weights[0] is not None:
-            save_weights(folder / f"{best}.safetensors", weights, about)
-            epochs[f"{best}_epochs"] = [getattr(half, f"{best}_epoch") for half in trained.halves]
+    epochs, weights = {}, []
+    for part in study.parts.choosers:
+        weights.append(WEIGHTS.format(part))
+        save_weights(folder / weights[-1], [half.best[part] for half in trained.halves], about)
+        epochs[f"best_{part}_epochs"] = [half.best_epoch[part] for half in trained.halves]
     write_gene_errors(folder / "errors.tsv", study, trained.gene_errors, training.halves)
     made = made_by(
         "dgex train",
@@ -212,7 +213,7 @@ def finish(
     mark_done(
         folder,
         config,
-        files=[name for name in RUN_FILES if name != DONE],
+        files=[*(name for name in RUN_FILES if name != DONE), *weights],
         provenance=made,
         **epochs,
         seconds=round(seconds, 3),
@@ -231,15 +232,20 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, half_sizes: Sequence[int], history: Sequence[EpochRecord] = ()
+        self,
+        folder: Path,
+        half_sizes: Sequence[int],
+        parts: Parts,
+        history: Sequence[EpochRecord] = (),
     ) -> None:
+        self._parts = parts
         self._weights = np.asarray(half_sizes) / sum(half_sizes)
         halves = ["_half1", "_half2"] if len(half_sizes) == 2 else []
         self._paths = [folder / f"log{half}.tsv" for half in ("", *halves)]
-        self._previous = np.full((len(self._paths), len(LOGGED)), FIRST_COMPARISON)
-        self._best = np.full(len(LOGGED), np.inf)
+        self._previous = np.full((len(self._paths), len(parts.logged)), FIRST_COMPARISON)
+        self._best = np.full(len(parts.logged), np.inf)
         self._seconds: list[float] = []
-        errors = [column for part in LOGGED for column in (f"MAE_{part}", f"d_{part}")]
+        errors = [column for part in parts.logged for column in (f"MAE_{part}", f"d_{part}")]
         rates = [[f"learning_rate{half}" for half in halves or [""]]]
         rates += [["learning_rate"] for _ in halves]
         headers = ["\t".join(["epoch", *errors, *columns, "seconds"]) for columns in rates]
@@ -263,9 +269,11 @@ class RunLog:
         typical = np.median(self._seconds[1:][-10:]) if len(self._seconds) > 1 else np.nan
         left = clock(float(typical) * (epochs - record.epoch - 1))
         watched = "".join(
-            f"{PART_NAMES[part]} {error:.4f} (best {best:.4f})  "
-            for part, error, best in zip(LOGGED, self._previous[0], self._best, strict=True)
-            if part in CHOSEN_PARTS and not np.isnan(error)
+            f"{self._parts.label(part)} {error:.4f} (best {best:.4f})  "
+            for part, error, best in zip(
+                self._parts.logged, self._previous[0], self._best, strict=True
+            )
+            if part in self._parts.choosers
         )
         rates = "/".join(f"{rate:.2e}" for rate in record.learning_rates)
         return (
@@ -281,7 +289,7 @@ class RunLog:
 
     def _lines(self, record: EpochRecord) -> list[str]:
         overall = self._weights @ record.errors
-        self._best = np.fmin(self._best, overall)
+        self._best = np.minimum(self._best, overall)
         errors = np.stack([overall, *record.errors])[: len(self._paths)]
         changes = (errors - self._previous) / self._previous
         self._previous = errors
@@ -290,11 +298,7 @@ class RunLog:
         rates = [used, *([rate] for rate in used)]
         lines = []
         for number, row in enumerate(zip(errors.tolist(), changes.tolist(), strict=True)):
-            # An error of a part that is there is finite, or training has ended with it.
-            cells = [
-                "\t" if math.isnan(error) else f"{error!r}\t{change:.6g}"
-                for error, change in zip(*row, strict=True)
-            ]
+            cells = [f"{error!r}\t{change:.6g}" for error, change in zip(*row, strict=True)]
             cells = [str(record.epoch), *cells, *rates[number], f"{record.seconds:.4f}"]
             lines.append("\t".join(cells))
         return lines

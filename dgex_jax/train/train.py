@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError, Stopped
 from dgex_jax.io.files import locked, say
 from dgex_jax.io.manifest import write_json
@@ -27,8 +26,8 @@ from dgex_jax.train.devices import place, replicate, stack, unstack
 from dgex_jax.train.epoch import (
     Data,
     Network,
-    PartSizes,
     State,
+    Watched,
     epoch_program,
     gene_errors_program,
     initial_state,
@@ -116,7 +115,7 @@ def train_runs(
         rows = [list(row) for row in resume.records] if resume else []
         histories = zip(*rows, strict=True) if rows else [()] * len(networks)
         logs = [
-            RunLog(folder, arrays.half_sizes(), history)
+            RunLog(folder, arrays.half_sizes(), arrays.parts, history)
             for folder, history in zip(folders, histories, strict=True)
         ]
         on_epoch = _after_epoch(rows, networks, training.epochs, logs, checkpoints, conduct)
@@ -202,10 +201,9 @@ def train_group(
             devices,
         )
         apart = place(stack(half_networks(arrays, networks, training), *leading), devices)
-        data, part_sizes = device_data(arrays, training, devices)
-        columns = [LOGGED.index(part) for part, _ in part_sizes]
+        data, watched = device_data(arrays, training, devices)
         program = epoch_program(
-            model, training.momentum, training.batch_size, part_sizes, tuple(devices)
+            model, training.momentum, training.batch_size, watched, tuple(devices)
         )
 
         n_done = 0 if resume is None else len(resume.records)
@@ -216,15 +214,14 @@ def train_group(
             errors, rates = jax.device_get(measured)
             seconds = time.perf_counter() - start
             # From (n_devices, n_halves / n_devices, n_networks, …) to the halves of each network.
-            logged = np.full((n_networks, len(sizes), len(LOGGED)), np.nan)
-            logged[..., columns] = errors.reshape(len(sizes), n_networks, -1).swapaxes(0, 1)
+            logged = errors.reshape(len(sizes), n_networks, -1).swapaxes(0, 1)
             by_network = zip(logged, rates.reshape(len(sizes), n_networks).T, strict=True)
             records = [EpochRecord(epoch, *one, seconds) for one in by_network]
             for network, record in zip(networks, records, strict=True):
-                _refuse_divergence(network, record, columns)
+                _refuse_divergence(network, record)
             on_epoch(records, partial(unstack, state, len(leading)))
 
-        by_gene = gene_errors_program(model, part_sizes, tuple(devices))(state, apart, data)
+        by_gene = gene_errors_program(model, watched, tuple(devices))(state, apart, data)
         halves, gene_errors = unstack(state, len(leading)), unstack(by_gene, len(leading))
     return [
         TrainedNetwork(
@@ -243,8 +240,8 @@ def train_group(
     ]
 
 
-def _refuse_divergence(network: NetworkConfig, record: EpochRecord, columns: Sequence[int]) -> None:
-    finite = np.isfinite(record.errors[:, columns]).all(axis=1)
+def _refuse_divergence(network: NetworkConfig, record: EpochRecord) -> None:
+    finite = np.isfinite(record.errors).all(axis=1)
     for half in np.flatnonzero(~finite)[:1]:
         raise DivergedError(
             f"{network.name}: training diverged: the errors of half {half + 1} are no longer "
@@ -260,13 +257,10 @@ def _trained_half(state: State, n_targets: int) -> TrainedHalf:
         output = {kind: array[..., :n_targets] for kind, array in params["output"].items()}
         return params | {"output": output}
 
-    other = state.best_1000G
     return TrainedHalf(
         final=cut(state.params),
-        best_va=cut(state.best_va.params),
-        best_va_epoch=int(state.best_va.epoch),
-        best_1000G=None if other is None else cut(other.params),
-        best_1000G_epoch=None if other is None else int(other.epoch),
+        best={part: cut(best.params) for part, best in state.best.items()},
+        best_epoch={part: int(best.epoch) for part, best in state.best.items()},
     )
 
 
@@ -289,7 +283,7 @@ def initial_states(
             for kind, array in params["output"].items()
         }
         rate = training.initial_rate(layers)
-        states.append(initial_state(params, layers, rate, with_1000g="1000G" in arrays.X))
+        states.append(initial_state(params, layers, rate, arrays.choosers))
     return states
 
 
@@ -334,25 +328,26 @@ def half_networks(
 
 def device_data(
     arrays: StudyArrays, training: TrainingConfig, devices: Sequence[jax.Device]
-) -> tuple[Data, PartSizes]:
-    """Move the study to the devices once, as `epoch_program` takes it, with its part sizes."""
+) -> tuple[Data, Watched]:
+    """Move the study to the devices once, as `epoch_program` takes it, and what is watched."""
     n_devices, width = len(devices), max(arrays.half_sizes())
     halves = range(len(arrays.halves))
     monitored = monitored_profiles(arrays.X["tr"].shape[0], training.monitor_size)
-    parts = [part for part in LOGGED if part in arrays.X]
+    parts = arrays.logged
     rows: dict[str, Any] = dict.fromkeys(parts, slice(None)) | {"tr": monitored}
     watched_X = [arrays.X[part][rows[part]] for part in parts]
 
-    def watched(half: int) -> NDArray[np.float32]:
+    def watched_targets(half: int) -> NDArray[np.float32]:
         return np.concatenate([arrays.half(part, half, width)[rows[part]] for part in parts])
 
     data = Data(
         X=replicate(arrays.X["tr"], n_devices),
         Y=stack([arrays.half("tr", half, width) for half in halves], n_devices, -1),
         watched_X=replicate(np.concatenate(watched_X), n_devices),
-        watched_Y=stack([watched(half) for half in halves], n_devices, -1),
+        watched_Y=stack([watched_targets(half) for half in halves], n_devices, -1),
     )
-    return place(data, devices), tuple(zip(parts, map(len, watched_X), strict=True))
+    chosen = [None if part == "tr" else arrays.parts.chooser_of(part) for part in parts]
+    return place(data, devices), tuple(zip(parts, map(len, watched_X), chosen, strict=True))
 
 
 def placed_orders(n_train: int, devices: Sequence[jax.Device], n_done: int) -> Iterator[jax.Array]:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dgex_jax.config import GeoOnlyFiles, PrepareConfig, RawFiles
+from dgex_jax.config import PrepareConfig
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.normalize import RowStore
 from dgex_jax.prepare.prepare import prepare
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,13 +15,14 @@ import pytest
 from scipy.stats import rankdata
 
 from dgex_jax.cli import main
-from dgex_jax.config import GeoOnlyFiles, PrepareConfig, RawFiles
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError, FormatError, PreparationError, StudyError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare import normalize, raw, split
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.prepare.probelist import read_probe_list
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 from reproduce.workspace import open_workspace
 from tests.prepare.checks import assert_same, datasets, refused
 

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.config import PARTS, PrepareConfig, RawFiles
+from dgex_jax.config import PARTS, PrepareConfig
 from dgex_jax.errors import FormatError
 from dgex_jax.prepare.prepare import chunk_rows, prepare
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.rawfiles import RawFiles
 from tests.prepare.checks import datasets, refused
 
 EXACT = PrepareConfig(duplicates="all-pairs")

@@ -15,12 +15,13 @@ import pytest
 from scipy import sparse
 
 from dgex_jax.cli import main
-from dgex_jax.config import GeoOnlyFiles, PrepareConfig
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.open import open_expression
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.genes import read_gene_map
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.rawfiles import GeoOnlyFiles
 from tests.prepare.checks import assert_same, datasets, refused
 
 if TYPE_CHECKING:

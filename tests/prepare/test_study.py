@@ -10,16 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dgex_jax.config import (
-    BaselineConfig,
-    GeoOnlyFiles,
-    GridConfig,
-    PrepareConfig,
-    RawFiles,
-    TrainingConfig,
-)
+from dgex_jax.config import BaselineConfig, GridConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import StudyError
 from dgex_jax.prepare.study import FILE_KEYS, SECTIONS, build, parse_study, read_study
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 from dgex_jax.simulate.config import SimulationConfig
 from tests.prepare.checks import refused
 

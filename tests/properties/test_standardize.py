@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgex_jax.config import PrepareConfig, RawFiles
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import PreparationError
 from dgex_jax.io.expression import blocks as slices
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.normalize import OFFSET, mean_and_deviation, standardise
 from dgex_jax.prepare.prepare import prepare
+from dgex_jax.rawfiles import RawFiles
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
 if TYPE_CHECKING:

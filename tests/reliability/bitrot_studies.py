@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.config import PrepareConfig, RawFiles
+from dgex_jax.config import PrepareConfig
+from dgex_jax.rawfiles import RawFiles
 from tests.reliability.bitrot_artefact import Read, Region, every_file, fingerprint
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import PrepareConfig, RawFiles
+from dgex_jax.config import PrepareConfig
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import write_json
@@ -19,6 +19,7 @@ from dgex_jax.io.zarr import ZarrWriter
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.prepare.prepare import prepare
+from dgex_jax.rawfiles import RawFiles
 from dgex_jax.train.record import mark_done, save_weights
 from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, clear_folder
 from reproduce.plots.style import new_figure, save

@@ -15,19 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgex_jax.config import (
-    BaselineConfig,
-    GridConfig,
-    NetworkConfig,
-    PrepareConfig,
-    RawFiles,
-    TrainingConfig,
-)
+from dgex_jax.config import BaselineConfig, GridConfig, NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import FormatError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.rawfiles import RawFiles
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.train import build_model, train_group
 from reproduce.baselines import METHODS, fit_baseline, settings

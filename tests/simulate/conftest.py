@@ -14,7 +14,7 @@ from dgex_jax.simulate.write import simulate
 if TYPE_CHECKING:
     import numpy as np
 
-    from dgex_jax.config import RawFiles
+    from dgex_jax.rawfiles import RawFiles
 
 SMALL = SimulationConfig(
     seed=7,

@@ -21,7 +21,7 @@ from dgex_jax.simulate.write import geo_block, sequenced, simulate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dgex_jax.config import RawFiles
+    from dgex_jax.rawfiles import RawFiles
     from dgex_jax.simulate.config import SimulationConfig
     from dgex_jax.simulate.platforms import World
 

@@ -16,19 +16,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from dgex_jax.cli import main
-from dgex_jax.config import (
-    CHOSEN_PARTS,
-    LOGGED,
-    GeoOnlyFiles,
-    NetworkConfig,
-    PrepareConfig,
-    TrainingConfig,
-)
+from dgex_jax.config import CHOSEN_PARTS, LOGGED, NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.io.files import locked
 from dgex_jax.io.manifest import SEAL, digest, job_hash, sealed, write_json
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import Prepared, open_prepared
+from dgex_jax.rawfiles import GeoOnlyFiles
 from dgex_jax.train import run as run_module
 from dgex_jax.train import train as loop
 from dgex_jax.train.arrays import load_arrays

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, RawFiles
+from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
@@ -26,6 +26,7 @@ from dgex_jax.model.predict import inferred, network_of
 from dgex_jax.model.scale import make_plan
 from dgex_jax.prepare.genes import read_gene_map
 from dgex_jax.prepare.prepare import prepare
+from dgex_jax.rawfiles import RawFiles
 from dgex_jax.train.pylearn2 import layer_names
 
 if TYPE_CHECKING:
