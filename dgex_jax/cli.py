@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _download_flags(command: OneLineParser) -> None:
-    command.add_argument("names", nargs="*", metavar="NAME", help="of --list; a group stands for all of its files")
+    command.add_argument("names", nargs="*", metavar="NAME", help="of --list, or a group of them")
     command.path("--output", "FOLDER", "where the files go")
     command.switch("--study", "write FOLDER/study.toml for the paper's study")
     command.switch("--list", "say what each file is and how it is had")
