@@ -174,6 +174,8 @@ class TrainedNetwork:
 class GeneErrors:
     """MAE of every target on the parts compared, ``(n_targets,)`` float64 in standardised units.
 
+    NaN where a method says nothing of a target, or of a part.
+
     `copy_of_landmark` is ``(n_targets,)`` bool.
     """
 
@@ -184,7 +186,7 @@ class GeneErrors:
 def write_gene_errors(
     path: Path, study: Prepared, mae: Mapping[str, NDArray[np.float64]], n_halves: int
 ) -> None:
-    """Write one line a target: ids, half, copy flag and the MAEs by part; atomically."""
+    """Write one line a target: ids, half, copy flag and the MAEs by part (or nan); atomically."""
     import pandas as pd  # noqa: PLC0415  (a run starts sooner without it)
 
     half = np.zeros(study.n_targets, np.int64)
@@ -200,7 +202,7 @@ def write_gene_errors(
         }
     )
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False)
+        table.to_csv(temporary, sep="\t", index=False, na_rep="nan")
 
 
 def read_gene_errors(path: Path) -> GeneErrors:
