@@ -281,8 +281,8 @@ def write_weight_hubs(space: Workspace) -> str:
     caption = (
         f"{space.study.title}. {analysis.network.name}, first half of the targets, weights best on "
         f"{space.study.parts.label('va')}. Kept: input weights more than {IN_SD:g} standard "
-        f"deviations from the mean of their input unit, output weights more than {OUT_SD:g} from that "
-        "of their output unit. "
+        "deviations from the mean of their input unit, output weights more than "
+        f"{OUT_SD:g} from that of their output unit. "
         "Hubs: the 1% of hidden units with the most kept output connections, at least 5."
     )
     lines = preface(space, title, caption)
