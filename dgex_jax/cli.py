@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -13,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
 from dgex_jax.cli_options import (
+    RAW_TRUTH,
     OneLineParser,
     check_gpus,
+    check_raw_truth,
     given_settings,
+    part_of,
+    raw_truth_flags,
     run_command,
     stopped_by_sigterm,
 )
@@ -24,6 +27,7 @@ from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
@@ -412,7 +416,8 @@ def _json(value: Any) -> str:
 
 def _evaluate_flags(command: OneLineParser) -> None:
     command.path("model", "MODEL", "a model folder")
-    command.path("prepared", "PREPARED", "a prepared study with all landmarks of the model")
+    text = "a prepared study with all landmarks of the model, or an expression file with --truth"
+    command.path("prepared", "PREPARED|FILE", text)
     command.add_argument(
         "--parts",
         nargs="+",
@@ -422,16 +427,19 @@ def _evaluate_flags(command: OneLineParser) -> None:
     command.path("--output", "FILE.tsv", "a line for each target gene")
     command.switch("--json", "the table as JSON")
     command.switch("--quiet", "no progress")
+    raw_truth_flags(command)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    """Apply a model to a prepared study and score it.
+    """Apply a model to a prepared study, or to raw files, and score it.
 
     Examples
     --------
     dgex evaluate models/geo prepared.h5                                all parts but tr
     dgex evaluate models/geo other.h5 --parts te GTEx -o by_gene.tsv
     dgex evaluate models/geo prepared.h5 --json
+    dgex evaluate models/geo l1000.gctx --platform l1000 --truth rnaseq.gctx --pairs inst_info.txt
+    dgex evaluate models/rnaseq tpm.tsv.gz --platform rnaseq --truth tpm.tsv.gz
     """
     from dgex_jax.io.manifest import drop_sidecar, write_sidecar
     from dgex_jax.model.evaluate import (
@@ -442,26 +450,50 @@ def _evaluate(options: argparse.Namespace) -> None:
         gene_table_file,
     )
     from dgex_jax.model.model import read_model
-    from dgex_jax.prepare.prepared import open_prepared
+    from dgex_jax.model.truth import (
+        evaluate_files,
+        files_json,
+        files_lines,
+        open_study,
+        refuse_study,
+    )
 
+    check_raw_truth(options)
+    path, progress = options.model, not options.quiet
+    given = [one for one in (options.prepared, options.truth, options.pairs) if one is not None]
     # The place of the table is taken first: scoring a wide network takes a while.
-    with gene_table_file(options.output, options.model, options.prepared) as write:
-        model = read_model(options.model)
-        with open_prepared(options.prepared) as study:
-            found = evaluate(model, study, options.parts, progress=not options.quiet)
-            write(model, found)
-            # Of the file, which was read for it: whether it is the model's own study is shown.
-            made = evaluation_record(options.model, study)
-            if options.json:
-                shown = evaluation_json(options.model, model, study, found)
-                text = _json(shown | {"provenance": made})
-            else:
-                text = "\n".join(evaluation_lines(options.model, model, study, found))
+    with gene_table_file(options.output, path, *given) as write:
+        model = read_model(path)
+        if options.truth is not None:
+            refuse_study(options.prepared)
+            measured = evaluate_files(
+                model,
+                options.prepared,
+                options.truth,
+                PredictOptions(**given_settings(options, PredictOptions, *RAW_TRUTH)),
+                truth_platform=options.truth_platform,
+                standardize=options.standardize,
+                pairs=options.pairs,
+                progress=progress,
+            )
+            write(model, measured)
+            made = evaluation_record(path, measured.inputs)
+            shown, lines = files_json(path, model, measured), files_lines(path, model, measured)
+            for text in measured.warnings:
+                print(f"dgex: warning: {text}", file=sys.stderr)
+        else:
+            with open_study(options.prepared) as study:
+                found = evaluate(model, study, options.parts, progress=progress)
+                write(model, found)
+                # Of the file, which was read for it: whether it is the model's own study is shown.
+                made = evaluation_record(path, {"prepared": (study.path, study.sha256)})
+                shown = evaluation_json(path, model, study, found)
+                lines = evaluation_lines(path, model, study, found)
         if options.output is not None:
             drop_sidecar(options.output)
     if options.output is not None:
         write_sidecar(options.output, made)
-    print(text)
+    print(_json(shown | {"provenance": made}) if options.json else "\n".join(lines))
 
 
 def _predict_flags(command: OneLineParser) -> None:
@@ -482,7 +514,7 @@ def _predict_flags(command: OneLineParser) -> None:
     command.settings(PredictOptions)
     command.add_argument(
         "--shard",
-        type=_part_of,
+        type=part_of,
         default=(1, 1),
         metavar="I/N",
         help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
@@ -537,14 +569,6 @@ def _predict(options: argparse.Namespace) -> None:
         print(
             f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
         )
-
-
-def _part_of(text: str) -> tuple[int, int]:
-    """Read ``I/N``, a part of so many."""
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N with 1 <= I <= N")
-    return int(i), int(n)
 
 
 def _verify_flags(command: OneLineParser) -> None:

@@ -1,4 +1,6 @@
-"""From a file of any platform to the network's input: ranks, means and deviations, all checked.
+"""From a file of any platform to a network's units: ranks, means and deviations, all checked.
+
+So are made the landmarks that a network takes, and the measured targets that it is judged on.
 
 The ranking rules are those of preparation (paper section 2.1). Where a file has fewer genes than a
 reference quantile, the quantile is taken at the same rank fractions; with all genes it is the
@@ -14,7 +16,7 @@ import numpy as np
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
-from dgex_jax.model.match import SHOWN, check_missing, match_genes
+from dgex_jax.model.match import SHOWN, check_missing, genes_of, match_genes
 from dgex_jax.prepare.looks import Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
@@ -26,14 +28,14 @@ from dgex_jax.prepare.normalize import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from dgex_jax.config import PredictOptions
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.progress import Progress
-    from dgex_jax.model.match import Match
+    from dgex_jax.model.match import Match, Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.names import Columns
 
@@ -50,51 +52,54 @@ FEW_IN_RANGE = 0.9
 ENOUGH_PROFILES = 30
 """Profiles from which on a file has means and deviations of its own."""
 
+WARNING = "warning: "
+"""Before the lines of `Plan.lines` that say what a user should look at."""
+
 LARGE = 20.0
 """Values beyond this are hardly in standardised units."""
 
 
 @dataclass(frozen=True)
 class _Route:
-    """How profiles of a file become landmark values on the reference scale.
+    """How profiles of a file become values of wanted genes on the reference scale.
 
-    Of the columns read (ascending) come the values of genes, the landmarks first. Their ranks
+    Of the columns read (ascending) come the values of genes, the wanted ones first. Their ranks
     (dense, or average ones as of arrays) give values of the quantile; without one they stay.
     """
 
     columns: NDArray[np.intp]
     genes: ProbeMeans
-    n_landmarks: int
+    n_wanted: int
     quantile: NDArray[np.float64] | None
     dense: bool
     note: str
 
     def __call__(self, block: FloatArray) -> NDArray[np.float64]:
-        """Give landmark values ``(n, n_landmarks)`` float64 of ``(n, n_read)``, row by row."""
+        """Give wanted values ``(n, n_wanted)`` float64 of ``(n, n_read)``, row by row."""
         if self.quantile is None:
             return self.genes(block)
-        values = np.empty((len(block), self.n_landmarks))
+        values = np.empty((len(block), self.n_wanted))
         for rows in blocks(len(block), ROWS_AT_A_TIME):
             genes = self.genes(block[rows])
             ranks, _ = dense_rank_indices(genes) if self.dense else quantile_ranks(genes)
-            values[rows] = self.quantile[ranks[:, : self.n_landmarks]]
+            values[rows] = self.quantile[ranks[:, : self.n_wanted]]
         return values
 
 
 @dataclass(frozen=True)
 class _Scaling:
-    """Standardised = (value - mean) / divisor, over the landmarks that a file has."""
+    """Standardised = (value - mean) / divisor, over the wanted genes that a file has."""
 
     mean: NDArray[np.float64]
     divisor: NDArray[np.float64]
     note: str
     constant: tuple[str, ...] = ()
-    """Names of the landmarks with one value in the whole file."""
+    """Names of the genes with one value in the whole file."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file becomes the network's input; no scaling for values that are standardised.
+    """How a file becomes values of wanted genes; no scaling for values that are standardised.
 
     Notes are what was found out about the file, warnings what a user should look at.
     """
@@ -109,26 +114,32 @@ class Plan:
 
     @property
     def imputed(self) -> list[str]:
-        """Names of the landmarks that get their training mean."""
-        return self.model.landmarks.names(self.match.missing)
+        """Names of the wanted genes that are missing: landmarks get their training mean."""
+        return genes_of(self.model, self.match.role)[0].names(self.match.missing)
 
-    def landmarks(self, rows: slice) -> NDArray[np.float32]:
-        """Standardised landmarks ``(n, n_landmarks)`` of profiles, 0 where imputed."""
+    def read(self, rows: slice) -> NDArray[np.float32]:
+        """Standardised values ``(n, n_present)`` of the wanted genes that the file has."""
         source = self.match.source
         values = self.route(source.read(rows, self.route.columns))
         if self.scaling is not None:
             values = (values - self.scaling.mean) / self.scaling.divisor
-        X = np.zeros((len(values), len(self.match.landmarks)), np.float32)
         with np.errstate(over="ignore"):
-            X[:, self.match.present] = values
-        if not np.isfinite(X).all():
+            stored = values.astype(np.float32)
+        if not np.isfinite(stored).all():
             raise FormatError(f"{source.path}: has values beyond the range of float32")
+        return stored
+
+    def landmarks(self, rows: slice) -> NDArray[np.float32]:
+        """Standardised landmarks ``(n, n_landmarks)`` of profiles, 0 where imputed."""
+        values = self.read(rows)
+        X = np.zeros((len(values), len(self.match.landmarks)), np.float32)
+        X[:, self.match.present] = values
         return X
 
     def lines(self) -> list[str]:
         """Say what was found and decided."""
-        match = self.match
-        found = f"{len(match.present):,} of {len(match.landmarks):,} landmarks"
+        match, role = self.match, self.match.role
+        found = f"{len(match.present):,} of {len(match.wanted):,} {role}s"
         partial = f" ({match.n_partial} genes lack some probes)" if match.n_partial else ""
         lines = [
             f"{len(match.source.profiles):,} profiles, {found} {match.naming}{partial}",
@@ -140,15 +151,15 @@ class Plan:
             lines.append(self.scaling.note)
             if self.scaling.constant:
                 lines.append(
-                    f"{len(self.scaling.constant)} landmarks have one value in all profiles and "
+                    f"{len(self.scaling.constant)} {role}s have one value in all profiles and "
                     f"become 0: {listed(self.scaling.constant, SHOWN)}"
                 )
-        if self.imputed:
+        if role == "landmark" and self.imputed:
             missing = f"{len(self.imputed)} missing landmarks have their training mean"
             lines.append(f"{missing}: {listed(self.imputed, SHOWN)}")
-        if self.model.simulated:
+        if role == "landmark" and self.model.simulated:
             lines.append("the model was trained on simulated data")
-        return lines + [f"warning: {text}" for text in self.warnings]
+        return lines + [f"{WARNING}{text}" for text in self.warnings]
 
 
 def make_plan(
@@ -162,12 +173,40 @@ def make_plan(
     the file's genes can't be told or are missing, it is too small to be standardised by itself,
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
+    return plan_of(model, *profiles_of(model, source, options), options, progress)
+
+
+def profiles_of(
+    model: Model, source: AnnotatedSource, options: PredictOptions, role: Role = "landmark"
+) -> tuple[Match, list[str]]:
+    """Find the wanted genes in a file, and its profiles: notes say what was no profile.
+
+    Landmarks must all be there, unless they are imputed; targets need not.
+    """
     ranked = options.platform in {"microarray", "rnaseq"}
-    match = match_genes(model, source, targets=ranked, ids=options.ids)
-    check_missing(model, match, impute=options.impute)
+    both = ranked or role == "target"
+    match = match_genes(model, source, targets=both, ids=options.ids, role=role)
+    if role == "landmark":
+        check_missing(model, match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
-    match = replace(match, source=profiles)
-    n_profiles = len(match.source.profiles)
+    return replace(match, source=profiles), left_out
+
+
+def plan_of(
+    model: Model,
+    match: Match,
+    left_out: Sequence[str],
+    options: PredictOptions,
+    progress: Progress,
+) -> Plan:
+    """Read the profiles of a match (see `profiles_of`) once, and decide how they are scaled.
+
+    By the rules of `make_plan`; but targets are always ranked among all genes that are there, and
+    less than 90 % of them is a warning. It raises what `make_plan` does for values, `FormatError`
+    also for targets to be ranked for a model without a reference quantile.
+    """
+    source = match.source
+    n_profiles = len(source.profiles)
     if options.standardized_by == "input" and n_profiles < ENOUGH_PROFILES:
         raise FormatError(
             f"{source.path}: has {n_profiles} profiles, too few for means and deviations of their "
@@ -176,25 +215,25 @@ def make_plan(
     passes = _Passes(model, match, options, progress)
     warnings: list[str] = []
     scaling: _Scaling | None = None
-    if ranked:
-        route = _ranked(model, match, dense=options.platform == "rnaseq")
+    if options.platform in {"microarray", "rnaseq"}:
+        route = _ranked(model, match, warnings, dense=options.platform == "rnaseq")
         scaling = passes.scaling(route)
     elif options.platform == "l1000":
         route, scaling = _of_l1000(passes, warnings)
     else:
-        route = _route(match, match.landmarks, "values are taken as they are, standardised")
+        route = _route(match, match.wanted, "values are taken as they are, standardised")
         found = passes.survey(route)
         high = max(abs(found.lowest), abs(found.highest))
         warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
     look, more = passes.verdict()
-    notes = (*notes_of(match.source), *left_out, *([look] if look else []))
+    notes = (*notes_of(source), *left_out, *([look] if look else []))
     return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
 
 
 def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     model, match = passes.model, passes.match
     low, high = _reference_range(model)
-    plain = _route(match, match.landmarks, "")
+    plain = _route(match, match.wanted, "")
     found = passes.survey(plain)
     passes.verdict()
     inside = f"{found.share_inside:.1%} of the values"
@@ -204,19 +243,32 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
         return route, passes.scaling(route, found)
     if found.share_inside < FEW_IN_RANGE:
         warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
-    route = _ranked(model, match, dense=False, why=where)
+    route = _ranked(model, match, warnings, dense=False, why=where)
     return route, passes.scaling(route)
 
 
-def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
+def _ranked(
+    model: Model, match: Match, warnings: list[str], *, dense: bool, why: str = ""
+) -> _Route:
     """Map ranks on the reference quantile: among all genes if enough are there, else landmarks.
 
     `why` says that they shall be among the landmarks, whose quantile is their own over GEO-tr.
+    Targets have none of their own: they are always ranked among all genes.
     """
-    genes = match.landmarks + match.targets
+    genes = match.wanted + match.others
     n, n_all = sum(map(bool, genes)), len(genes)
     there = f"{n:,} of the model's {n_all:,} genes are there"
-    if not why and model.quantile is None:
+    if match.role == "target":
+        if model.quantile is None:
+            raise FormatError(
+                f"{match.source.path}: measured values have no place on the scale of a model whose "
+                "study was not quantile-normalised; give standardised ones (--truth-platform "
+                "standardized)"
+            )
+        if n < ENOUGH_GENES * n_all:
+            warnings.append(f"{there}: ranks among so few are not those of training")
+        there, why = f"{why}; {there}" if why else there, ""
+    elif not why and model.quantile is None:
         why = "the model's study was not quantile-normalised"
     elif not why and n < ENOUGH_GENES * n_all:
         why = f"{there}, fewer than {ENOUGH_GENES:.0%}"
@@ -263,7 +315,7 @@ def _reference_range(model: Model) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a pass over all profiles has found of the landmarks present, on the reference scale."""
+    """What a pass over all profiles has found of the wanted genes, on the reference scale."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -329,10 +381,11 @@ class _Passes:
     def survey(self, route: _Route) -> _Survey:
         """Read all profiles once, in memory that does not grow with their number.
 
-        Deviations are population ones, exactly 0 for a landmark with a single value.
+        Deviations are population ones, exactly 0 for a gene with a single value.
         """
-        # A value near each landmark's mean: deviations from it lose no digits.
-        centre = self.model.landmarks.mean[self.match.present]
+        # A value near each gene's mean: deviations from it lose no digits.
+        genes, _ = genes_of(self.model, self.match.role)
+        centre = genes.mean[self.match.present]
         low, high = _reference_range(self.model)
         total, squares = RowSum(len(centre)), RowSum(len(centre))
         lowest, highest = np.full(len(centre), np.inf), np.full(len(centre), -np.inf)
@@ -355,20 +408,20 @@ class _Passes:
 
     def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
-        landmarks, present = self.model.landmarks, self.match.present
+        (genes, _), present = genes_of(self.model, self.match.role), self.match.present
         if self.options.standardized_by == "training":
             if self.look is None:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"
-            return _Scaling(landmarks.mean[present], landmarks.sd[present], note)
+            return _Scaling(genes.mean[present], genes.sd[present], note)
         found = found or self.survey(route)
         flat = np.flatnonzero(found.deviation == 0).tolist()
         if len(flat) == len(present):
             raise FormatError(
-                f"{self.match.source.path}: every landmark has one value in all profiles, which "
-                "can't be standardised by themselves"
+                f"{self.match.source.path}: every {self.match.role} has one value in all "
+                "profiles, which can't be standardised by themselves"
             )
-        names = landmarks.names([present[place] for place in flat])
+        names = genes.names([present[place] for place in flat])
         note = "standardised by the means and deviations of these profiles"
         return _Scaling(found.mean, found.deviation + OFFSET, note, tuple(names))
