@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _download_flags(command: OneLineParser) -> None:
-    command.add_argument("names", nargs="*", metavar="NAME", help="of --list")
+    command.add_argument("names", nargs="*", metavar="NAME", help="of --list, or a group of them")
     command.path("--output", "FOLDER", "where the files go")
     command.switch("--study", "write FOLDER/study.toml for the paper's study")
     command.switch("--list", "say what each file is and how it is had")
@@ -96,13 +96,14 @@ def _download_flags(command: OneLineParser) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    """Fetch the public files of the paper's data, or check them.
+    """Fetch the public files of the paper's data and of GSE92743, or check them.
 
     Examples
     --------
     dgex download --list                                     what there is, and how it is had
     dgex download gtex-v4 geuvadis map-lm map-tg -o data/    the same command resumes after a break
     dgex download --study -o data/                           write data/study.toml for them
+    dgex download gse92743 -o data/                          LINCS' training set, unpacked
     dgex download --check data/                              is all that is there sound?
     """
     from dgex_jax.download.sources import find_sources, list_lines, read_sources, refuse_by_hand
