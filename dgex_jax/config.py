@@ -8,7 +8,7 @@ Each field's text is written here once: study files, flags, estimators and the t
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from dgex_jax.errors import StudyError
@@ -407,6 +407,14 @@ class TrainingConfig(Settings):
         return PAPER_RATES[hidden_layers] if self.learning_rate is None else self.learning_rate
 
 
+ALIKE: dict[SetPlatform, tuple[Platform, ...]] = {
+    "array": ("microarray", "l1000"),
+    "rnaseq": ("rnaseq",),
+    "l1000": ("l1000", "microarray"),
+}
+"""Platforms of an input whose values are on the scale of a compendium's, its own first."""
+
+
 @documented
 @dataclass(frozen=True)
 class PredictOptions(Settings):
@@ -420,7 +428,8 @@ class PredictOptions(Settings):
     standardize: Standardize | None = setting(
         None,
         "by means and deviations of the input (as the paper; 30 profiles at least) or of training "
-        "(default: input for rnaseq, training for microarray and l1000)",
+        "(default: training for the platform that the model was trained on, of arrays also l1000; "
+        "else input)",
         choices=Standardize,
     )
     scale: Scale = setting(
@@ -444,6 +453,12 @@ class PredictOptions(Settings):
         "accept values that don't look like those of the platform (z-scores, negative counts), or "
         "a profile that looks like annotation of the genes; the output says so",
     )
+    values: Values | None = setting(
+        None,
+        "what the values are, of the platform of a model whose study was not normalised by ranks "
+        '(`normalize` "none" or "log_cpm"; default: as those of training)',
+        choices=Values,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -453,9 +468,9 @@ class PredictOptions(Settings):
                 "taken as they are"
             )
 
-    @property
-    def standardized_by(self) -> Standardize | None:
-        """Whose means and deviations are used; ``None`` for values that are standardised."""
-        if self.platform == "standardized":
-            return None
-        return self.standardize or ("input" if self.platform == "rnaseq" else "training")
+    def settled(self, trained_on: SetPlatform) -> PredictOptions:
+        """Return the options with `standardize` as it is for a model of this platform."""
+        if self.platform == "standardized" or self.standardize is not None:
+            return self
+        alike = self.platform in ALIKE[trained_on]
+        return replace(self, standardize="training" if alike else "input")

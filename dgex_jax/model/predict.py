@@ -256,7 +256,8 @@ def provenance(
         },
         "options": {
             "platform": options.platform,
-            "standardize": options.standardized_by,
+            "standardize": options.standardize,
+            "values": options.values,
             "scale": options.scale,
             "impute": options.impute,
             "force_platform": options.force_platform,

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.errors import FormatError
+from dgex_jax.config import ALIKE
+from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
 from dgex_jax.model.match import SHOWN, check_missing, genes_of, match_genes
-from dgex_jax.prepare.looks import Look, check_look, without_annotation
+from dgex_jax.prepare.looks import FORCE, Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
     ROWS_AT_A_TIME,
+    LogScale,
     ProbeMeans,
     RowSum,
     dense_rank_indices,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import PredictOptions
+    from dgex_jax.config import PredictOptions, Values
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.progress import Progress
     from dgex_jax.model.match import Match, Role
@@ -64,7 +66,8 @@ class _Route:
     """How profiles of a file become values of wanted genes on the reference scale.
 
     Of the columns read (ascending) come the values of genes, the wanted ones first. Their ranks
-    (dense, or average ones as of arrays) give values of the quantile; without one they stay.
+    (dense, or average ones as of arrays) give values of the quantile; without one they stay, or
+    become the logarithms that the model was trained on.
     """
 
     columns: NDArray[np.intp]
@@ -73,6 +76,14 @@ class _Route:
     quantile: NDArray[np.float64] | None
     dense: bool
     note: str
+    logs: Logs | None = None
+
+    def read(self, source: AnnotatedSource, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Read what is needed of some profiles: as it stands, and on a log scale."""
+        if self.logs is None:
+            block = source.read(rows, self.columns)
+            return block, block
+        return self.logs.read(source, rows, self.columns)
 
     def __call__(self, block: FloatArray) -> NDArray[np.float64]:
         """Give wanted values ``(n, n_wanted)`` float64 of ``(n, n_read)``, row by row."""
@@ -84,6 +95,33 @@ class _Route:
             ranks, _ = dense_rank_indices(genes) if self.dense else quantile_ranks(genes)
             values[rows] = self.quantile[ranks[:, : self.n_wanted]]
         return values
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Values `given` of a file as the logarithms that a model was trained on (log2 or log1p)."""
+
+    given: Values
+    trained_on: Values
+    per_million: bool
+
+    def read(
+        self, source: AnnotatedSource, rows: slice, columns: NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Read some columns of some profiles: as they stand, and as logarithms."""
+        if self.given in ("log2", "log1p"):
+            block = source.read(rows, columns)
+            values = block.astype(np.float64)
+        else:
+            logs = LogScale(source, per_million=self.per_million)
+            block, log2 = logs.read_both(rows, columns)
+            values = log2.astype(np.float64)
+        natural = self.given == "log1p", self.trained_on == "log1p"
+        if natural == (True, False):
+            values /= np.log(2)
+        elif natural == (False, True):
+            values *= np.log(2)
+        return block, values
 
 
 @dataclass(frozen=True)
@@ -120,7 +158,7 @@ class Plan:
     def read(self, rows: slice) -> NDArray[np.float32]:
         """Standardised values ``(n, n_present)`` of the wanted genes that the file has."""
         source = self.match.source
-        values = self.route(source.read(rows, self.route.columns))
+        values = self.route(self.route.read(source, rows)[1])
         if self.scaling is not None:
             values = (values - self.scaling.mean) / self.scaling.divisor
         with np.errstate(over="ignore"):
@@ -173,6 +211,7 @@ def make_plan(
     the file's genes can't be told or are missing, it is too small to be standardised by itself,
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
+    options = options.settled(model.parts.platform)
     return plan_of(model, *profiles_of(model, source, options), options, progress)
 
 
@@ -207,7 +246,7 @@ def plan_of(
     """
     source = match.source
     n_profiles = len(source.profiles)
-    if options.standardized_by == "input" and n_profiles < ENOUGH_PROFILES:
+    if options.standardize == "input" and n_profiles < ENOUGH_PROFILES:
         raise FormatError(
             f"{source.path}: has {n_profiles} profiles, too few for means and deviations of their "
             f"own ({ENOUGH_PROFILES} are needed); see --standardize training"
@@ -215,8 +254,24 @@ def plan_of(
     passes = _Passes(model, match, options, progress)
     warnings: list[str] = []
     scaling: _Scaling | None = None
-    if options.platform in {"microarray", "rnaseq"}:
-        route = _ranked(model, match, warnings, dense=options.platform == "rnaseq")
+    as_trained = options.platform == ALIKE[model.parts.platform][0] and (
+        model.normalize in ("none", "log_cpm")
+    )
+    if options.values is not None and not as_trained:
+        raise StudyError(
+            f"values = {options.values!r}: this model takes profiles of {options.platform} by "
+            "ranks or standardised, whatever their values are: leave it out"
+        )
+    if as_trained:
+        given = options.values or model.values
+        note = f"values are taken for {given}, on the scale of training ({model.values})"
+        logs = Logs(given, model.values, model.normalize == "log_cpm")
+        route = replace(_route(match, match.wanted, note), logs=logs)
+        scaling = passes.scaling(route)
+        warnings += passes.check_values(given)
+    elif options.platform in {"microarray", "rnaseq"}:
+        dense = options.platform == "rnaseq" and model.normalize == "original"
+        route = _ranked(model, match, warnings, dense=dense)
         scaling = passes.scaling(route)
     elif options.platform == "l1000":
         route, scaling = _of_l1000(passes, warnings)
@@ -346,6 +401,16 @@ class _Passes:
             annotates=is_table(self.match.source),
         )
 
+    def check_values(self, said: Values) -> list[str]:
+        """Refuse values that can't be what they are said to be; a warning if that is forced."""
+        if self.look is None:
+            raise AssertionError("a look at a file that was not read")
+        self.look.finish()
+        fault = self.look.not_what_is_said(said)
+        if fault and not self.options.force_platform:
+            raise FormatError(f"{self.match.source.path}: {fault}; {FORCE}")
+        return [f"{fault} (forced)"] if fault else []
+
     def blocks(self, route: _Route) -> Iterator[FloatArray]:
         """Give a route's columns of all profiles, finite; once one is not, only check the rest."""
         source, columns = self.match.source, route.columns
@@ -356,7 +421,7 @@ class _Passes:
         n_profiles = len(source.profiles)
         with self.progress.step(f"checking {source.path.name}", n_profiles) as tick:
             for rows in blocks(n_profiles, self.options.block_size):
-                block, profiles = source.read(rows, columns), source.profiles[rows]
+                (block, values), profiles = route.read(source, rows), source.profiles[rows]
                 check.add(block, profiles)
                 if not (check.n_missing or check.n_infinite):
                     huge = np.argwhere(np.abs(block) > np.finfo(np.float32).max)
@@ -369,7 +434,7 @@ class _Passes:
                         same = (block == block[:, :1]).all(axis=1)
                         flat += [profiles[place] for place in np.flatnonzero(same)]
                     look.add(block, profiles)
-                    yield block
+                    yield values
                 tick(len(block))
         check.raise_if_any()
         if flat:
@@ -409,7 +474,7 @@ class _Passes:
     def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
         (genes, _), present = genes_of(self.model, self.match.role), self.match.present
-        if self.options.standardized_by == "training":
+        if self.options.standardize == "training":
             if self.look is None:
                 for _ in self.blocks(route):
                     pass

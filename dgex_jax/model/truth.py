@@ -105,7 +105,7 @@ def evaluate_files(
         ]
         first, second = (match.source.profiles for match, _ in found)
         paired = read_pairs(table, first, second, paths)
-        n, own = len(paired.landmarks), "input" in [one.standardized_by for one in both]
+        n, own = len(paired.landmarks), "input" in [one.standardize for one in both]
         if own and n < ENOUGH_PROFILES:
             raise FormatError(
                 f"{paths[1]}: {n} pairs are too few for means and deviations of their own "
@@ -223,7 +223,7 @@ def files_lines(path: Path, model: Model, found: FilesEvaluation) -> list[str]:
         lines.append(f"{told}: {listed(left_out, NAMED)}")
     whose = {"input": "the paired profiles", "training": "training", None: "the file"}
     part = (TRUTH, found.parts[TRUTH], "")
-    return [*lines, *score_lines([part], whose[truth.options.standardized_by])]
+    return [*lines, *score_lines([part], whose[truth.options.standardize])]
 
 
 def files_json(path: Path, model: Model, found: FilesEvaluation) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def files_json(path: Path, model: Model, found: FilesEvaluation) -> dict[str, An
         **{what: str(one) for what, (one, _) in found.inputs.items()},
         "platform": plan.options.platform,
         "truth_platform": truth.options.platform,
-        "standardize": truth.options.standardized_by or plan.options.standardized_by,
+        "standardize": truth.options.standardize or plan.options.standardize,
         "matched_by": plan.match.naming,
         "truth_matched_by": truth.match.naming,
         "landmarks": len(plan.match.landmarks),
