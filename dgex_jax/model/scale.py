@@ -163,7 +163,7 @@ def make_plan(
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
     ranked = options.platform in {"microarray", "rnaseq"}
-    match = match_genes(model, source, targets=ranked, ids=options.ids)
+    match = match_genes(model, source, targets=ranked, ids=options.input_ids)
     check_missing(model, match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
     match = replace(match, source=profiles)
