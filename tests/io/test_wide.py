@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ def write(path, X, step) -> bytes:
 def test_every_float_and_id_comes_back(name, tmp_path, monkeypatch) -> None:
     # Row groups end neither with a block nor with the profiles.
     monkeypatch.setattr(wide, "GROUP_BYTES", 4 * N_GENES * 30)
+    monkeypatch.setattr(wide, "LISTED_BYTES", 0)
     X, path = values(), tmp_path / name
     content = write(path, X, 7)
     if name == "a.parquet":
@@ -94,3 +96,21 @@ def test_what_a_table_can_not_hold_is_refused(name, tmp_path) -> None:
             write(path, X, 2)
     assert [child.name for child in tmp_path.iterdir()] == [name]
     assert path.read_text() == "older"
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv.gz", "a.parquet"])
+def test_memory_does_not_grow_with_the_profiles(name, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(wide, "GROUP_BYTES", 1 << 20)
+    n, n_genes = 10_000, 300
+    block = np.full((250, n_genes), 1 / 3, np.float32)
+    profiles, genes = [f"p{k}" for k in range(n)], [f"g{k}" for k in range(n_genes)]
+    tracemalloc.start()
+    try:
+        with writer_of(tmp_path / name, profiles, genes) as writer:
+            for _ in range(0, n, len(block)):
+                writer.append(block)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # All values are 12 MB.
+    assert peak < 6e6
