@@ -518,7 +518,7 @@ def _predict_flags(command: OneLineParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    """Infer the target genes of a file.
+    """Infer the target genes of one or more files.
 
     Examples
     --------
