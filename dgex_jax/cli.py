@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import ExitStack
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import indent
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from dgex_jax.config import Scale
+    from dgex_jax.model.predict import Prediction
     from dgex_jax.parts import Parts
     from dgex_jax.prepare.study import Study
     from dgex_jax.rawfiles import AnyRawFiles
@@ -500,17 +503,31 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict_flags(command: OneLineParser) -> None:
     command.path("model", "MODEL", "a model folder")
     command.path(
-        "input",
+        "inputs",
         "INPUT",
         "GCTX, GCT, TSV, CSV, a GEO series matrix (text may be .gz, .bz2 or .xz) or h5ad; "
         "- for standard input; genes by probe, Ensembl id, Entrez id or symbol, as rows or columns",
+        nargs="+",
     )
     command.path(
         "--output",
         "OUTPUT",
-        "ends in .gctx, .gct, .gct.gz, .h5ad or .zarr; replaced if it is there. The same "
-        "command resumes a large one that was interrupted (GCT restarts)",
+        "ends in .gctx, .gct, .gct.gz, .tsv, .tsv.gz, .csv, .csv.gz (a line a profile), .parquet, "
+        ".h5ad or .zarr; replaced if it is there. The same command resumes a large .gctx, .h5ad or "
+        ".zarr that was interrupted. For several inputs a folder, made if missing: an output for "
+        "each, by its name",
         required=True,
+    )
+    command.add_argument(
+        "--format",
+        metavar="ENDING",
+        help="of the outputs in the folder OUTPUT, also for a single input (default: gctx)",
+    )
+    command.add_argument(
+        "--genes",
+        metavar="LIST",
+        help="write these alone: a file with a gene a line, or ids between commas; by symbol, "
+        "Ensembl id, Entrez id or probe. One that the model lacks is refused",
     )
     command.settings(PredictOptions)
     command.add_argument(
@@ -526,50 +543,84 @@ def _predict_flags(command: OneLineParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    """Infer the target genes of a file.
+    """Infer the target genes of one or more files.
 
     Examples
     --------
     dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
     dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
     dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
+    dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
+    dgex predict models/l1000 plates/*.gct -o inferred/ --platform l1000 --format parquet
     """
     from dgex_jax.compiled import keep_compiled
     from dgex_jax.io.files import ordinary_file
     from dgex_jax.io.manifest import file_sha256
+    from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
-    from dgex_jax.model.outputs import check_output
-    from dgex_jax.model.predict import predict
+    from dgex_jax.model.outputs import check_output, outputs_in
+    from dgex_jax.model.predict import network_of, predict
 
     chosen = PredictOptions(**given_settings(options, PredictOptions))
+    inputs, outputs, shard = options.inputs, [options.output], options.shard
+    genes = None if options.genes is None else read_gene_list(options.genes)
+    if len(inputs) > 1 or options.format is not None:
+        outputs = outputs_in(options.output, inputs, options.format or "gctx")
     keep_compiled()
-    with stopped_by_sigterm(), ordinary_file(options.input) as path:
-        # Before the model, which may be gigabytes.
-        check_output(options.output, path, options.shard)
-        done = predict(
-            read_model(options.model),
-            path,
-            options.output,
-            chosen,
-            model_sha256=file_sha256(options.model / DESCRIPTION),
-            progress=not options.quiet,
-            wait=not options.no_wait,
-            part=options.shard,
-        )
+    with stopped_by_sigterm(), ExitStack() as copies:
+        paths = [copies.enter_context(ordinary_file(path)) for path in inputs]
+        # Before the model, which may be gigabytes, and before anything is written.
+        for output in outputs:
+            for path in paths:
+                check_output(output, path, shard)
+        model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
+        network = network_of(model) if len(inputs) > 1 else None
+        for given, path, output in zip(inputs, paths, outputs, strict=True):
+            done = predict(
+                model,
+                path,
+                output,
+                chosen,
+                genes=genes,
+                network=network,
+                model_sha256=sha256,
+                progress=not options.quiet,
+                wait=not options.no_wait,
+                part=shard,
+            )
+            _say_prediction(given, done, chosen.scale, shard)
+    if not done.missing_shards:
+        _say_trusted(options.model, done)
+
+
+def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[int, int]) -> None:
     for note in done.notes:
         if note.startswith("warning: "):
             text = note.removeprefix("warning: ")
-            print(f"dgex: warning: {options.input}: {text}", file=sys.stderr)
+            print(f"dgex: warning: {given}: {text}", file=sys.stderr)
         else:
-            print(f"{options.input}: {note}")
-    units = "standardised units" if chosen.scale == "standardized" else "the reference scale"
+            print(f"{given}: {note}")
+    units = "standardised units" if scale == "standardized" else "the reference scale"
     genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
     print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
     if done.missing_shards:
-        i, n = options.shard
+        i, n = shard
         print(
             f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
         )
+
+
+def _say_trusted(model: Path, done: Prediction) -> None:
+    """Say how many of the inferred genes are worth trusting."""
+    from dgex_jax.model.model import ERROR, GENES
+    from dgex_jax.model.predict import TRUSTED
+
+    if done.n_trusted is None:
+        print(f"{model}: tells no errors: which genes are worth trusting is not known")
+    elif done.n_targets:
+        of = f"{done.n_trusted:,} of {done.n_targets:,} inferred genes have an expected error below"
+        where = f"{ERROR}{done.expected_on} in {model / GENES}"
+        print(f"{of} {TRUSTED} standardised units ({where})")
 
 
 def _verify_flags(command: OneLineParser) -> None:

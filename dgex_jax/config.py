@@ -25,6 +25,7 @@ Precision = Literal["highest", "tf32"]
 Pretrain = Literal["none", "autoencoder"]
 Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
+GeneIds = Literal["symbol", "ensembl", "entrez"]
 Standardize = Literal["input", "training"]
 Scale = Literal["standardized", "reference"]
 SetPlatform = Literal["array", "rnaseq", "l1000"]
@@ -441,7 +442,15 @@ class PredictOptions(Settings):
         False,
         "take the training mean for landmarks that the input lacks, and say so in the output",
     )
-    ids: IdKind | None = setting(None, "look for these alone (default: any)", choices=IdKind)
+    input_ids: IdKind | None = setting(
+        None, "look for these alone in the input (default: any)", choices=IdKind
+    )
+    ids: GeneIds | None = setting(
+        None,
+        "name the genes of the output by these; one without, or one that shares its own with "
+        "another gene, keeps the model's id (default: the model's ids, Ensembl where it has them)",
+        choices=GeneIds,
+    )
     block_size: int = setting(
         512, "profiles read at a time; changes memory and speed, never a result", low=1
     )

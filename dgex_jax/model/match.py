@@ -248,7 +248,7 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
     if impute and there:
         raise FormatError(
             f"{match.source.path}: {len(there)} landmarks can't be imputed, as the file has them "
-            f"by another name: {pairs}; leave out --ids, or rename them"
+            f"by another name: {pairs}; leave out --input-ids, or rename them"
         )
     if names and not impute:
         symbols = [model.landmarks.symbols[place] for place in match.missing]

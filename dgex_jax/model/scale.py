@@ -224,7 +224,7 @@ def profiles_of(
     """
     ranked = options.platform in {"microarray", "rnaseq"}
     both = ranked or role == "target"
-    match = match_genes(model, source, targets=both, ids=options.ids, role=role)
+    match = match_genes(model, source, targets=both, ids=options.input_ids, role=role)
     if role == "landmark":
         check_missing(model, match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
