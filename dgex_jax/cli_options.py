@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -194,3 +195,13 @@ def stopped_by_sigterm() -> Iterator[None]:
         raise Stopped("stopped", signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def say(line: str) -> None:
+    """Show a line at once, also where the output is a file."""
+    print(line, flush=True)
+
+
+def json_text(value: Any) -> str:
+    """Write JSON for people and programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
