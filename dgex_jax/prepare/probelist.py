@@ -33,6 +33,7 @@ from dgex_jax.prepare.genes import (
     annotation_of,
     is_ensembl,
 )
+from dgex_jax.prepare.hgnc import hgnc
 from dgex_jax.prepare.names import (
     ID_KINDS,
     KIND_WORDS,
@@ -40,7 +41,6 @@ from dgex_jax.prepare.names import (
     Found,
     Names,
     find_renamed,
-    hgnc,
     may_be_entrez,
     places_of,
     ways_to_name,
