@@ -31,6 +31,9 @@ class GeneIds:
     entrez: tuple[str, ...]
 
 
+NO_IDS = GeneIds((), ())
+
+
 @dataclass(frozen=True)
 class Hgnc:
     """The symbols of human genes of today and of earlier years, and their ids."""
@@ -109,22 +112,20 @@ def complete_genes(genes: Genes, *, among: Collection[str] = (), repeated: bool 
     """
     table = hgnc()
     symbols = set(genes.symbols)
-    rows = []
+    ensembl, names, entrez = [], [], []
     for known in zip(genes.ensembl, genes.symbols, genes.entrez, strict=True):
         gene = "" if all(known) else table.gene_by(*known)
         # A present symbol goes before a previous one of the same file.
-        if not gene or (known[1] not in {"", gene} and gene in symbols and not repeated):
-            rows.append(known)
-            continue
-        ids = table.ids[gene]
-        new = (_only(ids.ensembl, among), gene, _only(ids.entrez, among))
-        rows.append(tuple(old or one for old, one in zip(known, new, strict=True)))
-    columns: list[Sequence[str]] = list(zip(*rows, strict=True)) or [()] * 3
+        if gene and known[1] not in {"", gene} and gene in symbols and not repeated:
+            gene = ""
+        ids = table.ids[gene] if gene else NO_IDS
+        ensembl.append(known[0] or _only(ids.ensembl, among))
+        names.append(known[1] or gene)
+        entrez.append(known[2] or _only(ids.entrez, among))
     if not repeated:
-        stated = (genes.ensembl, genes.symbols, genes.entrez)
-        columns = [_once(new, old) for new, old in zip(columns, stated, strict=True)]
-    ensembl, names, entrez = map(tuple, columns)
-    return Genes(ensembl, names, entrez, genes.probes)
+        ensembl = _once(ensembl, genes.ensembl)
+        names, entrez = _once(names, genes.symbols), _once(entrez, genes.entrez)
+    return Genes(tuple(ensembl), tuple(names), tuple(entrez), genes.probes)
 
 
 def _only(ids: Sequence[str], among: Collection[str]) -> str:
