@@ -63,6 +63,10 @@ FIELDS: dict[GeneKind, tuple[str, ...]] = {
 NO_ENTREZ = {"hgncid", "hgnc", "omim", "taxid", "taxonid"}
 """Columns of numbers of which many are some gene's Entrez id by chance."""
 
+ANNOTATION_TWICE = 0.1
+"""Share of the genes of a set up to which annotation may say the same of several rows (``Y_RNA``):
+such genes are not taken. Where it says so of more, or the ids do, the file is refused."""
+
 SAME_AS_LANDMARK = "another row of a landmark's gene"
 
 _Ids = list[tuple[str, ...]]
@@ -363,8 +367,8 @@ def select(
     training probes of no known gene are looked for by probe). Landmarks and listed targets come in
     the order of their list, all other targets in that of the training file; a target that is
     another row of a landmark's gene is left out. Raises `FormatError` for a fault of a list, for
-    two rows of a set that are the same gene by the names that find most, and for a row with a comma
-    in its id; `PreparationError` if no landmark or no target is left.
+    two rows of a set that are the same gene by their ids (or for many by annotation), and for a row
+    with a comma in its id; `PreparationError` if no landmark or no target is left.
     """
     comma = next((one for of_gene in rows.genes.probes for one in of_gene if "," in one), None)
     if comma is not None:
@@ -502,16 +506,18 @@ def _places(
         if more := _take(way, places) if _agree(way, best) else {}:
             notes.append(f"{name}: {len(more)} more genes found {way.by}")
             places |= more
-    if lost := [gene for gene in twice if gene not in places]:
-        read, texts = READ[best.kind], best.names.texts
-        same = read(texts[best.columns[lost[0]][0]])
+    read, texts = READ[best.kind], best.names.texts
+    lost = {read(texts[best.columns[gene][0]]) for gene in twice if gene not in places}
+    if lost and (best.names.field is None or len(lost) > ANNOTATION_TWICE * len(places)):
+        same = next(text for text in map(read, texts) if text in lost)
         pair = [one for one, text in zip(source.genes, texts, strict=True) if read(text) == same]
         shown = " and ".join(map(repr, pair[:2]))
-        raise FormatError(f"{source.path}: rows {shown} are the same gene (two have {same!r})")
+        raise FormatError(f"{source.path}: rows {shown} are the same gene (both have {same!r})")
     if best.renamed:
         pairs = [f"{symbol} as {other}" for symbol, other in best.renamed.items()]
         notes.append(f"{name}: {len(pairs)} of them by another symbol (HGNC): {listed(pairs)}")
-    unsure = [
+    unsure = [f"{text} is several rows" for text in sorted(lost)]
+    unsure += [
         f"{symbol} may be {' or '.join(names)}"
         for gene, symbol in enumerate(wanted.symbols)
         if gene not in places and (names := best.ambiguous.get(symbol))

@@ -243,6 +243,28 @@ def test_probes_of_no_known_gene_are_found_by_the_same_names(tmp_path) -> None:
         select(rows, landmark_file("l1000"), None, {}, Path("training"))
 
 
+def test_rows_of_a_set_that_annotation_calls_the_same(tmp_path) -> None:
+    """Of a few a gene is taken by another id or not at all; ids that come twice are refused."""
+    path = tmp_path / "landmarks.txt"
+    path.write_text("DDR1\n")
+    table = pd.read_csv(landmark_file("l1000"), sep="\t", dtype=str, comment="#").iloc[100:140]
+    rows = genes_of_rows(source(["DDR1", "Y_RNA", *table["symbol"]]), None)
+    ids = [f"ENSG9000000{n:04d}" for n in range(44)]
+    ids[1] = "ENSG00000204580"
+    names = ["Y_RNA", "DDR1", "Y_RNA", "DDR1", *table["symbol"]]
+    found = select(rows, path, None, {"s": source(ids, "set", Description=names)}, Path("t"))
+    assert found.landmarks.columns["s"].tolist() == [1]
+    assert found.targets.columns["s"].tolist() == list(range(4, 44))
+    assert [(gene.symbol, gene.cause) for gene in found.dropped] == [("Y_RNA", "missing in s")]
+    assert any("1 genes not taken: Y_RNA is several rows" in note for note in found.notes)
+    twice = {"s": source([*ids, "ENSG00000204580.2"], "set")}
+    path.write_text("ENSG00000049541\n")
+    rows = genes_of_rows(source(["ENSG00000204580", "ENSG00000049541"]), None)
+    refused(
+        lambda: select(rows, path, None, twice, Path("t")), "'ENSG00000204580' and .*580.2' are"
+    )
+
+
 def test_a_column_that_disagrees_finds_no_genes(tmp_path) -> None:
     """Numbers of OMIM or the like may be some gene's Entrez id."""
     path = tmp_path / "landmarks.txt"
