@@ -253,7 +253,9 @@ class _Opening:
     def _by_rows(self) -> RawSources:
         """Open all files; the genes are the rows of the compendium, by any id."""
         compendium = self.raw.compendium
-        listed_in = landmark_file(compendium.landmarks)
+        listed_in = compendium.landmarks
+        if not isinstance(listed_in, Path):
+            listed_in = landmark_file(listed_in)
         files = [self._training_file(path, listed_in) for path in compendium.files]
         source = self._joined(files)
         rows = genes_of_rows(source, compendium.genes)
@@ -264,8 +266,9 @@ class _Opening:
 
         training = self._file(compendium.name, source, compendium.platform, compendium.values)
         sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
-        sides = {name: one.sides for name, one in sets.items()}
-        genes = select(rows, listed_in, compendium.targets, sides, training.path)
+        files_of = {name: one.landmarks.base for name, one in sets.items()}
+        truths = {name: one.truth.base for name, one in sets.items() if one.truth is not None}
+        genes = select(rows, listed_in, compendium.targets, files_of, training.path, truths)
         self.notes += genes.notes
         return self._opened(training, sets, genes, rows.id_kind, rows.annotation, source)
 
