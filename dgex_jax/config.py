@@ -9,6 +9,7 @@ Each field's text is written here once: study files, flags, estimators and the t
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path  # noqa: TC003  (a type that study files are checked against)
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from dgex_jax.errors import StudyError
@@ -293,6 +294,12 @@ class BaselineConfig(Settings):
         " (ours): (1/2n)|y - Xw - b|² + (λ/2)|w|²",
         low=1e-12,
         high=1e12,
+    )
+    weights: Path | None = setting(
+        None,
+        "GCTX file of LINCS' own regression weights, log2 on log2, genes by Entrez id: the row "
+        "LINCS-OLS of the sets' tables",
+        " (GSE92743). Never measured on the compendium, all of which was in their fit",
     )
 
 

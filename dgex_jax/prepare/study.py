@@ -197,7 +197,7 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     if "sets" in content and "compendium" not in content:
         raise StudyError("sets: belong to a [compendium]")
     parts = {
-        key: build(kind, _table(content, key), key)
+        key: build(kind, _table(content, key), key, folder)
         for key, kind in SECTIONS.items()
         if key in content or key != "simulate"
     }
