@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.archs4 import Archs4
@@ -17,7 +20,6 @@ from dgex_jax.io.expression import (
     notes_of,
     transposed,
 )
-from dgex_jax.io.joined import Joined
 from dgex_jax.io.lines import kind_of, read_cells
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
@@ -32,6 +34,7 @@ from dgex_jax.prepare.genes import (
     select_genes,
     symbol_text,
 )
+from dgex_jax.prepare.joined import Joined
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
 from dgex_jax.prepare.normalize import LogScale
@@ -69,6 +72,9 @@ if TYPE_CHECKING:
     from dgex_jax.rawfiles import AnyRawFiles
 
 GIB = 2**30
+ACCESSION = r"(?:[A-Z]{3,4}\d+|E-[A-Z]+-\d+)"
+SERIES = re.compile(rf"{ACCESSION}(?:(?:[,;|\t ]+|Xx-xX){ACCESSION})*")
+"""Accessions of series (GSE, SRP, E-MTAB); of these several may be in one cell."""
 PLATFORMS: dict[SetPlatform, Platform] = {
     "array": "microarray",
     "rnaseq": "rnaseq",
@@ -276,7 +282,7 @@ class _Opening:
         """Join the files of the compendium."""
         if len(files) == 1:
             return files[0]
-        joined = Joined(files, ensembl_key)
+        joined = Joined(files)
         self.notes += [note for note in joined.notes if note not in self.notes]
         return joined
 
@@ -351,7 +357,7 @@ class _Opening:
             tuple(self.notes),
             file_names=None if files is None else tuple(map(str, files)),
             group_names=groups,
-            groups=None if groups is None else linked_groups(groups),
+            groups=None if groups is None else _numbered(groups),
         )
 
     def _by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
@@ -471,6 +477,14 @@ class _Opening:
         else:
             check_ids(left.path, "profile", left.profiles)
         return _named(left, both, kinds, is_gene, self.notes)
+
+
+def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
+    """Number the groups; profiles that share one of several series are of one."""
+    if all(SERIES.fullmatch(name) for name in groups if name):
+        return linked_groups(groups)
+    alone = (name or f"\0{place}" for place, name in enumerate(groups))
+    return np.unique(list(alone), return_inverse=True)[1].astype(np.intp)
 
 
 def _group_of(path: Path) -> dict[str, str]:
