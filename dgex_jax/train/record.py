@@ -26,6 +26,7 @@ from dgex_jax.io.manifest import (
     sealed,
     write_json,
 )
+from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
 
@@ -211,11 +212,13 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        # Those of the compendium are in every table; whether a set lacks one, its reader knows.
+        columns = dict.fromkeys(f"{ERROR}{part}" for part in ARRAYS_ALONE.evaluated)
+        columns |= dict.fromkeys(name for name in map(str, table) if name.startswith(ERROR))
         errors = GeneErrors(
             mae={
                 name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
-                for name in map(str, table)
-                if name.startswith(ERROR)
+                for name in columns
             },
             copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
         )
