@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from dgex_jax.io.manifest import SEAL, digest, job_hash, sealed, write_json
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import Prepared, open_prepared
-from dgex_jax.rawfiles import GeoOnlyFiles
+from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, StudyFiles
 from dgex_jax.train import run as run_module
 from dgex_jax.train import train as loop
 from dgex_jax.train.arrays import load_arrays
@@ -340,6 +341,51 @@ def test_a_run_folder_without_the_missing_parts(arrays_alone, tmp_path) -> None:
         columns = [column for column in log if column.startswith(("MAE_", "d_"))]
         assert columns == ["MAE_va", "d_va", "MAE_te", "d_te", "MAE_tr", "d_tr"]
         assert np.isfinite(numbers(log, columns)).all()
+
+
+# Studies of other sets
+
+
+@pytest.fixture(scope="module")
+def other_sets(tmp_path_factory) -> Path:
+    """The recorded files as a compendium with two validation sets and two test sets.
+
+    Values are taken as they are: some of the 1000G file are below 0.
+    """
+    raw, path = GOLDEN / "preprocess", tmp_path_factory.mktemp("sets") / "p.h5"
+    first, second = raw / "gtex.gct.gz", raw / "1000g.txt.gz"
+    sets = {
+        "A": OtherSet("rnaseq", first, role="validation"),
+        "B": OtherSet("rnaseq", second, role="validation"),
+        "C": OtherSet("rnaseq", second, validated_by="A"),
+        "D": OtherSet("rnaseq", first, validated_by="va"),
+    }
+    maps = (raw / "map_lm.txt", raw / "map_tg.txt")
+    files = StudyFiles(Compendium((raw / "geo.gctx",), *maps, "mine"), sets)
+    config = PrepareConfig(duplicates="none", force_platform=True)
+    prepare(files, path, config, name="made", title="Made", simulated=True)
+    return path
+
+
+def test_each_part_shows_the_best_epoch_of_its_own_chooser(other_sets, tmp_path) -> None:
+    """With any sets: by gene they are those of the weights kept for their validation part."""
+    folder, lines = tmp_path / "run", []
+    training = dataclasses.replace(TRAINING, monitor_size=100, learning_rate=3e-3)
+    conduct = Conduct(report=lambda _network, _done, line: lines.append(line))
+    chosen = {"va": ("va", "te", "D"), "A": ("A", "C"), "B": ("B",)}
+    with open_prepared(other_sets) as study:
+        assert train_runs(study, [NETWORK], training, [folder], devices(1), conduct=conduct)
+        check_results(folder, study, study.halves, chosen)
+    bests = [read_done(folder)[f"best_{part}_epochs"] for part in chosen]
+    assert len(set(map(tuple, bests))) == 3, "the choosers can't be told apart"
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    assert weights == {"best_va.safetensors", "best_A.safetensors", "best_B.safetensors"}
+    parts = ["va", "te", "A", "B", "C", "D"]
+    assert [*read(folder / "errors.tsv")][4:] == [f"MAE_{part}" for part in parts]
+    logged = [column for column in read(folder / "log.tsv") if column.startswith("MAE_")]
+    assert logged == [f"MAE_{part}" for part in (*parts, "tr")]
+    shown = re.findall(r"(\S+) \d\.\d{4} \(best", lines[0])
+    assert shown == ["mine-va", "A-va", "B-va"]
 
 
 def test_the_line_of_an_epoch_has_no_1000g(arrays_alone, tmp_path, capsys) -> None:
