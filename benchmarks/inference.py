@@ -27,12 +27,13 @@ from benchmarks.timing import paired, show
 from dgex_jax.config import PredictOptions
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
+from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.model.predict import (
+    gene_metadata,
     inferred,
     network_of,
-    output_genes,
     predict,
     prediction_job,
     provenance,
@@ -65,7 +66,8 @@ def writing_only(model: Model, profiles: Path, output: Path) -> None:
     """Write as many ready blocks in the same format."""
     with ExitStack() as files:
         plan = make_plan(model, open_input(profiles, files), OPTIONS, Progress())
-        ids, genes = output_genes(plan)
+        written = written_genes(model)
+        ids, genes = written.ids, gene_metadata(plan, written)
         ready = np.random.default_rng(0).standard_normal((BATCH, len(ids)), np.float32)
         with open_output(_output(plan, output, ids, genes)) as writer:
             for run in writer.pending():

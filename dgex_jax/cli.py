@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dgex_jax import __version__
+from dgex_jax import __version__, cli_models
 from dgex_jax.cli_options import (
     OneLineParser,
     check_gpus,
     given_settings,
+    json_text,
     run_command,
-    stopped_by_sigterm,
+    say,
 )
-from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig, TrainingConfig
+from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
@@ -62,10 +62,10 @@ def parser() -> argparse.ArgumentParser:
         (_simulate, _simulate_flags),
         (_prepare, _prepare_flags),
         (_train, _train_flags),
-        (_export, _export_flags),
-        (_info, _info_flags),
-        (_evaluate, _evaluate_flags),
-        (_predict, _predict_flags),
+        (cli_models.export, cli_models.export_flags),
+        (cli_models.info, cli_models.info_flags),
+        (cli_models.evaluate, cli_models.evaluate_flags),
+        (cli_models.predict, cli_models.predict_flags),
         (_verify, _verify_flags),
     ):
         # The docstring of a command is its help.
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _download_flags(command: OneLineParser) -> None:
-    command.add_argument("names", nargs="*", metavar="NAME", help="of --list")
+    command.add_argument("names", nargs="*", metavar="NAME", help="of --list, or a group of them")
     command.path("--output", "FOLDER", "where the files go")
     command.switch("--study", "write FOLDER/study.toml for the paper's study")
     command.switch("--list", "say what each file is and how it is had")
@@ -92,13 +92,14 @@ def _download_flags(command: OneLineParser) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    """Fetch the public files of the paper's data, or check them.
+    """Fetch the public files of the paper's data and of GSE92743, or check them.
 
     Examples
     --------
     dgex download --list                                     what there is, and how it is had
     dgex download gtex-v4 geuvadis map-lm map-tg -o data/    the same command resumes after a break
     dgex download --study -o data/                           write data/study.toml for them
+    dgex download gse92743 -o data/                          LINCS' training set, unpacked
     dgex download --check data/                              is all that is there sound?
     """
     from dgex_jax.download.sources import find_sources, list_lines, read_sources, refuse_by_hand
@@ -117,7 +118,7 @@ def _download(options: argparse.Namespace) -> None:
 
         findings = []
         for finding in check_folder(options.check, sources, progress):
-            _say(finding.line)
+            say(finding.line)
             findings.append(finding)
         print(study_line(findings))
         bad = [finding.source.name for finding in findings if finding.state == "not sound"]
@@ -131,16 +132,11 @@ def _download(options: argparse.Namespace) -> None:
     if chosen:
         from dgex_jax.download.fetch import download
 
-        download(chosen, options.output, report=_say, progress=progress)
+        download(chosen, options.output, report=say, progress=progress)
     if options.study:
         from dgex_jax.download.sources import write_template
 
         print(f"written: {write_template(options.output, sources)}")
-
-
-def _say(line: str) -> None:
-    """Show a line at once, also where the output is a file."""
-    print(line, flush=True)
 
 
 def _simulate_flags(command: OneLineParser) -> None:
@@ -251,7 +247,7 @@ def _simulate_beside(output: Path, study: Study, progress: bool) -> RawFiles:
         # Before the simulation, which would make the folder and leave its files there.
         raise StudyError(f"{output}: can't be written: not a file in a folder that is there")
     folder = output.with_name(f"{output.name}.raw")
-    _say(f"simulating raw files of study {study.name!r} in {folder}")
+    say(f"simulating raw files of study {study.name!r} in {folder}")
     return simulate(study.simulation, folder, progress=progress)
 
 
@@ -308,7 +304,7 @@ def _train(options: argparse.Namespace) -> None:
             print("a CPU has no TF32: products are float32", file=sys.stderr)
         with stop_on_signals() as request:
             conduct = Conduct(
-                report=lambda _network, _done, line: None if options.quiet else _say(line),
+                report=lambda _network, _done, line: None if options.quiet else say(line),
                 overwrite=options.overwrite,
                 wait=not options.no_wait,
                 request=request,
@@ -351,202 +347,6 @@ def _error(mean: float, sd: float) -> str:
     return f"{mean:.4f} ± {sd:.4f}"
 
 
-def _export_flags(command: OneLineParser) -> None:
-    command.path("run_dir", "RUN_DIR", "of dgex train")
-    command.path("prepared", "PREPARED", "the prepared study it was trained on")
-    command.path("--output", "MODEL", required=True)
-    command.add_argument(
-        "--best",
-        default="va",
-        metavar="PART",
-        help="weights of the best epoch on which validation part: va, or a validation set of the "
-        "study, such as 1000G for RNA-seq (default: va)",
-    )
-    command.switch("--overwrite", "replace a model in MODEL")
-
-
-def _export(options: argparse.Namespace) -> None:
-    """Make a model that can be used and passed on of a finished run.
-
-    Examples
-    --------
-    dgex export runs/3x9000 prepared.h5 -o models/geo            for array profiles
-    dgex export runs/3x9000 prepared.h5 -o models/rnaseq --best 1000G
-    """
-    from dgex_jax.model.export import export_model
-    from dgex_jax.model.model import refuse_place, write_model
-
-    # Before the work: computing errors of a wide network takes a while.
-    refuse_place(options.output, options.overwrite)
-    model = export_model(options.run_dir, options.prepared, best=options.best)
-    write_model(options.output, model, overwrite=options.overwrite)
-    data = " (simulated data)" if model.simulated else ""
-    print(
-        f"{options.output}: {model.network.name}{data}, {len(model.landmarks):,} landmarks to "
-        f"{len(model.targets):,} targets"
-    )
-
-
-def _info_flags(command: OneLineParser) -> None:
-    command.path("model", "MODEL", "a model folder")
-    command.switch("--json", "all of it as JSON, with errors and checksums")
-
-
-def _info(options: argparse.Namespace) -> None:
-    """Check a model and say what it is.
-
-    Examples
-    --------
-    dgex info models/geo
-    dgex info models/geo --json
-    """
-    from dgex_jax.model.info import info_lines, model_info
-
-    found = model_info(options.model)
-    print(_json(found) if options.json else "\n".join(info_lines(options.model, found)))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _evaluate_flags(command: OneLineParser) -> None:
-    command.path("model", "MODEL", "a model folder")
-    command.path("prepared", "PREPARED", "a prepared study with all landmarks of the model")
-    command.add_argument(
-        "--parts",
-        nargs="+",
-        metavar="PART",
-        help="tr, va, te and the study's sets, such as GTEx (default: all but tr)",
-    )
-    command.path("--output", "FILE.tsv", "a line for each target gene")
-    command.switch("--json", "the table as JSON")
-    command.switch("--quiet", "no progress")
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    """Apply a model to a prepared study and score it.
-
-    Examples
-    --------
-    dgex evaluate models/geo prepared.h5                                all parts but tr
-    dgex evaluate models/geo other.h5 --parts te GTEx -o by_gene.tsv
-    dgex evaluate models/geo prepared.h5 --json
-    """
-    from dgex_jax.io.manifest import drop_sidecar, write_sidecar
-    from dgex_jax.model.evaluate import (
-        evaluate,
-        evaluation_json,
-        evaluation_lines,
-        evaluation_record,
-        gene_table_file,
-    )
-    from dgex_jax.model.model import read_model
-    from dgex_jax.prepare.prepared import open_prepared
-
-    # The place of the table is taken first: scoring a wide network takes a while.
-    with gene_table_file(options.output, options.model, options.prepared) as write:
-        model = read_model(options.model)
-        with open_prepared(options.prepared) as study:
-            found = evaluate(model, study, options.parts, progress=not options.quiet)
-            write(model, found)
-            # Of the file, which was read for it: whether it is the model's own study is shown.
-            made = evaluation_record(options.model, study)
-            if options.json:
-                shown = evaluation_json(options.model, model, study, found)
-                text = _json(shown | {"provenance": made})
-            else:
-                text = "\n".join(evaluation_lines(options.model, model, study, found))
-        if options.output is not None:
-            drop_sidecar(options.output)
-    if options.output is not None:
-        write_sidecar(options.output, made)
-    print(text)
-
-
-def _predict_flags(command: OneLineParser) -> None:
-    command.path("model", "MODEL", "a model folder")
-    command.path(
-        "input",
-        "INPUT",
-        "GCTX, GCT, TSV, CSV, a GEO series matrix (text may be .gz, .bz2 or .xz) or h5ad; "
-        "- for standard input; genes by probe, Ensembl id, Entrez id or symbol, as rows or columns",
-    )
-    command.path(
-        "--output",
-        "OUTPUT",
-        "ends in .gctx, .gct, .gct.gz, .h5ad or .zarr; replaced if it is there. The same "
-        "command resumes a large one that was interrupted (GCT restarts)",
-        required=True,
-    )
-    command.settings(PredictOptions)
-    command.add_argument(
-        "--shard",
-        type=_part_of,
-        default=(1, 1),
-        metavar="I/N",
-        help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
-        "moves it into place",
-    )
-    command.switch("--no-wait", "leave if another process writes OUTPUT (.zarr: always)")
-    command.switch("--quiet", "no progress")
-
-
-def _predict(options: argparse.Namespace) -> None:
-    """Infer the target genes of a file.
-
-    Examples
-    --------
-    dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
-    dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
-    dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
-    """
-    from dgex_jax.compiled import keep_compiled
-    from dgex_jax.io.files import ordinary_file
-    from dgex_jax.io.manifest import file_sha256
-    from dgex_jax.model.model import DESCRIPTION, read_model
-    from dgex_jax.model.outputs import check_output
-    from dgex_jax.model.predict import predict
-
-    chosen = PredictOptions(**given_settings(options, PredictOptions))
-    keep_compiled()
-    with stopped_by_sigterm(), ordinary_file(options.input) as path:
-        # Before the model, which may be gigabytes.
-        check_output(options.output, path, options.shard)
-        done = predict(
-            read_model(options.model),
-            path,
-            options.output,
-            chosen,
-            model_sha256=file_sha256(options.model / DESCRIPTION),
-            progress=not options.quiet,
-            wait=not options.no_wait,
-            part=options.shard,
-        )
-    for note in done.notes:
-        if note.startswith("warning: "):
-            text = note.removeprefix("warning: ")
-            print(f"dgex: warning: {options.input}: {text}", file=sys.stderr)
-        else:
-            print(f"{options.input}: {note}")
-    units = "standardised units" if chosen.scale == "standardized" else "the reference scale"
-    genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
-    print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
-    if done.missing_shards:
-        i, n = options.shard
-        print(
-            f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
-        )
-
-
-def _part_of(text: str) -> tuple[int, int]:
-    """Read ``I/N``, a part of so many."""
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N with 1 <= I <= N")
-    return int(i), int(n)
-
-
 def _verify_flags(command: OneLineParser) -> None:
     command.path(
         "results",
@@ -580,7 +380,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     verdict = verify(options.results, options.inputs)
     if options.json:
-        print(_json(as_json(options.results, verdict)))
+        print(json_text(as_json(options.results, verdict)))
     else:
         print("\n".join(lines(verdict)))
     return 0 if verdict.good else 1

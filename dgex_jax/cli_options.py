@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from dgex_jax.config import Platform, PredictOptions, Standardize
 from dgex_jax.errors import DgexError, Stopped, StudyError
 
 if TYPE_CHECKING:
@@ -42,14 +44,17 @@ class OneLineParser(argparse.ArgumentParser):
         names = ["-q", name] if name == "--quiet" else [name]
         self.add_argument(*names, action="store_true", help=text)
 
-    def settings(self, kind: type[Any]) -> None:
-        """Add a flag for each setting of a dataclass of `dgex_jax.config`.
+    def settings(self, kind: type[Any], *names: str, required: bool = True) -> None:
+        """Add a flag for each setting of a dataclass of `dgex_jax.config`, or for those named.
 
-        One that is not given is ``None``: see `given_settings`.
+        One that is not given is ``None``: see `given_settings`. Those without a default are
+        `required`.
         """
         for one in dataclasses.fields(kind):
+            if names and one.name not in names:
+                continue
             default, rule = one.default, one.metadata
-            options: dict[str, Any] = {"required": default is dataclasses.MISSING}
+            options: dict[str, Any] = {"required": required and default is dataclasses.MISSING}
             if isinstance(default, bool):
                 options |= {"action": "store_const", "const": True}
             elif rule["choices"] is not None:
@@ -66,10 +71,66 @@ class OneLineParser(argparse.ArgumentParser):
             self.add_argument(f"--{one.name.replace('_', '-')}", help=text, **options)
 
 
-def given_settings(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:
-    """Return the settings of a dataclass that flags give."""
-    values = ((one.name, getattr(options, one.name)) for one in dataclasses.fields(kind))
+def given_settings(options: argparse.Namespace, kind: type[Any], *names: str) -> dict[str, Any]:
+    """Return the settings of a dataclass, or those named, that flags give."""
+    every = names or [one.name for one in dataclasses.fields(kind)]
+    values = ((name, getattr(options, name)) for name in every)
     return {name: value for name, value in values if value is not None}
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Read ``I/N``, a part of so many."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part I/N with 1 <= I <= N")
+    return int(i), int(n)
+
+
+RAW_TRUTH = ("platform", "impute", "block_size", "accept_wrong_dimensions", "force_platform")
+"""Settings of a prediction that is scored on raw files."""
+
+
+def raw_truth_flags(command: OneLineParser) -> None:
+    """Add the flags of an evaluation on raw files."""
+    files = command.add_argument_group("raw files, instead of a prepared study")
+    files.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="what was measured of the targets, by any id: an expression file, or FILE again",
+    )
+    files.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="TABLE",
+        help="which profiles of both files are one sample: ids of both in a row, or of each beside "
+        "a value that they share (default: the same ids)",
+    )
+    files.add_argument(
+        "--truth-platform",
+        choices=get_args(Platform),
+        help="what the measured values are (default: as --platform; rnaseq beside an l1000 FILE)",
+    )
+    files.add_argument(
+        "--standardize",
+        choices=get_args(Standardize),
+        help="both files by means and deviations of the paired profiles (input; as the paper; 30 "
+        "at least) or of training (default: input)",
+    )
+    command.settings(PredictOptions, *RAW_TRUTH, required=False)
+
+
+def check_raw_truth(options: argparse.Namespace) -> None:
+    """Raise `StudyError` for flags of raw files without ``--truth``, or of studies with it."""
+    if options.truth is None:
+        names = ("pairs", "truth_platform", "standardize", *RAW_TRUTH)
+        given = next((name for name in names if getattr(options, name) is not None), None)
+        if given is not None:
+            raise StudyError(f"--{given.replace('_', '-')}: goes with --truth FILE")
+    elif options.parts is not None:
+        raise StudyError("--parts: are those of a prepared study, not of raw files (--truth)")
+    elif options.platform is None:
+        raise StudyError("--truth: say with --platform what the values of FILE are")
 
 
 def number_or_auto(text: str) -> float | None:
@@ -134,3 +195,13 @@ def stopped_by_sigterm() -> Iterator[None]:
         raise Stopped("stopped", signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def say(line: str) -> None:
+    """Show a line at once, also where the output is a file."""
+    print(line, flush=True)
+
+
+def json_text(value: Any) -> str:
+    """Write JSON for people and programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -8,7 +8,8 @@ Each field's text is written here once: study files, flags, estimators and the t
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path  # noqa: TC003  (a type that study files are checked against)
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from dgex_jax.errors import StudyError
@@ -25,6 +26,7 @@ Precision = Literal["highest", "tf32"]
 Pretrain = Literal["none", "autoencoder"]
 Platform = Literal["standardized", "microarray", "rnaseq", "l1000"]
 IdKind = Literal["probe", "ensembl", "entrez", "symbol"]
+GeneIds = Literal["symbol", "ensembl", "entrez"]
 Standardize = Literal["input", "training"]
 Scale = Literal["standardized", "reference"]
 SetPlatform = Literal["array", "rnaseq", "l1000"]
@@ -293,6 +295,12 @@ class BaselineConfig(Settings):
         low=1e-12,
         high=1e12,
     )
+    weights: Path | None = setting(
+        None,
+        "GCTX file of LINCS' own regression weights, log2 on log2, genes by Entrez id: the row "
+        "LINCS-OLS of the sets' tables",
+        " (GSE92743). Never measured on the compendium, all of which was in their fit",
+    )
 
 
 @documented
@@ -407,6 +415,14 @@ class TrainingConfig(Settings):
         return PAPER_RATES[hidden_layers] if self.learning_rate is None else self.learning_rate
 
 
+ALIKE: dict[SetPlatform, tuple[Platform, ...]] = {
+    "array": ("microarray", "l1000"),
+    "rnaseq": ("rnaseq",),
+    "l1000": ("l1000", "microarray"),
+}
+"""Platforms of an input whose values are on the scale of a compendium's, its own first."""
+
+
 @documented
 @dataclass(frozen=True)
 class PredictOptions(Settings):
@@ -420,7 +436,8 @@ class PredictOptions(Settings):
     standardize: Standardize | None = setting(
         None,
         "by means and deviations of the input (as the paper; 30 profiles at least) or of training "
-        "(default: input for rnaseq, training for microarray and l1000)",
+        "(default: training for the platform that the model was trained on, of arrays also l1000; "
+        "else input)",
         choices=Standardize,
     )
     scale: Scale = setting(
@@ -432,7 +449,15 @@ class PredictOptions(Settings):
         False,
         "take the training mean for landmarks that the input lacks, and say so in the output",
     )
-    ids: IdKind | None = setting(None, "look for these alone (default: any)", choices=IdKind)
+    input_ids: IdKind | None = setting(
+        None, "look for these alone in the input (default: any)", choices=IdKind
+    )
+    ids: GeneIds | None = setting(
+        None,
+        "name the genes of the output by these; one without, or one that shares its own with "
+        "another gene, keeps the model's id (default: the model's ids, Ensembl where it has them)",
+        choices=GeneIds,
+    )
     block_size: int = setting(
         512, "profiles read at a time; changes memory and speed, never a result", low=1
     )
@@ -444,6 +469,12 @@ class PredictOptions(Settings):
         "accept values that don't look like those of the platform (z-scores, negative counts), or "
         "a profile that looks like annotation of the genes; the output says so",
     )
+    values: Values | None = setting(
+        None,
+        "what the values are, of the platform of a model whose study was not normalised by ranks "
+        '(`normalize` "none" or "log_cpm"; default: as those of training)',
+        choices=Values,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -453,9 +484,9 @@ class PredictOptions(Settings):
                 "taken as they are"
             )
 
-    @property
-    def standardized_by(self) -> Standardize | None:
-        """Whose means and deviations are used; ``None`` for values that are standardised."""
-        if self.platform == "standardized":
-            return None
-        return self.standardize or ("input" if self.platform == "rnaseq" else "training")
+    def settled(self, trained_on: SetPlatform) -> PredictOptions:
+        """Return the options with `standardize` as it is for a model of this platform."""
+        if self.platform == "standardized" or self.standardize is not None:
+            return self
+        alike = self.platform in ALIKE[trained_on]
+        return replace(self, standardize="training" if alike else "input")

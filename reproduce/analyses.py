@@ -14,6 +14,7 @@ from dgex_jax.io.expression import listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import read_json, record
 from dgex_jax.model.predict import told_device
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.pylearn2 import initial_weights
@@ -61,7 +62,7 @@ HUB_COLUMNS = {
 class Nonlinearity:
     """What the last hidden layer adds (paper section 3.3, "Examining the nonlinearity").
 
-    - `network`: the best on GEO-va.
+    - `network`: the best on ``va``.
     - `by_target`: A row a target: ids, half, adjusted R² on the `LANDMARKS`, on the `HIDDEN` layer,
       and as a control on that of the `UNTRAINED` network, whose units are random features; the R²
       that are not adjusted. NaN where there is no number.
@@ -160,7 +161,7 @@ def write_adjusted_r2(space: Workspace) -> str:
     found = nonlinearity(space)
     comparison, table = found.comparison, found.by_target
     reasons = "; ".join(dict.fromkeys(found.reasons.values()))
-    paper = published_facts()["adjusted_r2_share_larger"]
+    parts = space.study.parts
 
     def share(one: Comparison) -> str:
         return f"{one.share:.2%}" if one.share is not None else f"(empty: {reasons})"
@@ -169,16 +170,19 @@ def write_adjusted_r2(space: Workspace) -> str:
         return f"{table[name].median():.4f}" if table[name].notna().any() else f"(empty: {reasons})"
 
     rows = [
-        ["network (the best on GEO-va)", found.network.name],
+        [f"network (the best on {parts.label('va')})", found.network.name],
         *([name, f"{value:,}"] for name, value in found.sizes.items()),
         ["median adjusted R² on the landmarks", median(LANDMARKS)],
         ["median adjusted R² on the last hidden layer", median(HIDDEN)],
         ["targets compared", f"{comparison.n_compared:,} of {comparison.n_targets:,}"],
         ["targets with a larger adjusted R² on the last hidden layer", share(comparison)],
         ["control: the same with initial, untrained weights", share(found.control)],
-        ["the paper, on its own data", f"{paper.value}% ({paper.source}: {paper.note})"],
     ]
-    title = f"Adjusted R² on GEO-tr, study {space.study.name}"
+    if parts == PAPER:
+        paper = published_facts()["adjusted_r2_share_larger"]
+        told = f"{paper.value}% ({paper.source}: {paper.note})"
+        rows.append(["the paper, on its own data", told])
+    title = f"Adjusted R² on {parts.label('tr')}, study {space.study.name}"
     caption = (
         f"{space.study.title}. Least squares with intercept of every target gene on the raw "
         "landmark genes, and on the activations of the last hidden layer of each half's own best "
@@ -199,9 +203,8 @@ def write_figure_s2(space: Workspace) -> str:
     table = found.by_target[["target", "symbol", HIDDEN, LANDMARKS]].rename(
         columns={HIDDEN: ours, LANDMARKS: other}
     )
-    figure = draw_genewise(
-        table, ours, [other], "adjusted R² on GEO-tr", larger=True, note=note(space)
-    )
+    quantity = f"adjusted R² on {space.study.parts.label('tr')}"
+    figure = draw_genewise(table, ours, [other], quantity, larger=True, note=note(space))
     return write_figure(space, "figureS2", figure, table)
 
 
@@ -209,7 +212,7 @@ def write_figure_s2(space: Workspace) -> str:
 class HubAnalysis:
     """The first half of one network: its weights and what is kept of them.
 
-    - `network`: one hidden layer, the narrowest, 10 % dropout; best on GEO-va.
+    - `network`: one hidden layer, the narrowest, 10 % dropout; best on ``va``.
     - `found`: kept connections and hubs.
     - `W_in`, `W_out`: ``(n_landmarks, units)`` and ``(units, n_targets)`` float32.
     - `landmarks`, `targets`: gene symbols.
@@ -277,8 +280,9 @@ def write_weight_hubs(space: Workspace) -> str:
     title = f"Weight hubs, study {space.study.name}"
     caption = (
         f"{space.study.title}. {analysis.network.name}, first half of the targets, weights best on "
-        f"GEO-va. Kept: input weights more than {IN_SD:g} standard deviations from the mean of "
-        f"their input unit, output weights more than {OUT_SD:g} from that of their output unit. "
+        f"{space.study.parts.label('va')}. Kept: input weights more than {IN_SD:g} standard "
+        "deviations from the mean of their input unit, output weights more than "
+        f"{OUT_SD:g} from that of their output unit. "
         "Hubs: the 1% of hidden units with the most kept output connections, at least 5."
     )
     lines = preface(space, title, caption)

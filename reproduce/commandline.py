@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
 from dgex_jax.cli_options import OneLineParser, check_gpus, run_command
 from dgex_jax.errors import StudyError
+from dgex_jax.parts import PAPER
 from reproduce.grid import complete, missing_steps
-from reproduce.products import GROUPS, PRODUCTS, make_product, record_report
+from reproduce.products import groups_of, make_product, products_of, record_report
 from reproduce.report import MAIN, write_report
 from reproduce.variants import complete_departures, missing_departures
 from reproduce.workspace import Launcher, Needs, Options, open_workspace
@@ -20,8 +21,10 @@ from reproduce.workspace import Launcher, Needs, Options, open_workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dgex_jax.parts import Parts
     from reproduce.workspace import Product, Workspace
 
+    Choose = Callable[[Parts], Sequence[Product]]
     Make = Callable[[Workspace, Sequence[Product], Needs, dict[str, str]], None]
 
 
@@ -33,16 +36,16 @@ class Main(Protocol):
 
 
 def script(name: str) -> Main:
-    """Return the ``main`` of the script of one product, which is shown."""
-    product = PRODUCTS[name]
+    """Return the ``main`` of the script of one product, or of one a set; they are shown."""
+    (product,) = products_of(PAPER, name)
     module = name.replace("-", "_").replace("tableS", "table_s").replace("figureS", "figure_s")
-    return _main(f"reproduce.{module}", product.title, [product], _make_and_show)
+    return _main(f"reproduce.{module}", product.title, partial(products_of, target=name), _show)
 
 
 def group(name: str) -> Main:
     """Return the ``main`` of the script of all ``tables`` or all ``figures``."""
     title = f"All {name} of the paper."
-    return _main(f"reproduce.all_{name}", title, GROUPS[name], _make_and_show)
+    return _main(f"reproduce.all_{name}", title, lambda parts: groups_of(parts)[name], _show)
 
 
 def everything() -> Main:
@@ -51,10 +54,10 @@ def everything() -> Main:
         "Everything the paper shows, for one study: from raw files to tables, figures, analyses "
         "and a report."
     )
-    return _main("reproduce.all", title, list(PRODUCTS.values()), _make_everything)
+    return _main("reproduce.all", title, products_of, _make_everything)
 
 
-def _make_and_show(
+def _show(
     space: Workspace, products: Sequence[Product], _needs: Needs, _left_out: dict[str, str]
 ) -> None:
     for product in products:
@@ -68,16 +71,16 @@ def _make_everything(
     report = write_report(space, texts, left_out)
     record_report(space, report, products, needs)
     # The main results are shown, last of all; the others are written.
-    for name in MAIN:
-        if name in texts:
-            print(f"\n{texts[name]}")
+    for product in products:
+        if product.target in MAIN:
+            print(f"\n{texts[product.name]}")
     for text in texts.values():
         if "not drawn" in text:
             print(text)
     print(f"tables: {space.tables}\nfigures: {space.figures}\nreport: {report}")
 
 
-def _main(module: str, description: str, products: Sequence[Product], make: Make) -> Main:
+def _main(module: str, description: str, choose: Choose, make: Make) -> Main:
     def run(given: argparse.Namespace) -> None:
         _check(given)
         space = open_workspace(given.study, given.out)
@@ -88,7 +91,7 @@ def _main(module: str, description: str, products: Sequence[Product], make: Make
             partition=given.partition,
             minutes=given.minutes,
         )
-        made, needs, left_out = _possible(products, space)
+        made, needs, left_out = _possible(choose(space.study.parts), space)
         if given.dry_run:
             steps = missing_steps(space, needs) + missing_departures(space, needs.departures)
             print("\n".join(steps or ["nothing: all that is needed is there"]))
@@ -110,16 +113,17 @@ def _possible(
 ) -> tuple[list[Product], Needs, dict[str, str]]:
     """Find the products that a study's networks allow, what they need, and why others can't be.
 
-    A single product that can't be made is an error.
+    One that can't be made is an error where all are of one target.
     """
-    if len(products) == 1:
-        return list(products), products[0].needs(space.study), {}
+    alone = len({product.target for product in products}) == 1
     made, needs, left_out = [], [], {}
     for product in products:
         try:
             needs.append(product.needs(space.study))
             made.append(product)
         except StudyError as error:
+            if alone:
+                raise
             left_out[product.name] = str(error)
             print(f"{product.name} is left out: {error}", file=sys.stderr)
     return made, reduce(or_, needs, Needs(prepared=False)), left_out

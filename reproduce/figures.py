@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import pandas as pd
 
-from dgex_jax.config import PART_NAMES, NetworkConfig
+from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import FormatError
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.scores import overall
 from dgex_jax.train.pylearn2 import layer_names
-from dgex_jax.train.record import check_result, read_gene_errors
+from dgex_jax.train.record import ERROR, check_result, read_gene_errors
 from dgex_jax.train.train import build_model
 from reproduce.plots.genewise import COPY_COLUMN, draw_genewise
 from reproduce.plots.lines import density_table, draw_architectures, draw_densities, draw_epochs
@@ -21,7 +22,7 @@ from reproduce.plots.network import draw_network, network_table
 from reproduce.plots.style import save
 from reproduce.stages import make_folder
 from reproduce.tables import REFERENCES, best_of, compare, data_label, holds_simulated
-from reproduce.workspace import Needs, Product, at_rates, widest
+from reproduce.workspace import Needs, Product, at_rates, products_at, widest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dgex_jax.config import TrainingConfig
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.study import Study
     from reproduce.workspace import Workspace
 
@@ -55,14 +57,13 @@ def note(space: Workspace) -> str | None:
     return "simulated data" if holds_simulated(space) else None
 
 
-def best_errors(
-    space: Workspace, part: str, selected_on: str
-) -> tuple[NetworkConfig, pd.DataFrame]:
-    """Return the best network of all rates, and a table of errors per gene.
+def best_errors(space: Workspace, part: str) -> tuple[NetworkConfig, pd.DataFrame]:
+    """Return the best network of all rates, and a table of errors per gene on a part.
 
-    The table has a column ``target``, ``symbol``, ``copy_of_landmark``, one for LR and for KNN-GE,
-    and one named as the network.
+    It is chosen on the validation part that belongs to it. The table has a column ``target``,
+    ``symbol``, ``copy_of_landmark``, one for LR and for KNN-GE, and one named as the network.
     """
+    selected_on = space.study.parts.chooser_of(part)
     network = best_of(space, at_rates(space.study), selected_on)
     with open_prepared(space.prepared) as study:
         table = pd.DataFrame({"target": study.targets, "symbol": study.symbols})
@@ -82,7 +83,7 @@ def _best_network_needs(study: Study) -> Needs:
 
 def _write_figure1(space: Workspace) -> str:
     networks = at_rates(space.study, FIGURE1_RATES)
-    comparison = compare(space, networks, "te", "va", REFERENCES)
+    comparison = compare(space, networks, "te", REFERENCES)
     table = pd.DataFrame(
         [
             {
@@ -96,62 +97,75 @@ def _write_figure1(space: Workspace) -> str:
             for entry in comparison.entries
         ]
     ).astype({"hidden_layers": "Int64", "units": "Int64"})
-    figure = draw_architectures(table, PART_NAMES["te"], note(space))
+    figure = draw_architectures(table, space.study.parts.label("te"), note(space))
     return write_figure(space, "figure1", figure, table)
 
 
 def _write_figure2(space: Workspace) -> str:
-    network, errors = best_errors(space, "te", "va")
+    network, errors = best_errors(space, "te")
     table = density_table({name: errors[name] for name in (*REFERENCES, network.name)})
-    figure = draw_densities(table, PART_NAMES["te"], note(space))
+    figure = draw_densities(table, space.study.parts.label("te"), note(space))
     return write_figure(space, "figure2", figure, table)
 
 
-def _genewise(name: str, part: str, selected_on: str, *, copies: bool) -> Product:
+def _genewise(parts: Parts, part: str, name: str, title: str) -> Product:
     """Return the figure of the best network against LR and KNN-GE on a part, gene by gene.
 
-    `copies` marks the targets that are copies of a landmark, which matter on RNA-seq.
+    Marked are targets that are copies of a landmark, where they repeat it: not on arrays.
     """
+    label, copies = parts.label(part), parts.platform_of(part) != "array"
 
     def write(space: Workspace) -> str:
-        network, table = best_errors(space, part, selected_on)
-        quantity = f"MAE on {PART_NAMES[part]} (standardised units)"
+        network, table = best_errors(space, part)
+        quantity = f"MAE on {label} (standardised units)"
         figure = draw_genewise(
             table, network.name, REFERENCES, quantity, copies=copies, note=note(space)
         )
         return write_figure(space, name, figure, table)
 
-    title = (
-        f"{name.replace('figure', 'Figure ')}: the best network on {PART_NAMES[part]}, gene by "
-        "gene, against LR and KNN-GE."
-    )
-    return Product(name, title, _best_network_needs, write)
+    told = f"{title}: the best network on {label}, gene by gene, against LR and KNN-GE."
+    return Product(name, told, _best_network_needs, write)
 
 
 def _figure5_networks(study: Study) -> tuple[NetworkConfig, ...]:
     return widest(study, 2, study.grid.dropout)
 
 
-def _write_figure5(space: Workspace) -> str:
-    networks = _figure5_networks(space.study)
-    columns: dict[str, pd.Series[float]] = {}
-    for network in networks:
-        log = read_log(space.run(network) / "log.tsv")
-        columns |= {"epoch": log["epoch"], f"{network.dropout:.0%}": log["MAE_GTEx"]}
-    table = pd.DataFrame(columns)
-    table["LR"] = overall(read_gene_errors(space.baselines / "LR.tsv").mae["GTEx"]).mean
-    name = f"D-GEX-{networks[0].units}x{networks[0].hidden_layers}"
-    figure = draw_epochs(table, name, PART_NAMES["GTEx"], note=note(space))
-    return write_figure(space, "figure5", figure, table)
+def _by_epoch(parts: Parts, part: str, name: str, title: str) -> Product:
+    """Return the figure of the error on a part by epoch, for each dropout rate."""
+    label = parts.label(part)
+
+    def write(space: Workspace) -> str:
+        networks = _figure5_networks(space.study)
+        columns: dict[str, pd.Series[float]] = {}
+        for network in networks:
+            log = read_log(space.run(network) / "log.tsv", part)
+            columns |= {"epoch": log["epoch"], f"{network.dropout:.0%}": log[f"{ERROR}{part}"]}
+        table = pd.DataFrame(columns)
+        table["LR"] = overall(read_gene_errors(space.baselines / "LR.tsv").mae[part]).mean
+        architecture = f"D-GEX-{networks[0].units}x{networks[0].hidden_layers}"
+        figure = draw_epochs(table, architecture, label, note=note(space))
+        return write_figure(space, name, figure, table)
+
+    told = (
+        f"{title}: overall error on {label} by epoch, for each dropout rate of the widest network "
+        "with two hidden layers (the paper shows its best one on 1000G-va)."
+    )
+    return Product(
+        name,
+        told,
+        lambda study: Needs(methods=("LR",), networks=_figure5_networks(study)),
+        write,
+    )
 
 
-def read_log(path: Path) -> pd.DataFrame:
-    """Read epoch (the first is 0) and error on GTEx-te from the log of a finished run.
+def read_log(path: Path, part: str) -> pd.DataFrame:
+    """Read epoch (the first is 0) and error on a part from the log of a finished run.
 
     Raises `FormatError`: it is missing, is no log, or is not the one of its finished run.
     """
     try:
-        log = pd.read_csv(path, sep="\t")[["epoch", "MAE_GTEx"]]
+        log = pd.read_csv(path, sep="\t")[["epoch", f"{ERROR}{part}"]]
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no log of a run ({error})") from error
     check_result(path)
@@ -180,32 +194,29 @@ def layer_sizes(
     return [kernels[0][0], *(int(kernel[1]) for kernel in kernels)]
 
 
-FIGURES = (
-    Product(
-        "figure1",
-        "Figure 1: overall error on GEO-te by architecture, 10% dropout.",
-        lambda study: Needs(methods=REFERENCES, networks=at_rates(study, FIGURE1_RATES)),
-        _write_figure1,
-    ),
-    Product(
-        "figure2",
-        "Figure 2: density of the errors per gene on GEO-te.",
-        _best_network_needs,
-        _write_figure2,
-    ),
-    _genewise("figure3", "te", "va", copies=False),
-    _genewise("figure4", "GTEx", "1000G", copies=True),
-    Product(
-        "figure5",
-        "Figure 5: overall error on GTEx-te by epoch, for each dropout rate of the widest network "
-        "with two hidden layers (the paper shows its best one on 1000G-va).",
-        lambda study: Needs(methods=("LR",), networks=_figure5_networks(study)),
-        _write_figure5,
-    ),
-    Product(
-        "figureS1",
-        "Figure S1: the architecture of the largest network.",
-        lambda _study: Needs(),
-        _write_figure_s1,
-    ),
-)
+def figures_of(parts: Parts) -> tuple[Product, ...]:
+    """Return Figures 1 to 5 and S1 of a study with these parts."""
+    tested = parts.label("te")
+    return (
+        Product(
+            "figure1",
+            f"Figure 1: overall error on {tested} by architecture, 10% dropout.",
+            lambda study: Needs(methods=REFERENCES, networks=at_rates(study, FIGURE1_RATES)),
+            _write_figure1,
+        ),
+        Product(
+            "figure2",
+            f"Figure 2: density of the errors per gene on {tested}.",
+            _best_network_needs,
+            _write_figure2,
+        ),
+        *products_at(parts, "te", "figure3", partial(_genewise, parts)),
+        *products_at(parts, "test", "figure4", partial(_genewise, parts)),
+        *products_at(parts, "test", "figure5", partial(_by_epoch, parts)),
+        Product(
+            "figureS1",
+            "Figure S1: the architecture of the largest network.",
+            lambda _study: Needs(),
+            _write_figure_s1,
+        ),
+    )

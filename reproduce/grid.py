@@ -16,15 +16,16 @@ from dgex_jax.errors import Stopped
 from dgex_jax.io.files import locked
 from dgex_jax.io.manifest import read_json
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.rawfiles import paths_of
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.devices import choose_devices, cpu_devices, share_cpu
 from dgex_jax.train.network import n_parameters
 from dgex_jax.train.record import DONE, is_done
 from dgex_jax.train.run import StopRequest, clear_leftovers, clock, run_config, stop_on_signals
 from dgex_jax.train.train import Conduct, train_runs
-from reproduce.baselines import baseline_mark, fit_baselines
+from reproduce.baselines import LINCS, baseline_mark, fit_baselines, weights_file
 from reproduce.launch import launch
-from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study, real_files
+from reproduce.stages import has_raw_files, identity, is_prepared, prepared_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,9 +51,7 @@ def complete(space: Workspace, needs: Needs, options: Options) -> None:
     """
     if not needs.prepared:
         return
-    if space.study.files is not None:
-        # Before anything is made: files that are not there must leave no trace.
-        identity(real_files(space))
+    _refuse_missing(space.study, needs)
     with locked(space.prepared, wait=options.wait):
         prepared_study(space)
     if not (needs.methods or needs.networks):
@@ -79,6 +78,7 @@ def missing_steps(space: Workspace, needs: Needs) -> list[str]:
     """
     if not needs.prepared:
         return []
+    _refuse_missing(space.study, needs)
     lines = []
     groups = _needed_groups(space.study, needs.networks)
     methods = needs.methods
@@ -95,6 +95,14 @@ def missing_steps(space: Workspace, needs: Needs) -> list[str]:
         lines.append(PREPARE)
     lines += [f"fit {method}" for method in methods]
     return lines + [f"train {network.name}" for group in groups for network in group]
+
+
+def _refuse_missing(study: Study, needs: Needs) -> None:
+    """Raise `DgexError` for a file that is not there before anything is made: no trace is left."""
+    if study.files is not None:
+        identity(paths_of(study.files).values())
+    if LINCS in needs.methods:
+        identity([weights_file(study)])
 
 
 def _needed_groups(study: Study, networks: Sequence[NetworkConfig]) -> list[NetworkGroup]:

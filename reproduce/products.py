@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dgex_jax.train.record import DONE
@@ -11,30 +12,35 @@ from reproduce.baselines import METHODS
 from reproduce.settings import TABLE_S1
 from reproduce.sources import read_study_file
 from reproduce.stages import inputs_of, write_step
-from reproduce.tables import SUFFIXES, TABLES
+from reproduce.tables import FORMS, SUFFIXES, table_products
 from reproduce.variants import departure_network, departure_space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dgex_jax.parts import Parts
     from reproduce.workspace import Needs, Product, Workspace
-
-_OVERALL = {name: spec.product for name, spec in TABLES.items()}
-GROUPS = {
-    "tables": (
-        *(_OVERALL.pop(name) for name in ("table1", "table2")),
-        TABLE_S1,
-        *_OVERALL.values(),
-    ),
-    "figures": (*figures.FIGURES, *analyses.FIGURES),
-    "analyses": (*analyses.ANALYSES, variants.PRODUCT),
-}
-PRODUCTS = {one.name: one for group in GROUPS.values() for one in group}
 
 RUN_INPUTS = (DONE, "errors.tsv", "log.tsv")
 PRECISION = "float64"
 """Of tables and figures: they are computed of the numbers in text files."""
+
+
+def groups_of(parts: Parts) -> dict[str, tuple[Product, ...]]:
+    """Return every product of a study with these parts: ``tables``, ``figures``, ``analyses``."""
+    tables = [table_products(parts, form) for form in FORMS]
+    return {
+        "tables": tuple(chain(*tables[:2], [TABLE_S1], *tables[2:])),
+        "figures": (*figures.figures_of(parts), *analyses.FIGURES),
+        "analyses": (*analyses.ANALYSES, variants.PRODUCT),
+    }
+
+
+def products_of(parts: Parts, target: str = "") -> list[Product]:
+    """Return every product of a study with these parts, or those of one of the targets."""
+    every = [one for group in groups_of(parts).values() for one in group]
+    return [one for one in every if target in ("", one.target)]
 
 
 def make_product(space: Workspace, product: Product) -> str:
@@ -58,11 +64,18 @@ def record_report(
     write_step(space, "report", [report], inputs, PRECISION)
 
 
+def is_drawn(product: Product) -> bool:
+    """Whether a product is a figure."""
+    return product.name.startswith("figure")
+
+
 def files_of(space: Workspace, product: Product) -> list[Path]:
     """List the files of a product, which are not there for a figure that was not drawn."""
-    drawn = product in GROUPS["figures"]
-    folder, suffixes = (space.figures, figures.SUFFIXES) if drawn else (space.tables, SUFFIXES)
-    stem = product.name.replace("-", "_")
+    folder, suffixes = space.tables, SUFFIXES
+    if is_drawn(product):
+        folder, suffixes = space.figures, figures.SUFFIXES
+    # Names of sets stay as they are.
+    stem = product.name if product.of else product.name.replace("-", "_")
     return [folder / f"{stem}.{suffix}" for suffix in suffixes]
 
 

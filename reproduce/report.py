@@ -19,13 +19,13 @@ from markdown_it.token import Token
 from matplotlib.image import imread
 
 from dgex_jax import __version__
-from dgex_jax.config import PART_NAMES
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import one_line
+from dgex_jax.prepare.report import count_key
 from dgex_jax.train.run import clock
 from reproduce.baselines import chosen_values
 from reproduce.plots.style import DPI
-from reproduce.products import GROUPS, PRODUCTS, files_of
+from reproduce.products import files_of, groups_of, is_drawn, products_of
 from reproduce.sources import (
     checksums,
     commands,
@@ -37,7 +37,7 @@ from reproduce.sources import (
     seeds,
     version_table,
 )
-from reproduce.tables import REFERENCES, SIMULATED, TABLES, table_blocks
+from reproduce.tables import SIMULATED, table_blocks, tables_of
 from reproduce.variants import DEPARTURES, departure_network, departure_space, departures_of
 from reproduce.workspace import STUDIES, Needs, at_rates
 from reproduce.written import write_text
@@ -45,30 +45,14 @@ from reproduce.written import write_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dgex_jax.parts import Parts
     from reproduce.tables import Block, TableSpec
     from reproduce.workspace import Product, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 MAIN = ("table1", "table2")
-"""The main results, which come first."""
-
-COUNTS = {
-    "geo_profiles_read": "GEO profiles read",
-    "geo_profiles_kept": "GEO profiles kept, duplicates left out",
-    "geo_close_pairs": "close pairs of GEO profiles found",
-    "geo_close_pairs_straddling_clusters": "of them split by clustering, so not compared",
-    "gtex_profiles": "GTEx profiles",
-    "1000g_profiles": "1000G profiles",
-    "landmarks": "landmark genes",
-    "targets": "target genes",
-    "targets_copying_a_landmark": "target genes that copy a landmark in GTEx and 1000G",
-    "gtex_indices_clipped": "GTEx values with quantile index -1, clipped to 0",
-    "1000g_indices_clipped": "1000G values with quantile index -1, clipped to 0",
-    "genes_dropped": "genes dropped, since a platform lacks them",
-    "genes_with_missing_probes": "genes kept that lack some of their probes",
-}
-"""What a preparation counts (`PrepareReport.counts`), in words and in order."""
+"""Targets of the main results, which come first."""
 
 PIXELS_PER_INCH = 120
 """On the screen: the 96 of CSS would leave a figure's text of 7 points hard to read."""
@@ -110,51 +94,62 @@ def _content(
     space: Workspace, texts: Mapping[str, str], left_out: Mapping[str, str]
 ) -> dict[str, Any]:
     """Collect all that the template shows."""
-    needs = reduce(or_, (PRODUCTS[name].needs(space.study) for name in texts), Needs())
+    parts = space.study.parts
+    products, specs = {one.name: one for one in products_of(parts)}, tables_of(parts)
+    needs = reduce(or_, (products[name].needs(space.study) for name in texts), Needs())
     heading, _, text = SIMULATED.replace("**", "").partition(": ")
     prepared = read_preparation(space.prepared)
     study_file = read_study_file(space.path)
     runs = [
-        read_run(space.run(network), network)
+        read_run(space.run(network), network, parts)
         for network in at_rates(space.study)
         if network in needs.networks
     ]
     departures = [
-        (DEPARTURES[name].changes, read_run(departure_space(space, name).run(network), network))
+        (
+            DEPARTURES[name].changes(parts),
+            read_run(departure_space(space, name).run(network), network, parts),
+        )
         for name in needs.departures
         for network in [departure_network(space.study)]
     ]
     tables, figures, analyses = (
         [exhibit(space, one, texts[one.name]) for one in group if one.name in texts]
-        for group in GROUPS.values()
+        for group in groups_of(parts).values()
     )
+    main = {name for name in texts if products[name].target in MAIN}
+    headlines = [
+        _headline(specs[one.name], block)
+        for one in tables
+        if one.name in main
+        for block in table_blocks(space, specs[one.name])
+    ]
+    methods = dict.fromkeys(method for one in headlines for method in one.errors)
     return {
         "study": space.study,
+        "parts": parts,
         "description": leading_comment(study_file),
         "prepared": prepared,
         "simulated": (heading, f"{text[0].upper()}{text[1:]}"),
-        "headlines": [
-            _headline(TABLES[name], block)
-            for name in MAIN
-            if name in texts
-            for block in table_blocks(space, TABLES[name])
-        ],
-        "main_tables": [one for one in tables if one.name in MAIN],
-        "more_tables": [one for one in tables if one.name not in MAIN],
+        "headlines": headlines,
+        # The network last: the first rows may lack a method.
+        "methods": sorted(methods, key="D-GEX".__eq__),
+        "main_tables": [one for one in tables if one.name in main],
+        "more_tables": [one for one in tables if one.name not in main],
         "figures": figures,
         "analyses": analyses,
         "left_out": [
-            *((PRODUCTS[name].title.rstrip("."), why) for name, why in left_out.items()),
+            *((products[name].title.rstrip("."), why) for name, why in left_out.items()),
             *((one.title, one.reason) for one in figures if one.reason),
         ],
         "not_measured": [
-            one.changes
+            one.changes(parts)
             for name, one in DEPARTURES.items()
             if needs.departures and name not in departures_of(space.study)
         ],
         "counts": [
             (words, prepared.counts[name])
-            for name, words in COUNTS.items()
+            for name, words in _counted(parts).items()
             if name in prepared.counts
         ],
         "chosen": chosen_values(space) if needs.methods else {},
@@ -171,6 +166,37 @@ def _content(
         "version": __version__,
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _counted(parts: Parts) -> dict[str, str]:
+    """Say in words, and in order, what a preparation counts (`PrepareReport.counts`)."""
+    name, named = parts.compendium, " and ".join(parts.names)
+    of_compendium = {
+        "profiles_read": f"{name} profiles read",
+        "profiles_kept": f"{name} profiles kept, duplicates left out",
+        "close_pairs": f"close pairs of {name} profiles found",
+        "close_pairs_straddling_clusters": "of them split by clustering, so not compared",
+    }
+    of_sets = {
+        "profiles": "{} profiles",
+        "indices_clipped": "{} values with quantile index -1, clipped to 0",
+    }
+    return (
+        {count_key(name, key): words for key, words in of_compendium.items()}
+        | {"groups": "groups that go to one part each"}
+        | {
+            count_key(one, key): words.format(one)
+            for key, words in of_sets.items()
+            for one in parts.names
+        }
+        | {
+            "landmarks": "landmark genes",
+            "targets": "target genes",
+            "targets_copying_a_landmark": f"target genes that copy a landmark in {named}",
+            "genes_dropped": "genes dropped, since a platform lacks them",
+            "genes_with_missing_probes": "genes kept that lack some of their probes",
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +239,7 @@ def exhibit(space: Workspace, product: Product, text: str) -> Exhibit:
     Raises `FormatError`: a file of it is missing, or its picture is damaged.
     """
     title = product.title.rstrip(".")
-    if product not in GROUPS["figures"]:
+    if not is_drawn(product):
         return Exhibit(product.name, title, to_html(text, title), links=_links(space, product))
     start, _, reason = text.partition(": not drawn: ")
     if start == product.name and reason:
@@ -257,7 +283,8 @@ class Headline:
 
     - `table`, `part`, `targets`: where it stands, the data set, and which targets count.
     - `network`, `selected_on`: the chosen network, and where it was chosen.
-    - `errors`: method → overall error; the network is the last.
+    - `errors`: method → overall error; the network is the last, D-GEX.
+    - `lowest`: of the methods that have an error in every gene.
     - `gains`: baseline → by which share the network's error is lower, and in what share of the
       genes.
     """
@@ -268,12 +295,8 @@ class Headline:
     network: str
     selected_on: str
     errors: Mapping[str, float]
+    lowest: float
     gains: Mapping[str, tuple[float, float]]
-
-    @property
-    def lowest(self) -> float:
-        """The lowest error."""
-        return min(self.errors.values())
 
 
 def _headline(spec: TableSpec, block: Block) -> Headline:
@@ -284,17 +307,15 @@ def _headline(spec: TableSpec, block: Block) -> Headline:
     shown = [entry for entry in comparison.entries if entry.network is None or entry is best]
     return Headline(
         table=spec.title,
-        part=PART_NAMES[spec.part],
+        part=comparison.parts.label(spec.part),
         targets=block.title,
         network=best.network.name,
-        selected_on=PART_NAMES[spec.selected_on],
-        errors={
-            entry.network.name if entry.network else entry.method: comparison.overall(entry).mean
-            for entry in shown
-        },
+        selected_on=comparison.parts.label(comparison.selected_on),
+        errors={entry.method: comparison.overall(entry).mean for entry in shown},
+        lowest=min(comparison.overall(one).mean for one in shown if comparison.is_whole(one)),
         gains={
             method: (comparison.improvement(best, method), comparison.share_better(best, method))
-            for method in REFERENCES
+            for method in comparison.rivals
         },
     )
 

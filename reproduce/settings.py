@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dgex_jax.config import GridConfig, TrainingConfig
+from dgex_jax.parts import PAPER as PAPER_PARTS
 from dgex_jax.train.pylearn2 import (
     BATCH_SEED,
     DECAY,
@@ -23,6 +24,7 @@ from reproduce.workspace import Needs, Product
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dgex_jax.parts import Parts
     from reproduce.workspace import Workspace
 
 PAPER, SCRIPTS, PYLEARN2 = "paper, section 2.3", "training scripts", "Pylearn2"
@@ -39,7 +41,7 @@ class Setting:
     decided_by: str
 
 
-def settings(grid: GridConfig, training: TrainingConfig) -> list[Setting]:
+def settings(grid: GridConfig, training: TrainingConfig, parts: Parts) -> list[Setting]:
     """List every setting of the training.
 
     The original's values are the defaults of the same configuration and the constants of the code
@@ -52,7 +54,12 @@ def settings(grid: GridConfig, training: TrainingConfig) -> list[Setting]:
             for name, value, source in _CHOSEN
         ),
         *(Setting(name, value, value, source) for name, value, source in _fixed()),
+        Setting("epochs that are kept", _kept(parts), _kept(PAPER_PARTS), SCRIPTS),
     ]
+
+
+def _kept(parts: Parts) -> str:
+    return f"each half's best on {', and on '.join(map(parts.label, parts.choosers))}"
 
 
 def _rate(_: GridConfig, training: TrainingConfig) -> str:
@@ -131,7 +138,6 @@ def _fixed() -> list[tuple[str, str, str]]:
         ("lowest learning rate", f"{LOWEST_RATE:g}", PAPER),
         ("seed of the batches", f"{list(BATCH_SEED)}", PYLEARN2),
         ("seed of the monitored profiles", f"{MONITOR_SEED}", SCRIPTS),
-        ("epochs that are kept", "each half's best on GEO-va, and on 1000G-va", SCRIPTS),
     ]
 
 
@@ -139,7 +145,7 @@ def write_settings(space: Workspace) -> str:
     """Write Table S1 as CSV, Markdown and LaTeX; returns the Markdown."""
     rows = [
         [one.name, one.ours, one.original, one.decided_by]
-        for one in settings(space.study.grid, space.study.training)
+        for one in settings(space.study.grid, space.study.training, space.study.parts)
     ]
     table = pd.DataFrame(rows, columns=list(HEADER))
     shown = [

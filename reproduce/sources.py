@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from dgex_jax.config import PARTS
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import listed
 from dgex_jax.io.files import one_line
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dgex_jax.config import NetworkConfig
+    from dgex_jax.parts import Parts
     from reproduce.workspace import Workspace
 
 
@@ -71,6 +71,7 @@ class Preparation:
     sha256: str
     n_landmarks: int
     n_targets: int
+    parts: Parts
     profiles: Mapping[str, int]
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
@@ -87,15 +88,14 @@ class TrainedRun:
     """What a run folder says of one trained network.
 
     `seconds` is the time of all epochs of all networks that trained together with it, at the
-    dropout rates `side_by_side` (empty if it trained alone); of the best epoch of each half the
-    first possible is 0.
+    dropout rates `side_by_side` (empty if it trained alone); `best` is the best epoch of each half
+    by validation part, counted from 0.
     """
 
     network: NetworkConfig
     seconds: float
     side_by_side: tuple[float, ...]
-    best_va: tuple[int, ...]
-    best_1000g: tuple[int, ...]
+    best: Mapping[str, tuple[int, ...]]
     devices: tuple[str, ...]
     versions: Mapping[str, str]
 
@@ -108,7 +108,8 @@ def read_preparation(path: Path) -> Preparation:
     with open_prepared(path) as study:
         title, simulated, sha256 = study.title, study.simulated, study.sha256
         n_landmarks, n_targets = study.n_landmarks, study.n_targets
-        profiles = {part: study.n_profiles(part) for part in PARTS}
+        parts = study.parts
+        profiles = {part: study.n_profiles(part) for part in parts}
     with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
         raw, settings = _json(path, file, "raw_files"), _json(path, file, "prepare")
         return Preparation(
@@ -117,6 +118,7 @@ def read_preparation(path: Path) -> Preparation:
             sha256=sha256,
             n_landmarks=n_landmarks,
             n_targets=n_targets,
+            parts=parts,
             profiles=profiles,
             counts={name: int(count) for name, count in file["report"].attrs.items()},
             settings=settings,
@@ -163,8 +165,8 @@ def _dropped(file: h5py.File) -> list[MissingGenes]:
     ]
 
 
-def read_run(folder: Path, network: NetworkConfig) -> TrainedRun:
-    """Read what a run folder says of its network.
+def read_run(folder: Path, network: NetworkConfig, parts: Parts) -> TrainedRun:
+    """Read what a run folder says of its network, of a study with these parts.
 
     Raises `FormatError`: ``done.json`` or ``config.json`` is missing or damaged.
     """
@@ -174,8 +176,7 @@ def read_run(folder: Path, network: NetworkConfig) -> TrainedRun:
             network=network,
             seconds=float(done["seconds"]),
             side_by_side=tuple(map(float, config.get("side_by_side", ()))),
-            best_va=tuple(map(int, done["best_va_epochs"])),
-            best_1000g=tuple(map(int, done["best_1000G_epochs"])),
+            best={part: tuple(map(int, done[f"best_{part}_epochs"])) for part in parts.choosers},
             devices=tuple(map(str, done["devices"])),
             versions={"python": str(done["python"])} | dict(config["versions"]),
         )

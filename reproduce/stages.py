@@ -17,7 +17,7 @@ from dgex_jax.io.files import one_line
 from dgex_jax.io.manifest import known_sha256, record, write_record
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import FORMAT_VERSION, open_prepared
-from dgex_jax.rawfiles import RawFiles
+from dgex_jax.rawfiles import AnyRawFiles, StudyFiles, paths_of
 from dgex_jax.simulate.write import is_simulated, simulate, simulated_files
 from dgex_jax.train.record import is_done, mark_done
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, dict[str, str]]
 
+SAME_FORMATS = (2, FORMAT_VERSION)
+"""Format versions that hold the same of a study by `[files]`, so that nothing is done again."""
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder for outputs, or raise `DgexError`."""
@@ -38,18 +41,13 @@ def make_folder(folder: Path) -> None:
         raise DgexError(f"{folder}: can't be made: {error.strerror}") from error
 
 
-def real_files(space: Workspace) -> RawFiles:
-    """Return the files that the study names."""
-    if not isinstance(space.study.files, RawFiles):
-        raise AssertionError("a study has real or simulated files, and all five")  # noqa: TRY004
-    return space.study.files
-
-
-def raw_files(space: Workspace) -> RawFiles:
+def raw_files(space: Workspace) -> AnyRawFiles:
     """Return the study's raw files; those of a simulated study are made first, once."""
     study = space.study
+    if study.files is not None:
+        return study.files
     if study.simulation is None:
-        return real_files(space)
+        raise AssertionError("a study has files, or makes them")
     make_folder(space.raw)
     if has_raw_files(space):
         return simulated_files(space.raw)
@@ -62,17 +60,17 @@ def raw_files(space: Workspace) -> RawFiles:
 def has_raw_files(space: Workspace) -> bool:
     """Whether the raw files of a simulated study are made."""
     return is_done(space.raw, _simulation_config(space)) and all(
-        path.is_file() for path in _paths(simulated_files(space.raw))
+        path.is_file() for path in paths_of(simulated_files(space.raw)).values()
     )
 
 
-def identity(files: RawFiles) -> dict[str, Any]:
-    """Describe the raw files well enough to notice that one was changed, without reading them.
+def identity(paths: Iterable[Path]) -> dict[str, Any]:
+    """Describe files well enough to notice that one was changed, without reading them.
 
     Raises `DgexError`: one is not there, or can't be read.
     """
     described = {}
-    for path in _paths(files):
+    for path in paths:
         try:
             status = path.stat()
         except OSError as error:
@@ -83,8 +81,9 @@ def identity(files: RawFiles) -> dict[str, Any]:
 
 def is_prepared(space: Workspace) -> bool:
     """Whether the prepared study is there and made of the raw files as they are now."""
-    if space.study.simulation is None:
-        files = real_files(space)
+    files: AnyRawFiles
+    if space.study.files is not None:
+        files = space.study.files
     elif has_raw_files(space):
         files = simulated_files(space.raw)
     else:
@@ -92,7 +91,9 @@ def is_prepared(space: Workspace) -> bool:
     config, folder = _preparation_config(space, files), _preparation_folder(space)
     if not space.prepared.is_file():
         return False
-    if is_done(folder, config):
+    formats = (FORMAT_VERSION,) if isinstance(files, StudyFiles) else SAME_FORMATS
+    configs = [config | {"format_version": one} for one in formats]
+    if any(is_done(folder, one) for one in configs):
         return True
     # The first versions hashed the study's name and title as well, which the file has recorded.
     try:
@@ -101,7 +102,7 @@ def is_prepared(space: Workspace) -> bool:
     except FormatError:
         return False
     known = space.study.is_prepared_by(recorded)
-    return known and is_done(folder, config | {"settings": recorded})
+    return known and any(is_done(folder, one | {"settings": recorded}) for one in configs)
 
 
 def prepared_study(space: Workspace) -> Path:
@@ -137,20 +138,16 @@ def _simulation_config(space: Workspace) -> dict[str, Any]:
     return {"simulation": dataclasses.asdict(space.study.simulation)}
 
 
-def _preparation_config(space: Workspace, files: RawFiles) -> dict[str, Any]:
+def _preparation_config(space: Workspace, files: AnyRawFiles) -> dict[str, Any]:
     return {
         "settings": space.study.preparation_settings(),
-        "files": identity(files),
+        "files": identity(paths_of(files).values()),
         "format_version": FORMAT_VERSION,
     }
 
 
 def _preparation_folder(space: Workspace) -> Path:
     return space.prepared.parent / "preparation"
-
-
-def _paths(files: RawFiles) -> list[Path]:
-    return [getattr(files, field.name) for field in dataclasses.fields(files)]
 
 
 def inputs_of(space: Workspace, paths: Iterable[Path]) -> Inputs:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dgex_jax.config import PART_NAMES
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.scores import Overall, overall, relative_improvement, share_better
 from dgex_jax.train.record import GeneErrors, read_gene_errors
-from reproduce.baselines import METHODS, chosen_values
+from reproduce.baselines import LINCS, chosen_values, methods_of, note_on_weights
 from reproduce.paper import PaperCells, paper_sentence
 from reproduce.stages import make_folder
-from reproduce.workspace import Needs, Product, at_rates
+from reproduce.workspace import Needs, Product, at_rates, places, products_at
 from reproduce.written import FLOAT, rounded_csv, write_table_files
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import NetworkConfig
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.study import Study
     from reproduce.workspace import Workspace
 
@@ -36,7 +37,7 @@ SIMULATED = (
 )
 NOT_IN_PAPER = (
     "Not in the paper's tables: Mean (the mean of all profiles, 0 in standardised units) and "
-    "KNN-profiles (the mean of the k profiles of GEO-tr nearest by their landmark genes)."
+    "KNN-profiles (the mean of the k profiles of {} nearest by their landmark genes)."
 )
 REFERENCES = ("LR", "KNN-GE")
 """The baselines whose error each network's is compared with, as in the paper's text."""
@@ -86,21 +87,40 @@ class Entry:
 class Comparison:
     """All methods on one part.
 
-    - `part`: where the errors are measured, of `config.EVALUATED`.
-    - `selected_on`: where networks, k and epochs are chosen: ``va`` (GEO-va) or ``1000G``
-      (1000G-va).
+    - `parts`: of the study.
+    - `part`: where the errors are measured, of `Parts.evaluated`.
     - `entries`: baselines first, then networks.
     - `genes`: ``(n_targets,)`` bool: the targets that count.
     """
 
+    parts: Parts
     part: str
-    selected_on: str
     entries: Sequence[Entry]
     genes: NDArray[np.bool_]
 
-    def overall(self, entry: Entry) -> Overall:
-        """Mean and sd over the genes that count."""
-        return overall(entry.errors.mae[self.part], self.genes)
+    @property
+    def selected_on(self) -> str:
+        """The validation part, where networks, k, lambda and epochs are chosen."""
+        return self.parts.chooser_of(self.part)
+
+    def known(self, *entries: Entry) -> NDArray[np.bool_]:
+        """Those of the genes that count in which all these entries have an error."""
+        errors = [entry.errors.mae[self.part] for entry in entries]
+        return self.genes & ~np.isnan(errors).any(axis=0)
+
+    def overall(self, entry: Entry, genes: NDArray[np.bool_] | None = None) -> Overall:
+        """Mean and sd over the genes that count (or `genes`) in which it has an error."""
+        chosen = self.known(entry) if genes is None else genes
+        return overall(entry.errors.mae[self.part][chosen])
+
+    @property
+    def lowest(self) -> float:
+        """The lowest overall error of methods that have one in every gene that counts."""
+        return min(self.overall(entry).mean for entry in self.entries if self.is_whole(entry))
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Whether an entry has an error in every gene that counts."""
+        return bool((self.known(entry) == self.genes).all())
 
     def best_network(self) -> Entry:
         """Return the network with the lowest overall error on the validation part, all targets."""
@@ -108,14 +128,23 @@ class Comparison:
         return min(networks, key=lambda one: overall(one.errors.mae[self.selected_on]).mean)
 
     def improvement(self, entry: Entry, method: str) -> float:
-        """Relative improvement of an entry over a baseline."""
-        reference = self.overall(self._baseline(method)).mean
-        return relative_improvement(reference, self.overall(entry).mean)
+        """Relative improvement of an entry over a baseline, in the genes that both have."""
+        reference = self._baseline(method)
+        genes = self.known(entry, reference)
+        ours, theirs = (self.overall(one, genes).mean for one in (entry, reference))
+        return relative_improvement(theirs, ours)
 
     def share_better(self, entry: Entry, method: str) -> float:
-        """Share of the genes in which an entry has the strictly smaller error."""
-        mae = self._baseline(method).errors.mae[self.part]
-        return share_better(entry.errors.mae[self.part], mae, self.genes)
+        """Share of the genes that both have in which an entry has the strictly smaller error."""
+        reference = self._baseline(method)
+        genes = self.known(entry, reference)
+        ours, theirs = (one.errors.mae[self.part][genes] for one in (entry, reference))
+        return share_better(ours, theirs)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The baselines that the best network is compared with in words."""
+        return (*REFERENCES, *(one.method for one in self.entries if one.method == LINCS))
 
     def without_copies(self) -> Comparison:
         """Return the same for the targets that are no copies of a landmark."""
@@ -129,8 +158,7 @@ def compare(
     space: Workspace,
     networks: Sequence[NetworkConfig],
     part: str,
-    selected_on: str,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str],
 ) -> Comparison:
     """Read the errors of methods and networks from a workspace where all of them are there."""
     entries = [
@@ -141,7 +169,7 @@ def compare(
         Entry("D-GEX", one, read_gene_errors(space.run(one) / "errors.tsv")) for one in networks
     ]
     genes = np.ones_like(entries[0].errors.copy_of_landmark)
-    return Comparison(part, selected_on, entries, genes)
+    return Comparison(space.study.parts, part, entries, genes)
 
 
 def best_of(space: Workspace, networks: Sequence[NetworkConfig], selected_on: str) -> NetworkConfig:
@@ -175,66 +203,78 @@ class Block:
 class TableSpec:
     """One table of overall errors.
 
-    - `name`: of the files.
-    - `title`: as in the paper.
-    - `part`, `selected_on`: where errors are measured, and where epochs, k, lambda and the best
-      network are chosen.
+    - `part`, `name`, `title`: where errors are measured; of the files; as in the paper.
     - `rates`: the dropout rates of its networks; ``None`` for all rates of the study.
-    - `without_copies`: whether a second block leaves out the targets that are copies of a landmark.
-    - `paper`: the file of ``tables/paper`` with published cells of it.
+    - `paper`: the file of ``tables/paper`` with published cells of it, if there are any.
     """
 
+    part: str
     name: str
     title: str
-    part: str
-    selected_on: str
     rates: tuple[float, ...] | None
-    without_copies: bool
     paper: str | None
 
-    @property
-    def product(self) -> Product:
-        """The table as a product."""
+    def product(self, parts: Parts) -> Product:
+        """Return the table as a product of a study with these parts."""
         rates = "every dropout rate" if self.rates is None else f"{self.rates[0]:.0%} dropout"
 
         def needs(study: Study) -> Needs:
-            return Needs(methods=METHODS, networks=at_rates(study, self.rates))
+            methods = methods_of(study, self.part)
+            return Needs(methods=methods, networks=at_rates(study, self.rates))
 
         return Product(
             self.name,
-            f"{self.title}: overall errors on {PART_NAMES[self.part]}, D-GEX with {rates}.",
+            f"{self.title}: overall errors on {parts.label(self.part)}, D-GEX with {rates}.",
             needs,
             partial(write_table, spec=self),
         )
 
 
-TABLES = {
-    spec.name: spec
-    for spec in (
-        TableSpec("table1", "Table 1", "te", "va", (0.10,), False, "table1"),
-        TableSpec("table2", "Table 2", "GTEx", "1000G", (0.25,), True, "table2"),
-        TableSpec("tableS2", "Table S2", "va", "va", None, False, None),
-        # The complete Tables 1 and 2: their published cells stand in these as well.
-        TableSpec("tableS3", "Table S3", "te", "va", None, False, "table1"),
-        TableSpec("tableS4", "Table S4", "1000G", "1000G", None, True, None),
-        TableSpec("tableS5", "Table S5", "GTEx", "1000G", None, True, "table2"),
-    )
+FORMS: dict[str, tuple[str, tuple[float, ...] | None, str | None]] = {
+    "table1": ("te", (0.10,), "table1"),
+    "table2": ("test", (0.25,), "table2"),
+    "tableS2": ("va", None, None),
+    # The complete Tables 1 and 2: their published cells stand in these as well.
+    "tableS3": ("te", None, "table1"),
+    "tableS4": ("validation", None, None),
+    "tableS5": ("test", None, "table2"),
 }
+"""Table → where it is measured (`places`), rates, and its file of published cells."""
+
+
+def tables_of(parts: Parts) -> dict[str, TableSpec]:
+    """Return every table of a study with these parts, by name; published cells of the paper's."""
+    return {
+        name: TableSpec(part, name, title, rates, paper if parts == PAPER else None)
+        for form, (where, rates, paper) in FORMS.items()
+        for part, name, title in places(parts, where, form)
+    }
+
+
+def table_products(parts: Parts, form: str) -> tuple[Product, ...]:
+    """Return the products of one of `FORMS`."""
+    specs = tables_of(parts)
+    return products_at(parts, FORMS[form][0], form, lambda _, name, __: specs[name].product(parts))
 
 
 def write_table(space: Workspace, spec: TableSpec) -> str:
     """Write a table as CSV, Markdown and LaTeX; returns the Markdown."""
     study, blocks = space.study, table_blocks(space, spec)
+    parts = study.parts
     caption = (
         f"{study.title}. Overall error (mean over target genes of the mean absolute error, "
-        f"in standardised units) ± standard deviation over the genes, on {PART_NAMES[spec.part]}; "
-        f"epochs, k, lambda and the best network chosen on {PART_NAMES[spec.selected_on]}. "
+        f"in standardised units) ± standard deviation over the genes, on {parts.label(spec.part)}; "
+        f"epochs, k, lambda and the best network chosen on "
+        f"{parts.label(parts.chooser_of(spec.part))}. "
         "Lowest error in bold."
     )
     lines = preface(space, f"{spec.title} · study {study.name}", caption)
     for block in blocks:
         lines += [_block_markdown(block, study.grid.units), ""]
-    notes = [_tuning_note(space, spec), NOT_IN_PAPER, paper_sentence(spec.part), _sources(blocks)]
+    notes = [_tuning_note(space, spec), _note_on_weights(space, blocks[0].comparison)]
+    notes.append(NOT_IN_PAPER.format(parts.label("tr")))
+    if parts == PAPER:
+        notes += [paper_sentence(spec.part), _sources(blocks)]
     lines.append(" ".join(note for note in notes if note))
     markdown = "\n".join(lines) + "\n"
     heading = f"{spec.title}, study {study.name}. {caption}"
@@ -252,11 +292,13 @@ def write_table(space: Workspace, spec: TableSpec) -> str:
 def table_blocks(space: Workspace, spec: TableSpec) -> list[Block]:
     """Collect the blocks of a table: all targets, and without copies if the table has that."""
     networks = at_rates(space.study, spec.rates)
-    full = compare(space, networks, spec.part, spec.selected_on)
+    full = compare(space, networks, spec.part, methods_of(space.study, spec.part))
     paper = PaperCells(spec.paper, space.study.grid) if spec.paper else None
     blocks = [Block(f"All {len(full.genes):,} targets", full, paper)]
     n_copies = int((~full.without_copies().genes).sum())
-    if spec.without_copies and 0 < n_copies < len(full.genes):
+    # On an array they are other probes; elsewhere they repeat an input.
+    copies_repeat = full.parts.platform_of(spec.part) != "array"
+    if copies_repeat and 0 < n_copies < len(full.genes):
         title = f"Without the {n_copies} targets that are copies of a landmark"
         blocks.append(Block(title, full.without_copies(), None))
     return blocks
@@ -394,7 +436,7 @@ def _tabular(table: pd.DataFrame, caption: str) -> str:
 def _layout(block: Block, widths: Sequence[int], bold: Callable[[str], str]) -> list[list[str]]:
     """Lay the errors out as the paper does: methods and depths down, widths across."""
     comparison = block.comparison
-    smallest = min(comparison.overall(entry).mean for entry in comparison.entries)
+    smallest = comparison.lowest
 
     def cell(entry: Entry) -> str:
         ours = comparison.overall(entry)
@@ -435,7 +477,7 @@ def _best_sentence(comparison: Comparison) -> str:
     if best.network is None:
         raise AssertionError("the best network is a network")
     parts = []
-    for method in REFERENCES:
+    for method in comparison.rivals:
         gain = comparison.improvement(best, method)
         word = "lower" if gain >= 0 else "higher"
         share = comparison.share_better(best, method)
@@ -443,8 +485,9 @@ def _best_sentence(comparison: Comparison) -> str:
             f"{abs(gain):.2%} {word} overall error than {method} (better in {share:.2%} of genes)"
         )
     return (
-        f"Network chosen on {PART_NAMES[comparison.selected_on]}: {best.network.name}, with "
-        f"{' and '.join(parts)} on {PART_NAMES[comparison.part]}."
+        f"Network chosen on {comparison.parts.label(comparison.selected_on)}: "
+        f"{best.network.name}, with {' and '.join(parts)} on "
+        f"{comparison.parts.label(comparison.part)}."
     )
 
 
@@ -468,8 +511,18 @@ def _tuning_note(space: Workspace, spec: TableSpec) -> str:
     """Say which k and lambda count in a table, and which lie at an edge of their grid."""
     sentences = []
     for method, by_part in chosen_values(space).items():
-        chosen = by_part[spec.selected_on]
+        chosen = by_part[space.study.parts.chooser_of(spec.part)]
         name = "lambda" if "lambda" in chosen else "k"
         edge = ", at the edge of its grid" if chosen["at_edge"] else ""
         sentences.append(f"{method}: {name} = {chosen[name]:g}{edge}.")
     return " ".join(sentences)
+
+
+def _note_on_weights(space: Workspace, comparison: Comparison) -> str:
+    """Say what LINCS' weights are measured on, and in how many targets."""
+    said = [note_on_weights(space)] if space.study.baselines.weights is not None else []
+    for entry in comparison.entries:
+        if entry.method == LINCS:
+            known, every = int(comparison.known(entry).sum()), len(comparison.genes)
+            said.append(f"{LINCS}: {known:,} of {every:,} targets, compared in these alone.")
+    return " ".join(said)

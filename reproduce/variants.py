@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dgex_jax.config import EVALUATED, PART_NAMES
 from dgex_jax.scores import overall
 from dgex_jax.train.record import read_gene_errors
 from reproduce.grid import PREPARE, SIMULATE, complete, missing_steps
@@ -24,18 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dgex_jax.config import NetworkConfig
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.study import Study
     from reproduce.workspace import Options, Workspace
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One departure: what it changes in words, and what it sets in the study."""
+    """One departure: what it changes in words, and what it sets in the study.
 
-    changes: str
+    In `words` stand ``{0}`` for the compendium and ``{1}`` for its training part.
+    """
+
+    words: str
     section: str
     key: str
     value: object
+
+    def changes(self, parts: Parts) -> str:
+        """Say what it changes in a study with these parts."""
+        return self.words.format(parts.compendium, parts.label("tr"))
 
     @property
     def option(self) -> str:
@@ -60,7 +67,7 @@ DEPARTURES = {
         "autoencoder",
     ),
     "scale-on-train": Departure(
-        "GEO's means, deviations and reference quantile from GEO-tr alone",
+        "{0}'s means, deviations and reference quantile from {1} alone",
         "prepare",
         "scale_on",
         "train",
@@ -118,7 +125,7 @@ def complete_departures(space: Workspace, names: Sequence[str], options: Options
     for name in names:
         ours, needs = departure_space(space, name), _own_needs(space.study)
         if missing_steps(ours, needs):
-            print(f"departure {name}: {DEPARTURES[name].changes}", flush=True)
+            print(f"departure {name}: {DEPARTURES[name].changes(space.study.parts)}", flush=True)
         complete(ours, needs, options)
 
 
@@ -140,30 +147,31 @@ def _own_needs(study: Study) -> Needs:
 
 def write_departures(space: Workspace) -> str:
     """Write the table as CSV, Markdown and LaTeX; returns the Markdown."""
-    network, label = departure_network(space.study), data_label(space)
-    header = ["what changes", "option", *(PART_NAMES[part] for part in EVALUATED)]
+    network, label, parts = departure_network(space.study), data_label(space), space.study.parts
+    labels = {part: parts.label(part) for part in parts.evaluated}
+    header = ["what changes", "option", *labels.values()]
     spaces = {"default": space}
     spaces |= {name: departure_space(space, name) for name in departures_of(space.study)}
     default: dict[str, float] = {}
     rows, texts = [], []
     for name, one in spaces.items():
         mae = read_gene_errors(one.run(network) / "errors.tsv").mae
-        ours = {part: overall(mae[part]).mean for part in EVALUATED}
+        ours = {part: overall(mae[part]).mean for part in labels}
         default = default or ours
         departure = DEPARTURES.get(name)
         option = departure.option if departure else ""
-        changes = departure.changes if departure else "the study as it is"
+        changes = departure.changes(parts) if departure else "the study as it is"
         rows.append(
             {"departure": name, "option": option.replace("`", ""), "changes": changes}
-            | {PART_NAMES[part]: ours[part] for part in EVALUATED}
+            | {shown: ours[part] for part, shown in labels.items()}
             | {"data": label}
         )
-        texts.append([changes, option, *(_cell(ours[p], default[p]) for p in EVALUATED)])
+        texts.append([changes, option, *(_cell(ours[p], default[p]) for p in labels)])
     title = f"Departures from the original, study {space.study.name}"
     caption = (
         f"{space.study.title}. Overall error (mean absolute error in standardised units) of "
-        f"{network.name}, in brackets the difference from the study as it is. Scaling on GEO-tr "
-        "alone changes the units the errors are measured in."
+        f"{network.name}, in brackets the difference from the study as it is. Scaling on "
+        f"{parts.label('tr')} alone changes the units the errors are measured in."
     )
     lines = [*preface(space, title, caption), *markdown_rows(header, texts)]
     plain = pd.DataFrame([[cell.replace("`", "") for cell in row] for row in texts], columns=header)

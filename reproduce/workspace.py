@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import StudyError
+from dgex_jax.parts import OF_COMPENDIUM
 from dgex_jax.prepare.study import Study, read_study
-from dgex_jax.rawfiles import GeoOnlyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from dgex_jax.parts import Parts
 
 STUDIES = Path(__file__).parent / "studies"
 ROOT = Path(__file__).parents[1]
@@ -67,17 +69,24 @@ class Needs:
 class Product:
     """A table, a figure or an analysis of a study.
 
-    - `name`: of its files, and of the Makefile's target.
+    - `name`: of its files.
     - `title`: what it is, in a line.
     - `needs`: what a study must have for it; raises `StudyError` where the study has no such
-      networks.
+      networks, or no such set.
     - `make`: writes the files of a workspace that has all of it; returns what to show.
+    - `of`: where there is one a set, the name of the first set's.
     """
 
     name: str
     title: str
     needs: Callable[[Study], Needs]
     make: Callable[[Workspace], str]
+    of: str = ""
+
+    @property
+    def target(self) -> str:
+        """The Makefile's target, and the script's name."""
+        return self.of or self.name
 
 
 @dataclass(frozen=True)
@@ -114,17 +123,16 @@ def open_workspace(study: str, out: Path | None) -> Workspace:
     Without `out` the outputs go to ``results/<study>/``, ``tables/<study>/`` and
     ``figures/<study>/`` of the checkout; with it everything goes under ``<out>/<study>/``.
 
-    Raises `StudyError`: no such study, a wrong one, or one of arrays alone.
+    Raises `StudyError`: no such study, or a wrong one.
     """
     path = Path(study) if study.endswith(".toml") else STUDIES / f"{study}.toml"
     if not path.is_file():
         known = ", ".join(sorted(one.stem for one in STUDIES.glob("*.toml")))
         raise StudyError(f"{study}: no such study; a name ({known}) or a path ending in .toml")
     content = read_study(path)
-    if isinstance(content.files, GeoOnlyFiles):
+    if content.baselines.weights is not None and not content.parts.sets:
         raise StudyError(
-            f"{path}: is a study of arrays alone; tables and figures compare platforms: give "
-            "files.gtex, files.1000g and files.targets, or use dgex prepare and dgex train"
+            f"{path}: baselines.weights: is measured on sets alone, and the study has none"
         )
     if out is None:
         results = ROOT / "results" / content.name
@@ -134,6 +142,40 @@ def open_workspace(study: str, out: Path | None) -> Workspace:
         tables, figures = results / "tables", results / "figures"
     raw, prepared = results / "raw", results / "prepared.h5"
     return Workspace(content, path, results, raw, prepared, tables, figures)
+
+
+def places(parts: Parts, where: str, name: str) -> list[tuple[str, str, str]]:
+    """List part, name of the files and title of each exhibit of a kind.
+
+    `where` is a part of the compendium, or the role of the sets that have one each: the first is
+    called `name`, as in the paper, others have the name of their set behind it.
+    """
+    title = name.replace("table", "Table ").replace("figure", "Figure ")
+    if where in OF_COMPENDIUM:
+        return [(where, name, title)]
+    sets = [one.name for one in parts.sets if one.role == where]
+    return [
+        (part, f"{name}_{part}", f"{title} · {part}") if number else (part, name, title)
+        for number, part in enumerate(sets)
+    ]
+
+
+def products_at(
+    parts: Parts, where: str, name: str, make: Callable[[str, str, str], Product]
+) -> tuple[Product, ...]:
+    """Make a product for each of `places`; without any, one that no study with these parts has."""
+    made = tuple(replace(make(*place), of=name) for place in places(parts, where, name))
+
+    def needs(study: Study) -> Needs:
+        raise StudyError(
+            f"study {study.name}: has no {where} set beside {parts.compendium}, which is asked for"
+        )
+
+    def nothing(_space: Workspace) -> str:
+        raise AssertionError("its needs can't be met")
+
+    title = name.replace("table", "Table ").replace("figure", "Figure ")
+    return made or (Product(name, f"{title}: for each {where} set.", needs, nothing),)
 
 
 def at_rates(study: Study, rates: Sequence[float] | None = None) -> tuple[NetworkConfig, ...]:

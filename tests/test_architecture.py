@@ -18,7 +18,7 @@ FLOORS = (
     ("scores", "adjusted_r2", "weight_hubs"),
     ("model",),
     ("estimators", "download", "verify"),
-    ("cli", "cli_options"),
+    ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")
 

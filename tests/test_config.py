@@ -163,7 +163,8 @@ REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
         "platform": ("array", None),
         "standardize": ("other", "training"),
         "scale": ("raw",),
-        "ids": ("name",),
+        "input_ids": ("name",),
+        "ids": ("probe",),
         "block_size": (0,),
     },
 }

@@ -23,9 +23,17 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPErrorProcessor, HTTPSHandler, Request, build_opener
 
 from dgex_jax import __version__
-from dgex_jax.download.sources import SUMS, read_sums, refuse_by_hand, require_complete, shown_size
+from dgex_jax.download.sources import (
+    SUMS,
+    look_through,
+    read_sums,
+    refuse_by_hand,
+    require_complete,
+    shown_size,
+    unpacked,
+)
 from dgex_jax.errors import DgexError, FormatError
-from dgex_jax.io.files import locked, move_whole, one_line, require_space, writing
+from dgex_jax.io.files import atomic_path, locked, move_whole, one_line, require_space, writing
 from dgex_jax.io.lines import write_lines
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.progress import Progress
@@ -87,28 +95,50 @@ def download(
     """Fetch files into a folder (made if missing); what is there already is verified instead.
 
     The folder also gets ``SHA256SUMS``, which later downloads and checks are held to where no
-    sha256 is published. `report` gets a line for everything worth one, `progress` every megabyte.
-    Raises `DgexError` for a file that is not had by download, no room on the disk, a file that
-    can't be had or is not what it should be. What had arrived stays in ``<name>.partial`` where it
-    can be resumed, and the text says so.
+    sha256 is published. What is `packed` is unpacked once all of it is here, or from a packed file
+    in the folder, which stays. `report` gets a line for everything worth one, `progress` every
+    megabyte. Raises `DgexError` for a file that is not had by download, no room on the disk, a file
+    that can't be had or is not what it should be; what had arrived stays in ``<name>.partial``
+    where it can be resumed, and the text says so. Also raised, once all files are there, if the
+    content of one is other than known: it stays, and `report` has said what differs.
     """
     limits, progress = limits or Limits(), progress or Progress()
     refuse_by_hand(sources, folder)
     missing = [source for source in sources if not (folder / source.file).exists()]
     _check_room(missing, folder, limits, report)
+    odd = []
     for source in sources:
         with locked(folder / source.file, report=report):
             _fetch(source, folder, limits, report, progress)
+        if source.looked_through and not _is_as_known(source, folder, report, progress):
+            odd.append(source.name)
+    if odd:
+        raise DgexError(f"{folder}: there, but not what is known of them: {', '.join(odd)}")
+
+
+def _is_as_known(source: Source, folder: Path, report: Report, progress: Progress) -> bool:
+    try:
+        text, faults = look_through(folder / source.file, source, progress)
+    except FormatError as error:
+        text, faults = str(error), ["it can't be read as what it should be"]
+    report("; ".join([f"{source.file}: {text}", *(f"BUT {fault}" for fault in faults)]))
+    return not faults
 
 
 def _check_room(sources: Sequence[Source], folder: Path, limits: Limits, report: Report) -> None:
     """Show what is to come, and raise `DgexError` if the disk can't take it."""
     needed = 0
     for source in sources:
+        needed += source.unpacked_size
+        if source.packed and (folder / source.arrives).exists():
+            continue
         told = _patiently(bound(_ask_size, source, limits), lambda: 0, limits, report)
-        have = _Partial(folder / source.file, limits).kept.n_bytes
+        have = _Partial(folder / source.arrives, limits).kept.n_bytes
         text = f"{told:,} bytes" if told is not None else "of a size the server doesn't tell"
-        report(f"{source.file}: {text}" + (f", {have:,} of them kept" if have else ""))
+        text += f", {have:,} of them kept" if have else ""
+        if source.unpacked_size:
+            text += f"; about {shown_size(source.unpacked_size)} unpacked"
+        report(f"{source.arrives}: {text}")
         needed += max((told or source.size or source.about) - have, 0)
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(above).free
@@ -120,7 +150,8 @@ def _check_room(sources: Sequence[Source], folder: Path, limits: Limits, report:
 def _fetch(
     source: Source, folder: Path, limits: Limits, report: Report, progress: Progress
 ) -> None:
-    final, partial = folder / source.file, _Partial(folder / source.file, limits)
+    final, placed = folder / source.file, folder / source.arrives
+    partial = _Partial(placed, limits)
     noted = read_sums(folder).get(source.file, "")
     there = final.exists() or final.is_symlink()
     if there:
@@ -128,35 +159,78 @@ def _fetch(
             raise DgexError(f"{final}: can't be written: it is not an ordinary file")
         report(f"{source.file}: is there, checking it")
         sha256 = _verified(source, final, noted)
+    elif source.packed and placed.exists():
+        report(f"{placed.name}: is there, unpacking it")
+        sha256 = _unpack(source, placed, final, noted, progress)
     else:
-        try:
-            _transfer(source, partial, limits, report, progress)
-            report(f"{source.file}: all here, checking it")
-            sha256 = _verified(source, partial.path, noted, is_new=True)
-            with writing(final):
-                move_whole(partial.path, final)
-        except FormatError as error:
-            partial.discard()
-            raise DgexError(
-                f"{source.file}: what arrived is not it, nothing is kept: {error}"
-            ) from error
-        except DgexError as error:
-            raise DgexError(f"{error}{partial.kept_text}") from error
-        except BaseException:
-            report(f"{source.file}: stopped{partial.kept_text}")
-            raise
+        sha256 = _bring(source, partial, final, noted, limits, report, progress)
     partial.discard()
     if sha256 != noted:
         with locked(folder / SUMS):
             sums = {**read_sums(folder), source.file: sha256}
             write_lines(folder / SUMS, (f"{value}  {name}\n" for name, value in sums.items()))
-    state = "was there" if there else "fetched"
+    state = "unpacked" if source.packed else "fetched"
+    if there:
+        state = "was there"
     why = f"as noted in {SUMS}"
     if source.sha256:
         why = "as published"
     elif not noted:
         why = f"none is published: noted in {SUMS}, to check against from now on"
     report(f"{final}: {state}, {final.stat().st_size:,} bytes, sha256 {sha256} ({why})")
+
+
+def _bring(
+    source: Source,
+    partial: _Partial,
+    final: Path,
+    noted: str,
+    limits: Limits,
+    report: Report,
+    progress: Progress,
+) -> str:
+    """Fetch a file under its final name; gives its checksum."""
+    try:
+        _transfer(source, partial, limits, report, progress)
+        if source.packed:
+            report(f"{source.arrives}: all here, unpacking it")
+            return _unpack(source, partial.path, final, noted, progress)
+        report(f"{source.file}: all here, checking it")
+        sha256 = _verified(source, partial.path, noted, is_new=True)
+        with writing(final):
+            move_whole(partial.path, final)
+    except FormatError as error:
+        partial.discard()
+        raise DgexError(
+            f"{source.file}: what arrived is not it, nothing is kept: {error}"
+        ) from error
+    except DgexError as error:
+        raise DgexError(f"{error}{partial.kept_text}") from error
+    except BaseException:
+        report(f"{source.file}: stopped{partial.kept_text}")
+        raise
+    return sha256
+
+
+def _unpack(source: Source, packed: Path, final: Path, noted: str, progress: Progress) -> str:
+    """Unpack a gzip file under its final name, once verified; gives the checksum of that.
+
+    `FormatError` as `_verified`, and if it is no gzip file, damaged, or far longer than known.
+    """
+    require_space(final, source.unpacked_size)
+    limit, done = source.max_size + 2 * source.unpacked_size, 0
+    total = -(-max(source.unpacked_size, packed.stat().st_size) // MEGABYTE)
+    with atomic_path(final) as temporary:
+        step = progress.step(f"{source.file}: unpacking", total, unit="MB")
+        with step as tick, temporary.open("wb") as file:
+            for piece in unpacked(packed, source.format):
+                before, done = done, done + len(piece)
+                if done > limit:
+                    raise FormatError(f"{packed}: more than {limit:,} bytes are in it: refused")
+                with writing(final):
+                    file.write(piece)
+                tick(done // MEGABYTE - before // MEGABYTE)
+        return _verified(source, temporary, noted, is_new=True)
 
 
 def _verified(source: Source, path: Path, noted: str, *, is_new: bool = False) -> str:
@@ -446,7 +520,7 @@ def _read_reply(source: Source, response: HTTPResponse, kept: _Kept | None) -> _
     headers, status = response.headers, response.status
     # Servers that know files by their suffix call a packed one encoded: its bytes are as stored.
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
-    stored = {"gzip", "x-gzip"} if source.file.endswith(".gz") else set()
+    stored = {"gzip", "x-gzip"} if source.arrives.endswith(".gz") else set()
     if status in {200, 206} and encoding not in {"identity", "", *stored}:
         raise DgexError(
             f"{_shown_url(source.url)}: comes encoded ({encoding[:20]}), which was not asked for"

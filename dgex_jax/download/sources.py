@@ -1,4 +1,4 @@
-"""The public files of the paper's data: the table of them, and what of it is sound in a folder."""
+"""The public files of data to train on: the table of them, and what of it is sound in a folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io.expression import FiniteCheck, blocks, listed
 from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, make_folder, read_head
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.lines import kind_of, open_bytes, read_lines, write_lines
 from dgex_jax.io.progress import Progress
+from dgex_jax.io.table import check_width, split_text
 from dgex_jax.prepare.genes import is_ensembl, match_ensembl, read_gene_map, strip_version
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 
     from dgex_jax.prepare.genes import GeneMap
 
-Format = Literal["gctx", "gctx.gz", "gct", "geuvadis", "gene map"]
+Format = Literal["gctx", "weights", "gct", "geuvadis", "gene map", "table"]
 ROLES = ("geo", "gtex", "1000g", "landmarks", "targets")
 """Keys of ``[files]`` of the paper's study."""
+HDF5_FORMATS = {"gctx", "weights"}
 SUMS = "SHA256SUMS"
 SUMS_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 PROBE = re.compile(r".+_at")
@@ -37,15 +40,20 @@ N_SHOWN = 3
 EVERY = 100
 """Of a table whose genes nobody asks for, every row of so many is read for its values."""
 PIECE_BYTES = 1 << 22
+BLOCK_VALUES = 1 << 24
+"""Values of a block of profiles, where all of a file is read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the paper's data, as ``sources.toml`` has it; what is not known is 0 or empty."""
+    """A file, as ``sources.toml`` has it; what is not known is 0 or empty.
+
+    Sizes are of what is fetched, the sha256 of what is kept: two files where it is `packed`.
+    """
 
     name: str  # what commands call it
     what: str  # it holds, in one line
-    file: str  # its name in a user's folder
+    file: str  # its name in a user's folder, unpacked where `url` is that of it with ``.gz``
     format: Format  # what its first bytes must say, whatever its name
     kind: Literal["https", "by hand"]  # fetched from `url`, or only had on request
     url: str  # the file, or for one by hand the place it is kept at
@@ -57,6 +65,9 @@ class Source:
     profiles: int = 0
     genes: int = 0
     shape_from: str = ""  # what says how many profiles and genes
+    entrez: bool = False  # its genes are Entrez ids and all its values finite
+    columns: tuple[str, ...] = ()  # that a table must have
+    group: str = ""  # what commands call it together with others
     how: str = ""  # one by hand is had: a sentence that begins with its name
     note: str = ""  # under which terms
 
@@ -65,24 +76,51 @@ class Source:
         """Whether it can't be fetched."""
         return self.kind == "by hand"
 
+    @property
+    def packed(self) -> bool:
+        """Whether it comes gzip-compressed and is unpacked here."""
+        return self.url.endswith(f"/{self.file}.gz")
+
+    @property
+    def arrives(self) -> str:
+        """The name of the file that is fetched."""
+        return f"{self.file}.gz" if self.packed else self.file
+
+    @property
+    def unpacked_size(self) -> int:
+        """Bytes of its values once unpacked, as float32; 0 where their number isn't known."""
+        return 4 * self.profiles * self.genes if self.packed else 0
+
+    @property
+    def looked_through(self) -> bool:
+        """Whether all of its content is compared with what is known of it."""
+        return self.entrez or self.format == "table"
+
 
 @cache
 def read_sources() -> tuple[Source, ...]:
     """Read the table of sources that comes with the package."""
     text = files("dgex_jax").joinpath("sources.toml").read_text(encoding="utf-8")
-    return tuple(Source(**entry) for entry in tomllib.loads(text)["source"])
+    entries = tomllib.loads(text)["source"]
+    return tuple(Source(**{**one, "columns": tuple(one.get("columns", ()))}) for one in entries)
 
 
 def find_sources(names: Sequence[str], sources: Sequence[Source]) -> list[Source]:
-    """Give the sources of some names, each once; `DgexError` names the nearest to an unknown."""
-    known = {source.name: source for source in sources}
+    """Give the sources of some names or groups, each once.
+
+    Raises `DgexError` with the nearest name to an unknown one.
+    """
+    known = {source.name: [source] for source in sources}
+    for source in sources:
+        if source.group:
+            known.setdefault(source.group, []).append(source)
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise DgexError(
                 f"{name!r} is no source; the nearest is {near!r} (dgex download --list has all)"
             )
-    return [known[name] for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(source for name in names for source in known[name]))
 
 
 def refuse_by_hand(sources: Sequence[Source], folder: Path) -> None:
@@ -104,6 +142,8 @@ def list_lines(sources: Sequence[Source]) -> list[str]:
             size = f"{source.size:,} bytes"
         checksum = f"sha256 {source.sha256}" if source.sha256 else "sha256 not published"
         place = source.how if source.by_hand else f"fetched from {source.url}"
+        place += ", unpacked here" if source.packed else ""
+        place += f"; one of the group {source.group}" if source.group else ""
         lines += [
             f"{source.name}: {source.what}",
             *(f"    {line}" for line in (source.file, f"{size}; {checksum}", place, source.note)),
@@ -213,12 +253,20 @@ def check_folder(
 
 
 def study_line(findings: Sequence[Finding]) -> str:
-    """Say which files the paper's study still lacks."""
-    sound = {found.source.role for found in findings if found.state == "sound"}
-    lacking = [role for role in ROLES if role not in sound]
-    if lacking:
-        return f"the paper's study still needs: {', '.join(lacking)}"
-    return "the paper's study has all it needs"
+    """Say which files each study still lacks of which something is there; the paper's if none."""
+    sound = [found.source for found in findings if found.state == "sound"]
+    have = {source.role for source in sound} | {source.name for source in sound}
+    paper = "the paper's study"
+    needs = {paper: list(ROLES)}
+    for found in findings:
+        if found.source.group:
+            needs.setdefault(found.source.group, []).append(found.source.name)
+    said = []
+    for study in [one for one in needs if not have.isdisjoint(needs[one])] or [paper]:
+        lacking = [name for name in needs[study] if name not in have]
+        still = f"still needs: {', '.join(lacking)}" if lacking else "has all it needs"
+        said.append(f"{study} {still}")
+    return "\n".join(said)
 
 
 def require_complete(path: Path, wanted: Format) -> None:
@@ -231,27 +279,42 @@ def require_complete(path: Path, wanted: Format) -> None:
     if wanted == "gene map":
         read_gene_map(path)
         return
-    head, inside = read_head(path), b""
-    if wanted == "gctx.gz":
-        inside = HDF5_MAGIC
-        if head[:2] != GZIP_MAGIC:
-            raise FormatError(f"{path}: is no gzip file: it begins with {head!r}")
-    elif (found := kind_of(path)) != wanted:
-        raise FormatError(f"{path}: is no {wanted} file but {found}: it begins with {head!r}")
-    if wanted == "gctx":
+    _require_kind(path, wanted)
+    if wanted in HDF5_FORMATS:
         with hdf5_errors(path):
             open_hdf5(path).close()
-    elif head[:2] == GZIP_MAGIC:
-        with open_bytes(path) as file:
-            if (head := file.read(len(inside))) != inside:
-                raise FormatError(f"{path}: is no packed HDF5 file: it begins with {head!r}")
-            while file.read(PIECE_BYTES):
-                pass
+    elif read_head(path)[:2] == GZIP_MAGIC:
+        for _ in unpacked(path, wanted):
+            pass
+
+
+def unpacked(path: Path, wanted: Format) -> Iterator[bytes]:
+    """Give what a gzip file holds, piece by piece, to its checksum.
+
+    Raises `FormatError` if it is no gzip file, truncated or damaged, or holds no HDF5 file where
+    that is wanted.
+    """
+    if (head := read_head(path))[:2] != GZIP_MAGIC:
+        raise FormatError(f"{path}: is no gzip file: it begins with {head!r}")
+    inside = HDF5_MAGIC if wanted in HDF5_FORMATS else b""
+    with open_bytes(path) as file:
+        if (head := file.peek(len(inside))[: len(inside)]) != inside:
+            raise FormatError(f"{path}: is no packed HDF5 file: it begins with {head!r}")
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def _require_kind(path: Path, wanted: Format) -> None:
+    kind = "gctx" if wanted == "weights" else wanted
+    if (found := kind_of(path)) != kind:
+        head = read_head(path)
+        raise FormatError(f"{path}: is no {kind} file but {found}: it begins with {head!r}")
 
 
 def _place_of(source: Source, folder: Path) -> Path | None:
     """Where a source is in a folder, as fetched or unpacked; ``None`` if it isn't."""
-    places = (folder / name for name in (source.file, source.file.removesuffix(".gz")))
+    names = (source.file, source.arrives, source.file.removesuffix(".gz"))
+    places = (folder / name for name in names)
     return next((place for place in places if place.exists()), None)
 
 
@@ -265,7 +328,7 @@ def _look_at(
     sha256 = _sha256(path, progress)
     published = source.sha256 if path.name == source.file else ""
     known, says = (published, "published") if published else (sums.get(path.name), "SHA256SUMS")
-    text, faults = _look_into(path, source, maps)
+    text, faults = _look_into(path, source, maps, progress)
     checksum = f"sha256 {sha256}"
     if known is None:
         checksum += " (none is known)"
@@ -277,19 +340,73 @@ def _look_at(
     return Finding(source, "not sound" if faults else "sound", text)
 
 
-def _look_into(path: Path, source: Source, maps: Mapping[str, GeneMap]) -> tuple[str, list[str]]:
+def _look_into(
+    path: Path, source: Source, maps: Mapping[str, GeneMap], progress: Progress
+) -> tuple[str, list[str]]:
     """Say what a file holds, and what keeps a study from using it as what it should be."""
     if source.format == "gene map":
         genes = read_gene_map(path)
         first = ", ".join(genes.symbols[:N_SHOWN])
         return f"{len(genes):,} genes ({first}, …)", _other_shape(source, 0, len(genes))
-    if source.format == "gctx.gz" and path.name == source.file:
-        require_complete(path, source.format)
-        return "gzip-compressed GCTX, complete; unpack it before use (gunzip)", []
-    wanted = "gctx" if source.format == "gctx.gz" else source.format
-    if (found := kind_of(path)) != wanted:
-        raise FormatError(f"{path}: is no {wanted} file but {found}")
+    if source.packed and path.name == source.arrives:
+        for _ in unpacked(path, source.format):
+            pass
+        how = f"dgex download {source.name} -o {path.parent} unpacks it"
+        return f"gzip-compressed, complete; {how}", []
+    _require_kind(path, source.format)
+    if source.looked_through:
+        return look_through(path, source, progress)
     return _look_into_expression(path, source, maps)
+
+
+def look_through(path: Path, source: Source, progress: Progress) -> tuple[str, list[str]]:
+    """Read all of a file that is `looked_through`: what it holds, and what is other than known.
+
+    Raises `FormatError` if it can't be read as what it should be.
+    """
+    # They import pandas, which is not needed to list sources.
+    from dgex_jax.baselines.weights import ENTREZ_ID, read_weights  # noqa: PLC0415
+    from dgex_jax.io.gctx import Gctx  # noqa: PLC0415
+
+    if source.format == "table":
+        return _look_into_table(path, source)
+    if source.format == "weights":
+        weights = read_weights(path)
+        shape = len(weights.landmarks) + 1, len(weights.targets)
+        text = f"{shape[0] - 1:,} landmarks and the intercept {weights.intercept_id!r}"
+        return f"{text} x {shape[1]:,} genes", _other_shape(source, *shape)
+    with Gctx(path) as file:
+        n_profiles, n_genes = len(file.profiles), len(file.genes)
+        faults = _other_shape(source, n_profiles, n_genes)
+        strange = [gene for gene in file.genes if not ENTREZ_ID.fullmatch(gene)]
+        if strange:
+            faults.append(f"{len(strange):,} row ids are no Entrez ids ({listed(strange, 3)})")
+        check, low, high = FiniteCheck(path, file.genes), np.inf, -np.inf
+        with progress.step(f"{path.name}: values", n_profiles) as tick:
+            for rows in blocks(n_profiles, max(1, BLOCK_VALUES // n_genes)):
+                values = file.read(rows)
+                check.add(values, file.profiles[rows])
+                low = np.fmin(low, np.fmin.reduce(values, axis=None))
+                high = np.fmax(high, np.fmax.reduce(values, axis=None))
+                tick(len(values))
+        if check.n_missing or check.n_infinite:
+            faults.append(f"{check.n_missing:,} missing and {check.n_infinite:,} infinite values")
+        ids = f"{', '.join(file.genes[:N_SHOWN])}, …; profiles {file.profiles[0]}, …"
+    text = f"{n_profiles:,} profiles x {n_genes:,} genes ({ids}); values {low:.4g} to {high:.4g}"
+    return text, faults
+
+
+def _look_into_table(path: Path, source: Source) -> tuple[str, list[str]]:
+    lines = read_lines(path)
+    header = split_text(next(lines, (1, b""))[1])
+    n_rows = 0
+    for line in lines:
+        check_width(path, line, len(header))
+        n_rows += 1
+    faults = [f"it has no column {name!r}" for name in source.columns if name not in header]
+    if not n_rows:
+        faults.append("it has no rows")
+    return f"{n_rows:,} rows of {listed(header)}", faults
 
 
 def _look_into_expression(
@@ -360,7 +477,8 @@ def _id_kind(ids: Sequence[str]) -> str:
 
 
 def _other_shape(source: Source, n_profiles: int, n_genes: int) -> list[str]:
-    pairs = (("profiles", n_profiles, source.profiles), ("genes", n_genes, source.genes))
+    columns = "landmarks with the intercept" if source.format == "weights" else "profiles"
+    pairs = ((columns, n_profiles, source.profiles), ("genes", n_genes, source.genes))
     other = [f"{wanted:,} {name}" for name, n, wanted in pairs if wanted and n != wanted]
     return [f"not the {' and '.join(other)} of {source.shape_from}"] if other else []
 

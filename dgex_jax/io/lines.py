@@ -11,7 +11,7 @@ import re
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import h5py
 
@@ -232,14 +232,24 @@ def tabbed(path: Path, lines: Iterable[Line]) -> Iterator[Line]:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write `lines` (each with its end), through gzip if the suffix is ``.gz``; all or nothing.
 
-    The gzip header holds no time and no name, so equal lines give equal files.
+    Equal lines give equal files (see `packed`).
     """
-    with atomic_path(path) as temporary, writing(path), temporary.open("wb") as raw:
+    with atomic_path(path) as temporary, writing(path), packed(temporary, path) as file:
+        file.writelines(line.encode() for line in lines)
+
+
+@contextmanager
+def packed(temporary: Path, path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file that is to become `path`, compressed by gzip if that has the suffix ``.gz``.
+
+    The gzip header holds no time and no name, so equal content gives equal files.
+    """
+    with temporary.open("wb") as raw:
         if path.suffix == ".gz":
-            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-                packed.writelines(line.encode() for line in lines)
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+                yield file
         else:
-            raw.writelines(line.encode() for line in lines)
+            yield raw
 
 
 def kind_of(path: Path | str) -> FileKind:

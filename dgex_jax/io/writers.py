@@ -285,16 +285,23 @@ def _value_rows(path: Path, expression: Expression | GctWriter) -> Iterator[list
     step = max(1, min(GENES_AT_A_TIME, VALUES_AT_A_TIME // len(expression.profiles)))
     for start in range(0, len(expression.genes), step):
         block = np.ascontiguousarray(expression.read(slice(None), slice(start, start + step)).T)
-        taken = np.argwhere(block == MISSING)
-        if len(taken):
-            gene, profile = taken[0]
-            raise FormatError(
-                f"{path}: profile {expression.profiles[profile]!r}, gene "
-                f"{expression.genes[start + gene]!r}: -666 can't be stored, it means missing"
-            )
+        check_unlike_missing(path, block.T, expression.profiles, expression.genes[start:])
         for row in block:
             texts = map(str, row.tolist() if row.dtype == np.float64 else row)
             yield ["NaN" if text == "nan" else text for text in texts]
+
+
+def check_unlike_missing(
+    path: Path, values: FloatArray, profiles: Sequence[str], genes: Sequence[str]
+) -> None:
+    """Raise `FormatError` for a value of -666: in a table of text that means missing."""
+    taken = np.argwhere(values == MISSING)
+    if len(taken):
+        profile, gene = taken[0]
+        raise FormatError(
+            f"{path}: profile {profiles[profile]!r}, gene {genes[gene]!r}: -666 can't be stored, "
+            "it means missing"
+        )
 
 
 # HDF5

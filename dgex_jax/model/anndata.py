@@ -21,6 +21,7 @@ from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
+from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import make_plan
 from dgex_jax.prepare.genes import annotation_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from dgex_jax.config import IdKind, Platform, Scale, Standardize
+    from dgex_jax.config import GeneIds, IdKind, Platform, Scale, Standardize
 
 NAME = Path("AnnData")
 """What errors and provenance call an object that has no file."""
@@ -61,7 +62,9 @@ def predict_anndata(
     standardize: Standardize | None = None,
     scale: Scale = "standardized",
     impute: bool = False,
-    ids: IdKind | None = None,
+    input_ids: IdKind | None = None,
+    ids: GeneIds | None = None,
+    genes: Sequence[str] | None = None,
     layer: str | None = None,
     force_platform: bool = False,
 ) -> Any:
@@ -78,8 +81,10 @@ def predict_anndata(
         one that is backed by a file is read in parts. Its genes are found by ``var_names`` or by a
         column of ``var`` (``gene_ids``, ``symbol`` and the like), as in files; if they are
         ``obs``, the result is turned.
-    platform, standardize, scale, impute, ids, force_platform
+    platform, standardize, scale, impute, input_ids, ids, force_platform
         See `PredictOptions`.
+    genes
+        Give these alone, by ids of any kind; ``None`` for all.
     layer
         Take ``layers[layer]`` instead of ``X``.
 
@@ -87,17 +92,18 @@ def predict_anndata(
     -------
     anndata.AnnData
         ``X`` float32 ``(n_obs, n_landmarks + n_targets)``: landmarks as measured, then the inferred
-        targets. ``obs``, ``obsm``, ``obsp`` and ``uns`` are copies of the input's; ``uns["dgex"]``
-        says how it was made, as in files (JSON text), with a sha256 of the input's values. ``var``
-        has the columns of the files (``source``, ``expected_error``, ids …) and, for the landmarks,
-        those of the input (of its first probe, for a mean of several), with ``input_`` before names
-        that are taken.
+        targets, or those of `genes`. ``obs``, ``obsm``, ``obsp`` and ``uns`` are copies of the
+        input's; ``uns["dgex"]`` says how it was made, as in files (JSON text), with a sha256 of the
+        input's values. ``var`` has the columns of the files (``source``, ``expected_error``, ids …)
+        and, for the landmarks, those of the input (of its first probe, for a mean of several), with
+        ``input_`` before names that are taken.
 
     Raises
     ------
     DgexError
         No AnnData object, no such layer, options that don't go together, or the genes can't be
-        told or are missing, or values can't be used (see `make_plan`).
+        told or are missing, the model lacks one of `genes`, or values can't be used (see
+        `make_plan`).
 
     Warns
     -----
@@ -106,30 +112,30 @@ def predict_anndata(
     """
     # These need JAX, which the package's other names can do without.
     from dgex_jax.model.predict import (  # noqa: PLC0415
+        gene_metadata,
         inferred,
         network_of,
-        output_genes,
         provenance,
     )
 
     options = PredictOptions(
-        platform, standardize, scale, impute, ids, force_platform=force_platform
+        platform, standardize, scale, impute, input_ids, ids, force_platform=force_platform
     )
     source = _source_of(adata, layer)
     model_sha256 = None
     if not isinstance(model, Model):
         path = Path(model)
         model, model_sha256 = read_model(path), checksum(path / DESCRIPTION)
+    written = written_genes(model, ids, genes)
     plan = make_plan(model, source, options, Progress())
     for warning in plan.warnings:
         warnings.warn(warning, stacklevel=2)
     match = plan.match
-    names, genes = output_genes(plan)
     rows = slice(0, len(match.source.profiles))
-    X = np.empty((rows.stop, len(names)), np.float32)
+    X = np.empty((rows.stop, len(written.places)), np.float32)
     start = 0
     for block in inferred(plan, network_of(model), rows):
-        X[start : start + len(block)] = block
+        X[start : start + len(block)] = block[:, written.places]
         start += len(block)
     if match.profile_places is not None:
         adata = adata[:, match.profile_places] if match.turned else adata[match.profile_places]
@@ -149,7 +155,9 @@ def predict_anndata(
     return import_anndata(NAME).AnnData(
         X,
         obs=pd.DataFrame(obs, copy=True),
-        var=_with_input(genes, var, np.array(places, np.intp)),
+        var=_with_input(
+            gene_metadata(plan, written), var, np.array(places, np.intp)[written.places]
+        ),
         uns=uns,
         obsm=_copies(obsm),
         obsp=_copies(obsp),

@@ -40,25 +40,33 @@ PROFILES_AT_A_TIME = 4 * BATCH
 NAMING = {"ensembl": "Ensembl id", "probe": "probes"}
 COLUMNS = ("", "profiles", "genes", "MAE mean ± sd", "r mean", "median", "R² mean", "median")
 EXPLAINED = (
-    "over target genes: MAE in standardised units of the study, ± standard deviation (ddof 0); "
+    "over target genes: MAE in standardised units of {}, ± standard deviation (ddof 0); "
     "r: Pearson; R²: 1 - SSE / SST about the gene's mean in the part"
 )
 
 
 @dataclass(frozen=True)
-class SharedGenes:
+class SharedTargets:
+    """Targets of a model that were measured: their places `kept` ``(n_shared,)`` in the model.
+
+    `copies` ``(n_shared,)``: those that copy a landmark of the model, and repeat it in RNA-seq.
+    """
+
+    kept: NDArray[np.intp]
+    copies: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SharedGenes(SharedTargets):
     """The genes that a model and a study share, and what they were matched by.
 
     `landmarks` ``(n_landmarks,)`` are the study's columns of X for the landmarks of the model,
-    `targets` ``(n_shared,)`` those of Y for its targets at the places `kept` in the model. `copies`
-    ``(n_shared,)``: targets that copy a landmark of the model, and repeat it in RNA-seq.
+    `targets` ``(n_shared,)`` those of Y for its shared targets.
     """
 
     kind: Literal["ensembl", "probe"]
     landmarks: NDArray[np.intp]
-    kept: NDArray[np.intp]
     targets: NDArray[np.intp]
-    copies: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,15 @@ class PartEvaluation:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Scored:
+    """How a model does: the targets that it is judged on, and part → scores."""
+
+    shared: SharedTargets
+    parts: Mapping[str, PartEvaluation]
+
+
+@dataclass(frozen=True)
+class Evaluation(Scored):
     """How a model does on a study: the genes of both, and part → scores in the order asked for.
 
     `own_study`: whether the model was trained on it, by its sha256; ``None`` if it does not say.
@@ -82,7 +98,6 @@ class Evaluation:
 
     shared: SharedGenes
     own_study: bool | None
-    parts: Mapping[str, PartEvaluation]
 
 
 def evaluate(
@@ -112,21 +127,26 @@ def evaluate(
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
-    some_copies = shared.copies.any() and not shared.copies.all()
     network = network_of(model)
     show = Progress(progress)
     found = {}
     for part in parts:
         with show.step(study.parts.label(part), study.n_profiles(part)) as tick:
             genes = part_scores(network, study, part, shared, tick)
-        # On an array they are other probes; elsewhere they repeat an input.
-        without = study.parts.platform_of(part) != "array" and some_copies
-        found[part] = PartEvaluation(
-            genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
-        )
+        # On an array copies are other probes; elsewhere they repeat an input.
+        repeats = study.parts.platform_of(part) != "array"
+        found[part] = judged(genes, shared, repeats=repeats)
     trained_on = known(model.record, str, "study", "prepared_sha256")
     own_study = None if trained_on is None else study.sha256 == trained_on
-    return Evaluation(shared, own_study, found)
+    return Evaluation(shared, found, own_study)
+
+
+def judged(genes: GeneScores, shared: SharedTargets, *, repeats: bool) -> PartEvaluation:
+    """Summarise scores; without copies of landmarks too, if they are there and repeat an input."""
+    without = repeats and shared.copies.any() and not shared.copies.all()
+    return PartEvaluation(
+        genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
+    )
 
 
 def part_scores(
@@ -193,7 +213,7 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
         # The study may have landmarks of its own.
         inputs = [study.landmarks[column] for column in landmarks.tolist()]
         copies &= match_ensembl([study.targets[column] for column in found.tolist()], inputs) >= 0
-    return SharedGenes(kind, landmarks, kept, found, copies)
+    return SharedGenes(kept, copies, kind, landmarks, found)
 
 
 def _by_ensembl(genes: ModelGenes, study: Prepared, ids: Sequence[str]) -> NDArray[np.intp]:
@@ -229,12 +249,26 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
     elif not found.own_study:
         whose = f"not the study that {path} was trained on (its sha256 differs)"
         lines.append(f"{study.path}: {whose}; X and Y are in its own standardised units")
+    roles = part_roles(model.parts, model.selected_on) if found.own_study else {}
+    return [
+        *lines,
+        *score_lines(
+            [
+                (study.parts.label(part), one, roles.get(part, ""))
+                for part, one in found.parts.items()
+            ],
+            "the study",
+        ),
+    ]
+
+
+def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) -> list[str]:
+    """Make a table of parts (name, scores, role), in whose standardised units, and explain it."""
+    lines = []
     rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
     undefined: list[str] = []
-    roles = part_roles(model.parts, model.selected_on) if found.own_study else {}
-    for part, one in found.parts.items():
-        name, n_profiles = study.parts.label(part), f"{one.genes.n_profiles:,}"
-        rows.append((name, n_profiles, *_cells(one.every), roles.get(part, "")))
+    for name, one, role in parts:
+        rows.append((name, f"{one.genes.n_profiles:,}", *_cells(one.every), role))
         if one.without_copies is not None:
             rows.append(("  without copies", "", *_cells(one.without_copies), ""))
         if n := one.every.n_constant:
@@ -245,7 +279,7 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
     for name, *numbers, role in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths, strict=True)]
         lines.append("  ".join([f"{name:<{first}}", *cells, role]).rstrip())
-    return [*lines, EXPLAINED, *undefined]
+    return [*lines, EXPLAINED.format(whose), *undefined]
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
@@ -271,14 +305,19 @@ def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation
         "landmarks": len(found.shared.landmarks),
         "targets": len(found.shared.kept),
         "targets_left_out": len(model.targets) - len(found.shared.kept),
-        "parts": {
-            part: {
-                "profiles": one.genes.n_profiles,
-                "all": _summary_json(one.every),
-                "without_copies": one.without_copies and _summary_json(one.without_copies),
-            }
-            for part, one in found.parts.items()
-        },
+        "parts": parts_json(found),
+    }
+
+
+def parts_json(found: Scored) -> dict[str, Any]:
+    """Give the scores of each part as JSON values."""
+    return {
+        part: {
+            "profiles": one.genes.n_profiles,
+            "all": _summary_json(one.every),
+            "without_copies": one.without_copies and _summary_json(one.without_copies),
+        }
+        for part, one in found.parts.items()
     }
 
 
@@ -294,39 +333,39 @@ def _summary_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def evaluation_record(path: Path, study: Prepared) -> dict[str, Any]:
-    """Give the provenance of an evaluation of the model in `path` on a study."""
+def evaluation_record(path: Path, inputs: Mapping[str, tuple[Path, str]]) -> dict[str, Any]:
+    """Give the provenance of an evaluation of the model in `path` on files, with their sha256."""
     model = {
         "name": f"{path.resolve().name}/{DESCRIPTION}",
         "sha256": checksum(path / DESCRIPTION),
     }
-    prepared = {"name": study.path.name, "sha256": study.sha256}
+    files = {what: {"name": one.name, "sha256": sha256} for what, (one, sha256) in inputs.items()}
     return record(
         "dgex evaluate",
         precision=PRECISION,
-        inputs={"model": model, "prepared": prepared},
+        inputs={"model": model, **files},
         device=told_device(),
     )
 
 
 @contextmanager
 def gene_table_file(
-    path: Path | None, model: Path, prepared: Path
-) -> Iterator[Callable[[Model, Evaluation], object]]:
+    path: Path | None, model: Path, *inputs: Path
+) -> Iterator[Callable[[Model, Scored], object]]:
     """Take the place of a table, give a function that writes it; complete or not there.
 
     A line a shared target, tab-separated: ``ensembl``, ``symbol``, ``entrez``, ``probes``,
     ``copy_of_landmark`` (0 or 1), then of each part ``MAE_te``, ``r_te``, ``R2_te``, …: decimal, as
     many digits as give the same float64 again, empty where not defined. Without a path the function
-    does nothing. Raises `DgexError` if `path` is the study, doesn't end in ``.tsv``, is in the
+    does nothing. Raises `DgexError` if `path` is an input, doesn't end in ``.tsv``, is in the
     model folder, or can't be written, or an id of the model holds a tab or a line end.
     """
     if path is None:
         yield lambda _model, _found: None
         return
     place = path.resolve()
-    if place == prepared.resolve():
-        raise DgexError(f"{path}: is the study, it is not written over")
+    if place in [one.resolve() for one in inputs]:
+        raise DgexError(f"{path}: is an input, it is not written over")
     if path.suffix.lower() != ".tsv":
         raise DgexError(f"{path}: the table is tab-separated, its name ends in .tsv")
     if model.resolve() in (place, *place.parents):
@@ -337,7 +376,7 @@ def gene_table_file(
         )
 
 
-def _gene_table(path: Path, model: Model, found: Evaluation) -> pd.DataFrame:
+def _gene_table(path: Path, model: Model, found: Scored) -> pd.DataFrame:
     genes, kept = model.targets, found.shared.kept
     probes = [",".join(of_gene) for of_gene in genes.probes]
     ids = zip(genes.ensembl, genes.symbols, genes.entrez, probes, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import View, check_ids, listed, transposed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import IdKind
     from dgex_jax.io.expression import AnnotatedSource
-    from dgex_jax.model.model import Model
+    from dgex_jax.model.model import Model, ModelGenes
 
 SHOWN = 20
 """Names that an error lists."""
@@ -56,6 +56,9 @@ FAMILY = re.compile(r"(?:(MARCHF?|MARC|MTARC)|(SEPT|SEPTIN)|DEC|DELEC)(\d+)")
 Date = tuple[str, int]
 """Month, day."""
 
+Role = Literal["landmark", "target"]
+"""Which genes of a model are wanted of a file: those it infers from, or those it is judged on."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -63,11 +66,11 @@ class Match:
 
     `found` says how it names them, `axis` which axis has them, in the words of its format.
     `landmarks` and `targets` (only if asked for) have for each gene of the model the file's
-    columns, none where it is missing; `n_partial` genes lack some of their probes. `renamed`:
-    symbol of the model → the other symbol of the same gene that the file has; `by_other_names`:
-    landmark → where it was found, as the way by which most were found lacks it; `no_guess`: missing
-    landmark → what the file has that it may be, but need not; `second`: what the second best way of
-    naming finds, in words.
+    columns, none where it is missing; `n_partial` genes lack some of their probes. `role` says
+    which of them are wanted, the landmarks or the targets. `renamed`: symbol of the model → the
+    other symbol of the same gene that the file has; `by_other_names`: wanted gene → where it was
+    found, as the way by which most were found lacks it; `no_guess`: missing gene → what the file
+    has that it may be, but need not; `second`: what the second best way of naming finds, in words.
     """
 
     source: AnnotatedSource
@@ -80,16 +83,27 @@ class Match:
     by_other_names: Mapping[str, str] = field(default_factory=dict)
     no_guess: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
+    role: Role = "landmark"
+
+    @property
+    def wanted(self) -> Columns:
+        """Columns of the wanted genes."""
+        return self.landmarks if self.role == "landmark" else self.targets
+
+    @property
+    def others(self) -> Columns:
+        """Columns of the model's other genes."""
+        return self.targets if self.role == "landmark" else self.landmarks
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Landmarks that the file lacks."""
-        return tuple(place for place, columns in enumerate(self.landmarks) if not columns)
+        """Wanted genes that the file lacks."""
+        return tuple(place for place, columns in enumerate(self.wanted) if not columns)
 
     @property
     def present(self) -> list[int]:
-        """Landmarks that the file has."""
-        return [place for place, columns in enumerate(self.landmarks) if columns]
+        """Wanted genes that the file has."""
+        return [place for place, columns in enumerate(self.wanted) if columns]
 
     @property
     def naming(self) -> str:
@@ -117,48 +131,61 @@ class Match:
         if self.by_other_names:
             pairs = [f"{name} as {where}" for name, where in self.by_other_names.items()]
             lines.append(
-                f"{len(pairs)} landmarks were found by other names: {listed(pairs, SHOWN)}"
+                f"{len(pairs)} {self.role}s were found by other names: {listed(pairs, SHOWN)}"
             )
         return lines
 
 
+def genes_of(model: Model, role: Role) -> tuple[ModelGenes, ModelGenes]:
+    """Give the genes of a model that are wanted, and its others."""
+    genes = model.landmarks, model.targets
+    return genes if role == "landmark" else genes[::-1]
+
+
 def match_genes(
-    model: Model, source: AnnotatedSource, *, targets: bool, ids: IdKind | None = None
+    model: Model,
+    source: AnnotatedSource,
+    *,
+    targets: bool,
+    ids: IdKind | None = None,
+    role: Role = "landmark",
 ) -> Match:
     """Find the genes of a model in a file.
 
     All kinds of ids (or only `ids`) are looked for in the ids of both axes, in parts of composite
-    ids and in all annotation; the axis of the genes is the one where at least half of the landmarks
-    are found. The way that finds most of them counts; a landmark that it lacks is taken where
-    another way finds it, if nothing else is there. Raises `FormatError` if neither axis has half of
-    the landmarks, or both have, or a gene of the model or a profile is there twice.
+    ids and in all annotation; the axis of the genes is the one where at least half of the wanted
+    (those of `role`) are found. The way that finds most of them counts; one that it lacks is taken
+    where another way finds it, if nothing else is there. `targets`: the model's other genes are
+    looked for too. Raises `FormatError` if neither axis has half of the wanted, or both have, or a
+    gene of the model or a profile is there twice.
     """
-    landmarks, half = model.landmarks, len(model.landmarks) / 2
+    wanted, rest = genes_of(model, role)
+    half = len(wanted) / 2
     kinds = ID_KINDS if ids is None else (ids,)
     # The annotation of thousands of profiles is looked at only if no axis has genes without it.
     ways = [
-        search(kinds, landmarks, source.genes, source.gene_metadata),
-        search(kinds, landmarks, source.profiles, None),
+        search(kinds, wanted, source.genes, source.gene_metadata),
+        search(kinds, wanted, source.profiles, None),
     ]
     if max(way[0].count for way in ways) < half:
-        ways[1] = search(kinds, landmarks, source.profiles, source.profile_metadata)
+        ways[1] = search(kinds, wanted, source.profiles, source.profile_metadata)
     counts = [way[0].count for way in ways]
     axes = ("var", "obs") if isinstance(source, AnnDataSource) else ("rows", "columns")
     if min(counts) >= half:
         raise FormatError(
             f"{source.path}: both its {axes[0]} and its {axes[1]} have at least half of the "
-            f"{len(landmarks)} landmarks ({counts[0]} and {counts[1]}): which of them are the "
+            f"{len(wanted)} {role}s ({counts[0]} and {counts[1]}): which of them are the "
             "genes can't be told"
         )
     if max(counts) < half:
-        raise FormatError(_nothing_found(model, source, axes, counts))
+        raise FormatError(_nothing_found(wanted, f"{role}s", source, axes, counts))
     turned = counts[1] >= half
     side = transposed(source) if turned else source
     found, *others = ways[turned]
-    of_targets = Found(found.kind, found.names, ())
+    of_others = Found(found.kind, found.names, ())
     if targets:
-        of_targets = find_genes(found.kind, model.targets, found.names)
-    twice = dict.fromkeys(found.duplicates + of_targets.duplicates)
+        of_others = find_genes(found.kind, rest, found.names)
+    twice = dict.fromkeys(found.duplicates + of_others.duplicates)
     if twice:
         pairs = [
             repr(pair.first) if pair.first == pair.second else f"{pair.first!r} = {pair.second!r}"
@@ -170,42 +197,43 @@ def match_genes(
         )
     check_ids(source.path, "profile", side.profiles)
     elsewhere: list[Elsewhere] = []
-    if found.count < len(landmarks):
+    if found.count < len(wanted):
         if ids is not None or turned:
-            others = search(ID_KINDS, landmarks, side.genes, side.gene_metadata)
-        known = find_genes(found.kind, model.targets, found.names, rename=False).columns
+            others = search(ID_KINDS, wanted, side.genes, side.gene_metadata)
+        known = find_genes(found.kind, rest, found.names, rename=False).columns
         elsewhere = look_elsewhere([found, *others], known)
         if ids is not None:
             elsewhere = [replace(one, columns=()) for one in elsewhere]
     n_partial = 0
     if found.kind == "probe":
-        columns = found.columns + of_targets.columns
-        probes = (*landmarks.probes, *model.targets.probes)
+        columns = found.columns + of_others.columns
+        probes = (*wanted.probes, *rest.probes)
         n_partial = sum(
             0 < len(there) < len(of) for there, of in zip(columns, probes, strict=False)
         )
-    names = landmarks.names(range(len(landmarks)))
+    names = wanted.names(range(len(wanted)))
     may_be = {name: " or ".join(map(repr, may)) for name, may in found.ambiguous.items()}
     may_be |= {names[one.place]: one.text for one in elsewhere if not one.columns}
+    by_role = merged(found, elsewhere), of_others.columns
     return Match(
         side,
         found,
         axes[turned],
-        merged(found, elsewhere),
-        of_targets.columns,
+        *(by_role if role == "landmark" else by_role[::-1]),
         n_partial,
-        renamed={**of_targets.renamed, **found.renamed},
+        renamed={**of_others.renamed, **found.renamed},
         by_other_names={names[one.place]: one.text for one in elsewhere if one.columns},
         no_guess=may_be,
-        second=_second(found, others, len(landmarks)),
+        second=_second(found, others, f"{len(wanted)} {role}s"),
+        role=role,
     )
 
 
-def _second(found: Found, others: Sequence[Found], n: int) -> str:
+def _second(found: Found, others: Sequence[Found], of: str) -> str:
     """Say what the best way by another kind or field finds."""
     for other in others:
         if other.count and (other.kind, other.names.where) != (found.kind, found.names.where):
-            return f"{found.by} {found.count} of {n} landmarks were found; {other.by} {other.count}"
+            return f"{found.by} {found.count} of {of} were found; {other.by} {other.count}"
     return ""
 
 
@@ -220,7 +248,7 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
     if impute and there:
         raise FormatError(
             f"{match.source.path}: {len(there)} landmarks can't be imputed, as the file has them "
-            f"by another name: {pairs}; leave out --ids, or rename them"
+            f"by another name: {pairs}; leave out --input-ids, or rename them"
         )
     if names and not impute:
         symbols = [model.landmarks.symbols[place] for place in match.missing]
@@ -236,23 +264,27 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
 
 
 def _nothing_found(
-    model: Model, source: AnnotatedSource, axes: Sequence[str], counts: Sequence[int]
+    genes: ModelGenes,
+    what: str,
+    source: AnnotatedSource,
+    axes: Sequence[str],
+    counts: Sequence[int],
 ) -> str:
-    """Say that no axis has the landmarks, and what its ids look like instead."""
-    n = len(model.landmarks)
+    """Say that no axis has the wanted genes, and what its ids look like instead."""
+    n = len(genes)
     parts: list[str] = []
     hints: list[str] = []
     for axis, count, ids in zip(axes, counts, (source.genes, source.profiles), strict=True):
         examples = ", ".join(map(repr, ids[:3]))
         parts.append(f"{count} on its {axis} ({examples} …)")
         hints += _hints(ids)
-        hints.append(_mangled(model.landmarks.symbols, ids))
+        hints.append(_mangled(genes.symbols, ids))
     # As whole and as many as values are.
     numbers = all(NUMBER.fullmatch(name) for name in source.genes)
     if numbers and not are_row_numbers(source.genes):
         hints.append("; its first column has whole numbers: is the column of ids missing?")
     return (
-        f"{source.path}: of {n} landmarks {' and '.join(parts)} were found, "
+        f"{source.path}: of {n} {what} {' and '.join(parts)} were found, "
         f"at least {(n + 1) // 2} are needed on one{''.join(dict.fromkeys(hints))}"
     )
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import Normalize, Values
+
 MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
 FORMAT, FORMAT_VERSION = "dgex model", 2
@@ -120,6 +122,18 @@ class Model:
         """Part whose errors are those to expect of unseen profiles; ``None`` without errors."""
         tests = self.parts.tests_of(self.selected_on)
         return next((part for part in tests if part in self.errors), None)
+
+    @property
+    def normalize(self) -> Normalize:
+        """How the study's profiles were brought on one scale (`PrepareConfig.normalize`)."""
+        said: Normalize | None = known(self.record, str, "settings", "prepare", "normalize")
+        return said or "original"
+
+    @property
+    def values(self) -> Values:
+        """What the values of the compendium were (`Compendium.values`)."""
+        said: Values | None = known(self.record, str, "settings", "prepare", "values")
+        return said or "log2"
 
     @property
     def simulated(self) -> bool | None:

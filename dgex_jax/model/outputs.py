@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import locked, say
+from dgex_jax.io.files import locked, make_folder, say, writing
+from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import drop_sidecar, sidecar, write_record, write_sidecar
 from dgex_jax.io.partial import Resume
+from dgex_jax.io.wide import ParquetWriter, TextTableWriter
 from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter
 from dgex_jax.io.zarr import ZarrWriter, check_place
 from dgex_jax.train.network import BATCH
@@ -28,7 +30,11 @@ WHOLE = (1, 1)
 """The part of an output that one process writes alone."""
 
 ZARR = ".zarr"
-ENDINGS = (".gctx", ".gct", ".gct.gz", ".h5ad", ZARR)
+PARQUET = ".parquet"
+TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
+ENDINGS = (".gctx", ".gct", ".gct.gz", *TABLES, PARQUET, ".h5ad", ZARR)
+INPUT_ENDING = re.compile(r"(\.(gctx?|tsv|csv|txt|tab|h5ad))?(\.(gz|bz2|xz))?$", re.IGNORECASE)
+"""What of an input's name is not in that of its output."""
 WHITESPACE = re.compile(r"[\t\r\n\0]+")
 
 
@@ -49,6 +55,13 @@ class Output:
     record: Mapping[str, Any] | None = None  # a `manifest.record` to lie beside the output, if any
 
 
+def check_ending(output: Path) -> None:
+    """Raise `DgexError` for another ending than those that can be written."""
+    if not output.name.endswith(ENDINGS):
+        *most, last = ENDINGS
+        raise DgexError(f"{output}: the output ends in {', '.join(most)} or {last}")
+
+
 def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) -> None:
     """Check where results shall go, before hours of work.
 
@@ -56,9 +69,7 @@ def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) 
     there, a folder where a file shall be (or the other way round), the input itself, or a part of a
     file that can't be written in parts.
     """
-    if not output.name.endswith(ENDINGS):
-        *most, last = ENDINGS
-        raise DgexError(f"{output}: the output ends in {', '.join(most)} or {last}")
+    check_ending(output)
     is_store = output.name.endswith(ZARR)
     if part != WHOLE and not is_store:
         raise DgexError(f"{output}: only an output that ends in {ZARR} can be written in parts")
@@ -68,6 +79,34 @@ def check_output(output: Path, input_path: Path, part: tuple[int, int] = WHOLE) 
         raise DgexError(f"{output}: can't be written: not a file in a folder that is there")
     if output.exists() and input_path.exists() and output.samefile(input_path):
         raise DgexError(f"{output}: is the input, not to be overwritten")
+
+
+def outputs_in(folder: Path, inputs: Sequence[Path], ending: str = "gctx") -> list[Path]:
+    """Name an output in `folder`, which is made if missing, for each input, by its name.
+
+    Raises `FormatError` for an input that is none by what it holds; `DgexError` for standard input,
+    two inputs that give one name, an `ending` that can't be written, or a folder called like an
+    output or that can't be made.
+    """
+    if folder.name.endswith(ENDINGS):
+        raise DgexError(
+            f"{folder}: with several inputs, or --format, the output is a folder of one file for "
+            "each; its name ends as a file's does"
+        )
+    check_ending(folder / f".{ending}")
+    outputs: dict[Path, Path] = {}
+    for path in inputs:
+        if str(path) == "-":
+            raise DgexError("standard input has no name for its output; give it alone")
+        name = f"{INPUT_ENDING.sub('', path.name, count=1) or path.name}.{ending}"
+        other = outputs.setdefault(folder / name, path)
+        if other is not path:
+            raise DgexError(f"{path}: its output would be {folder / name}, as that of {other}")
+        if not path.is_fifo():
+            kind_of(path)
+    with writing(folder):
+        make_folder(folder)
+    return list(outputs)
 
 
 @contextmanager
@@ -107,6 +146,10 @@ def _writer(output: Output) -> ProfileWriter:
         return ZarrWriter(*what, about, genes, told, job=job, **options)
     if name.endswith(".h5ad"):
         return H5adWriter(*what, about, genes, told, resume)
+    if name.endswith(TABLES):
+        return TextTableWriter(*what)
+    if name.endswith(PARQUET):
+        return ParquetWriter(*what, genes, told)
     if name.endswith(".gctx"):
         return GctxWriter(
             *what,

@@ -17,39 +17,43 @@ import numpy as np
 import pandas as pd
 
 import dgex_jax
-from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import blocks, comments_of
+from dgex_jax.io.expression import as_slice, blocks, comments_of
 from dgex_jax.io.files import Unchanged, say
 from dgex_jax.io.manifest import processor, record
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
+from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.model.scale import Plan, make_plan
 from dgex_jax.train.network import BATCH, Forward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from dgex_jax.config import Platform, Precision, PredictOptions
     from dgex_jax.io.progress import Listener
+    from dgex_jax.model.choose import WrittenGenes
     from dgex_jax.model.model import Model
 
 PRECISION: Precision = "highest"
 """Of all products of a model in use, float32: whatever `TrainingConfig.precision` it was trained
 with, which is a matter of speed, so that a model gives one result on every device."""
 
-INFERRED = ":inferred"
-"""Added to the id of a target that is a landmark's as well: ids of a file are unique."""
+TRUSTED = 0.5
+"""Expected error, in standardised units, below which a gene is called worth trusting: half of its
+standard deviation in training."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The file written, its size, and what was matched, mapped, standardised and imputed.
 
-    `missing_shards`, of an output written in parts, are still to be written by other processes.
+    `n_trusted` of its targets have an expected error below `TRUSTED`, on the part `expected_on`;
+    both are ``None`` if the model tells no errors. `missing_shards`, of an output written in parts,
+    are still to be written by other processes.
     """
 
     output: Path
@@ -57,6 +61,8 @@ class Prediction:
     n_landmarks: int
     n_targets: int
     notes: tuple[str, ...]
+    n_trusted: int | None
+    expected_on: str | None
     missing_shards: int = 0
 
 
@@ -66,6 +72,8 @@ def predict(
     output: Path | str,
     options: PredictOptions,
     *,
+    genes: Sequence[str] | None = None,
+    network: Forward | None = None,
     model_sha256: str | None = None,
     progress: bool | Listener = False,
     wait: bool = True,
@@ -75,35 +83,37 @@ def predict(
     """Infer the target genes of every profile of a file (see `open_input`).
 
     A large prediction to ``.gctx``, ``.h5ad`` or ``.zarr`` that was interrupted is resumed and ends
-    in the very bytes of an undisturbed one; ``.gct`` restarts. The output has the landmarks as
-    measured, then the targets; it is replaced only on success, and its checksum lies beside it
-    (`manifest.sidecar`).
+    in the very bytes of an undisturbed one; all others restart. The output has the landmarks as
+    measured, then the targets, or those of `genes` alone, under their ids (`written_genes`); it is
+    replaced only on success, and its checksum lies beside it (`manifest.sidecar`).
 
-    `model_sha256` is what the output says the model is; `progress` shows itself, or is called with
-    (step, profiles done, profiles in all). `wait`: for another process that writes this output (a
-    ``.zarr`` store never does); `report` gets a line when it waits, resumes or restarts. `part` is
-    part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it into
-    place. Raises `FormatError` if the input can't be read, matched or standardised, or changes
-    meanwhile, `DgexError` if the output can't be written, or is in use and not to be waited for.
+    `network` is the model's `network_of`, for several files in turn. `model_sha256` is what the
+    output says the model is; `progress` shows itself, or is called with (step, profiles done,
+    profiles in all). `wait`: for another process that writes this output (a ``.zarr`` store never
+    does); `report` gets a line when it waits, resumes or restarts. `part` is part i (from 1) of n
+    of the profiles, for a ``.zarr`` store: whoever comes last moves it into place. Raises
+    `FormatError` if the input can't be read, matched or standardised, or changes meanwhile,
+    `DgexError` if the output can't be written, or is in use and not to be waited for, or the model
+    lacks one of `genes`.
     """
     input_path, output = Path(input_path), Path(output)
     check_output(output, input_path, part)
     show = Progress(progress)
+    written = written_genes(model, options.ids, genes)
     unchanged = Unchanged.of(input_path)
     with ExitStack() as files:
         accept = options.accept_wrong_dimensions
         source = open_input(input_path, files, accept_wrong_dimensions=accept)
         plan = make_plan(model, source, options, show)
-        ids, gene_metadata = output_genes(plan)
         source, told = plan.match.source, provenance(plan, model_sha256)
         # Its checksum must be that of the values that were read.
         unchanged.check()
         target = Output(
             path=output,
             profiles=source.profiles,
-            genes=ids,
+            genes=written.ids,
             profile_metadata=source.profile_metadata,
-            gene_metadata=gene_metadata,
+            gene_metadata=gene_metadata(plan, written),
             provenance=told,
             job=prediction_job(plan, told),
             wait=wait,
@@ -112,24 +122,29 @@ def predict(
             record=_record(told),
         )
         with open_output(target) as writer:
-            network, pending = network_of(model), writer.pending()
+            network, pending = network or network_of(model), writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
+            columns = as_slice(written.places)
             with show.step("inferring", left) as tick:
 
                 def write(block: NDArray[np.float32]) -> None:
-                    writer.append(block)
+                    writer.append(block[:, columns])
                     tick(len(block))
 
                 with Behind(write) as put:
                     for rows in pending:
                         for block in inferred(plan, network, rows):
                             put(block)
+    targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
+    expected_on = _expected_part(model, options.platform)
     return Prediction(
         output,
         len(source.profiles),
-        len(model.landmarks),
-        len(model.targets),
-        tuple(plan.lines()),
+        len(written.places) - len(targets),
+        len(targets),
+        (*plan.lines(), *written.notes),
+        None if expected_on is None else int((model.errors[expected_on][targets] < TRUSTED).sum()),
+        expected_on,
         writer.missing,
     )
 
@@ -166,17 +181,14 @@ def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.f
 # --- the genes of an output
 
 
-def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
-    """List the genes of an output: landmarks, then targets, in the model's order.
+def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
+    """Say what is known of the genes of an output, a line each.
 
-    Unique ids: Ensembl where the model has them, else probes, else symbols; a target that has a
-    landmark's id gets ``:inferred`` behind it. And a line each: ``source`` (measured, imputed or
-    inferred), ``expected_error`` (mean absolute error on the test set of the same platform, in the
-    units of the output; missing where there is none), the ids known, and ``mae_…`` of every part in
-    standardised units.
+    ``source`` (measured, imputed or inferred), ``expected_error`` (mean absolute error on the test
+    set of the same platform, in the units of the output; missing where there is none), the ids
+    known, and ``mae_…`` of every part in standardised units.
     """
     model = plan.model
-    ids = _ids(model)
     source = np.array(["measured"] * len(model.landmarks) + ["inferred"] * len(model.targets))
     source[list(plan.match.missing)] = "imputed"
     columns: dict[str, Any] = {"source": source.astype(object)}
@@ -194,26 +206,14 @@ def output_genes(plan: Plan) -> tuple[tuple[str, ...], pd.DataFrame]:
         columns["probes"] = np.array(probes, dtype=object)
     for part, errors in model.errors.items():
         columns[f"mae_{part}"] = np.concatenate([nothing, errors])
-    return ids, pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
+    lines = pd.DataFrame(columns).iloc[written.places]
+    return lines.set_axis(pd.Index(written.ids, dtype=object))
 
 
 def _expected_part(model: Model, platform: Platform) -> str | None:
     """Part whose errors are those to expect: the test set of the same platform, if it is known."""
     part = model.parts.test_for("array" if platform == "microarray" else platform)
     return part if part in model.errors else model.expected_on
-
-
-def _ids(model: Model) -> tuple[str, ...]:
-    landmarks, targets = model.landmarks, model.targets
-    for kind in ("ensembl", "probes", "symbols", "entrez"):
-        ids, others = (
-            [of if isinstance(of, str) else ",".join(of) for of in getattr(genes, kind)]
-            for genes in (landmarks, targets)
-        )
-        if all("" not in names and len({*names}) == len(names) for names in (ids, others)):
-            known = set(ids)
-            return (*ids, *(f"{name}{INFERRED}" if name in known else name for name in others))
-    raise FormatError("the model's genes have no ids that are unique")
 
 
 # --- what an output says about how it was made, and what decides every bit of it
@@ -256,7 +256,8 @@ def provenance(
         },
         "options": {
             "platform": options.platform,
-            "standardize": options.standardized_by,
+            "standardize": options.standardize,
+            "values": options.values,
             "scale": options.scale,
             "impute": options.impute,
             "force_platform": options.force_platform,

@@ -1,4 +1,6 @@
-"""From a file of any platform to the network's input: ranks, means and deviations, all checked.
+"""From a file of any platform to a network's units: ranks, means and deviations, all checked.
+
+So are made the landmarks that a network takes, and the measured targets that it is judged on.
 
 The ranking rules are those of preparation (paper section 2.1). Where a file has fewer genes than a
 reference quantile, the quantile is taken at the same rank fractions; with all genes it is the
@@ -12,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.errors import FormatError
+from dgex_jax.config import ALIKE
+from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
-from dgex_jax.model.match import SHOWN, check_missing, match_genes
-from dgex_jax.prepare.looks import Look, check_look, without_annotation
+from dgex_jax.model.match import SHOWN, check_missing, genes_of, match_genes
+from dgex_jax.prepare.looks import FORCE, Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
     ROWS_AT_A_TIME,
+    LogScale,
     ProbeMeans,
     RowSum,
     dense_rank_indices,
@@ -26,14 +30,14 @@ from dgex_jax.prepare.normalize import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import PredictOptions
+    from dgex_jax.config import PredictOptions, Values
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.progress import Progress
-    from dgex_jax.model.match import Match
+    from dgex_jax.model.match import Match, Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.names import Columns
 
@@ -50,51 +54,90 @@ FEW_IN_RANGE = 0.9
 ENOUGH_PROFILES = 30
 """Profiles from which on a file has means and deviations of its own."""
 
+WARNING = "warning: "
+"""Before the lines of `Plan.lines` that say what a user should look at."""
+
 LARGE = 20.0
 """Values beyond this are hardly in standardised units."""
 
 
 @dataclass(frozen=True)
 class _Route:
-    """How profiles of a file become landmark values on the reference scale.
+    """How profiles of a file become values of wanted genes on the reference scale.
 
-    Of the columns read (ascending) come the values of genes, the landmarks first. Their ranks
-    (dense, or average ones as of arrays) give values of the quantile; without one they stay.
+    Of the columns read (ascending) come the values of genes, the wanted ones first. Their ranks
+    (dense, or average ones as of arrays) give values of the quantile; without one they stay, or
+    become the logarithms that the model was trained on.
     """
 
     columns: NDArray[np.intp]
     genes: ProbeMeans
-    n_landmarks: int
+    n_wanted: int
     quantile: NDArray[np.float64] | None
     dense: bool
     note: str
+    logs: Logs | None = None
+
+    def read(self, source: AnnotatedSource, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Read what is needed of some profiles: as it stands, and on a log scale."""
+        if self.logs is None:
+            block = source.read(rows, self.columns)
+            return block, block
+        return self.logs.read(source, rows, self.columns)
 
     def __call__(self, block: FloatArray) -> NDArray[np.float64]:
-        """Give landmark values ``(n, n_landmarks)`` float64 of ``(n, n_read)``, row by row."""
+        """Give wanted values ``(n, n_wanted)`` float64 of ``(n, n_read)``, row by row."""
         if self.quantile is None:
             return self.genes(block)
-        values = np.empty((len(block), self.n_landmarks))
+        values = np.empty((len(block), self.n_wanted))
         for rows in blocks(len(block), ROWS_AT_A_TIME):
             genes = self.genes(block[rows])
             ranks, _ = dense_rank_indices(genes) if self.dense else quantile_ranks(genes)
-            values[rows] = self.quantile[ranks[:, : self.n_landmarks]]
+            values[rows] = self.quantile[ranks[:, : self.n_wanted]]
         return values
 
 
 @dataclass(frozen=True)
+class Logs:
+    """Values `given` of a file as the logarithms that a model was trained on (log2 or log1p)."""
+
+    given: Values
+    trained_on: Values
+    per_million: bool
+
+    def read(
+        self, source: AnnotatedSource, rows: slice, columns: NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Read some columns of some profiles: as they stand, and as logarithms."""
+        if self.given in ("log2", "log1p"):
+            block = source.read(rows, columns)
+            values = block.astype(np.float64)
+        else:
+            logs = LogScale(source, per_million=self.per_million)
+            block, log2 = logs.read_both(rows, columns)
+            values = log2.astype(np.float64)
+        natural = self.given == "log1p", self.trained_on == "log1p"
+        if natural == (True, False):
+            values /= np.log(2)
+        elif natural == (False, True):
+            values *= np.log(2)
+        return block, values
+
+
+@dataclass(frozen=True)
 class _Scaling:
-    """Standardised = (value - mean) / divisor, over the landmarks that a file has."""
+    """Standardised = (value - mean) / divisor, over the wanted genes that a file has."""
 
     mean: NDArray[np.float64]
     divisor: NDArray[np.float64]
     note: str
     constant: tuple[str, ...] = ()
-    """Names of the landmarks with one value in the whole file."""
+    """Names of the genes with one value in the whole file."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file becomes the network's input; no scaling for values that are standardised.
+    """How a file becomes values of wanted genes; no scaling for values that are standardised.
 
     Notes are what was found out about the file, warnings what a user should look at.
     """
@@ -109,26 +152,32 @@ class Plan:
 
     @property
     def imputed(self) -> list[str]:
-        """Names of the landmarks that get their training mean."""
-        return self.model.landmarks.names(self.match.missing)
+        """Names of the wanted genes that are missing: landmarks get their training mean."""
+        return genes_of(self.model, self.match.role)[0].names(self.match.missing)
+
+    def read(self, rows: slice) -> NDArray[np.float32]:
+        """Standardised values ``(n, n_present)`` of the wanted genes that the file has."""
+        source = self.match.source
+        values = self.route(self.route.read(source, rows)[1])
+        if self.scaling is not None:
+            values = (values - self.scaling.mean) / self.scaling.divisor
+        with np.errstate(over="ignore"):
+            stored = values.astype(np.float32)
+        if not np.isfinite(stored).all():
+            raise FormatError(f"{source.path}: has values beyond the range of float32")
+        return stored
 
     def landmarks(self, rows: slice) -> NDArray[np.float32]:
         """Standardised landmarks ``(n, n_landmarks)`` of profiles, 0 where imputed."""
-        source = self.match.source
-        values = self.route(source.read(rows, self.route.columns))
-        if self.scaling is not None:
-            values = (values - self.scaling.mean) / self.scaling.divisor
+        values = self.read(rows)
         X = np.zeros((len(values), len(self.match.landmarks)), np.float32)
-        with np.errstate(over="ignore"):
-            X[:, self.match.present] = values
-        if not np.isfinite(X).all():
-            raise FormatError(f"{source.path}: has values beyond the range of float32")
+        X[:, self.match.present] = values
         return X
 
     def lines(self) -> list[str]:
         """Say what was found and decided."""
-        match = self.match
-        found = f"{len(match.present):,} of {len(match.landmarks):,} landmarks"
+        match, role = self.match, self.match.role
+        found = f"{len(match.present):,} of {len(match.wanted):,} {role}s"
         partial = f" ({match.n_partial} genes lack some probes)" if match.n_partial else ""
         lines = [
             f"{len(match.source.profiles):,} profiles, {found} {match.naming}{partial}",
@@ -140,15 +189,15 @@ class Plan:
             lines.append(self.scaling.note)
             if self.scaling.constant:
                 lines.append(
-                    f"{len(self.scaling.constant)} landmarks have one value in all profiles and "
+                    f"{len(self.scaling.constant)} {role}s have one value in all profiles and "
                     f"become 0: {listed(self.scaling.constant, SHOWN)}"
                 )
-        if self.imputed:
+        if role == "landmark" and self.imputed:
             missing = f"{len(self.imputed)} missing landmarks have their training mean"
             lines.append(f"{missing}: {listed(self.imputed, SHOWN)}")
-        if self.model.simulated:
+        if role == "landmark" and self.model.simulated:
             lines.append("the model was trained on simulated data")
-        return lines + [f"warning: {text}" for text in self.warnings]
+        return lines + [f"{WARNING}{text}" for text in self.warnings]
 
 
 def make_plan(
@@ -162,13 +211,42 @@ def make_plan(
     the file's genes can't be told or are missing, it is too small to be standardised by itself,
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
+    options = options.settled(model.parts.platform)
+    return plan_of(model, *profiles_of(model, source, options), options, progress)
+
+
+def profiles_of(
+    model: Model, source: AnnotatedSource, options: PredictOptions, role: Role = "landmark"
+) -> tuple[Match, list[str]]:
+    """Find the wanted genes in a file, and its profiles: notes say what was no profile.
+
+    Landmarks must all be there, unless they are imputed; targets need not.
+    """
     ranked = options.platform in {"microarray", "rnaseq"}
-    match = match_genes(model, source, targets=ranked, ids=options.ids)
-    check_missing(model, match, impute=options.impute)
+    both = ranked or role == "target"
+    match = match_genes(model, source, targets=both, ids=options.input_ids, role=role)
+    if role == "landmark":
+        check_missing(model, match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
-    match = replace(match, source=profiles)
-    n_profiles = len(match.source.profiles)
-    if options.standardized_by == "input" and n_profiles < ENOUGH_PROFILES:
+    return replace(match, source=profiles), left_out
+
+
+def plan_of(
+    model: Model,
+    match: Match,
+    left_out: Sequence[str],
+    options: PredictOptions,
+    progress: Progress,
+) -> Plan:
+    """Read the profiles of a match (see `profiles_of`) once, and decide how they are scaled.
+
+    By the rules of `make_plan`; but targets are always ranked among all genes that are there, and
+    less than 90 % of them is a warning. It raises what `make_plan` does for values, `FormatError`
+    also for targets to be ranked for a model without a reference quantile.
+    """
+    source = match.source
+    n_profiles = len(source.profiles)
+    if options.standardize == "input" and n_profiles < ENOUGH_PROFILES:
         raise FormatError(
             f"{source.path}: has {n_profiles} profiles, too few for means and deviations of their "
             f"own ({ENOUGH_PROFILES} are needed); see --standardize training"
@@ -176,25 +254,41 @@ def make_plan(
     passes = _Passes(model, match, options, progress)
     warnings: list[str] = []
     scaling: _Scaling | None = None
-    if ranked:
-        route = _ranked(model, match, dense=options.platform == "rnaseq")
+    as_trained = options.platform == ALIKE[model.parts.platform][0] and (
+        model.normalize in ("none", "log_cpm")
+    )
+    if options.values is not None and not as_trained:
+        raise StudyError(
+            f"values = {options.values!r}: this model takes profiles of {options.platform} by "
+            "ranks or standardised, whatever their values are: leave it out"
+        )
+    if as_trained:
+        given = options.values or model.values
+        note = f"values are taken for {given}, on the scale of training ({model.values})"
+        logs = Logs(given, model.values, model.normalize == "log_cpm")
+        route = replace(_route(match, match.wanted, note), logs=logs)
+        scaling = passes.scaling(route)
+        warnings += passes.check_values(given)
+    elif options.platform in {"microarray", "rnaseq"}:
+        dense = options.platform == "rnaseq" and model.normalize == "original"
+        route = _ranked(model, match, warnings, dense=dense)
         scaling = passes.scaling(route)
     elif options.platform == "l1000":
         route, scaling = _of_l1000(passes, warnings)
     else:
-        route = _route(match, match.landmarks, "values are taken as they are, standardised")
+        route = _route(match, match.wanted, "values are taken as they are, standardised")
         found = passes.survey(route)
         high = max(abs(found.lowest), abs(found.highest))
         warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
     look, more = passes.verdict()
-    notes = (*notes_of(match.source), *left_out, *([look] if look else []))
+    notes = (*notes_of(source), *left_out, *([look] if look else []))
     return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
 
 
 def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     model, match = passes.model, passes.match
     low, high = _reference_range(model)
-    plain = _route(match, match.landmarks, "")
+    plain = _route(match, match.wanted, "")
     found = passes.survey(plain)
     passes.verdict()
     inside = f"{found.share_inside:.1%} of the values"
@@ -204,19 +298,32 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
         return route, passes.scaling(route, found)
     if found.share_inside < FEW_IN_RANGE:
         warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
-    route = _ranked(model, match, dense=False, why=where)
+    route = _ranked(model, match, warnings, dense=False, why=where)
     return route, passes.scaling(route)
 
 
-def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
+def _ranked(
+    model: Model, match: Match, warnings: list[str], *, dense: bool, why: str = ""
+) -> _Route:
     """Map ranks on the reference quantile: among all genes if enough are there, else landmarks.
 
     `why` says that they shall be among the landmarks, whose quantile is their own over GEO-tr.
+    Targets have none of their own: they are always ranked among all genes.
     """
-    genes = match.landmarks + match.targets
+    genes = match.wanted + match.others
     n, n_all = sum(map(bool, genes)), len(genes)
     there = f"{n:,} of the model's {n_all:,} genes are there"
-    if not why and model.quantile is None:
+    if match.role == "target":
+        if model.quantile is None:
+            raise FormatError(
+                f"{match.source.path}: measured values have no place on the scale of a model whose "
+                "study was not quantile-normalised; give standardised ones (--truth-platform "
+                "standardized)"
+            )
+        if n < ENOUGH_GENES * n_all:
+            warnings.append(f"{there}: ranks among so few are not those of training")
+        there, why = f"{why}; {there}" if why else there, ""
+    elif not why and model.quantile is None:
         why = "the model's study was not quantile-normalised"
     elif not why and n < ENOUGH_GENES * n_all:
         why = f"{there}, fewer than {ENOUGH_GENES:.0%}"
@@ -263,7 +370,7 @@ def _reference_range(model: Model) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a pass over all profiles has found of the landmarks present, on the reference scale."""
+    """What a pass over all profiles has found of the wanted genes, on the reference scale."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -294,6 +401,16 @@ class _Passes:
             annotates=is_table(self.match.source),
         )
 
+    def check_values(self, said: Values) -> list[str]:
+        """Refuse values that can't be what they are said to be; a warning if that is forced."""
+        if self.look is None:
+            raise AssertionError("a look at a file that was not read")
+        self.look.finish()
+        fault = self.look.not_what_is_said(said)
+        if fault and not self.options.force_platform:
+            raise FormatError(f"{self.match.source.path}: {fault}; {FORCE}")
+        return [f"{fault} (forced)"] if fault else []
+
     def blocks(self, route: _Route) -> Iterator[FloatArray]:
         """Give a route's columns of all profiles, finite; once one is not, only check the rest."""
         source, columns = self.match.source, route.columns
@@ -304,7 +421,7 @@ class _Passes:
         n_profiles = len(source.profiles)
         with self.progress.step(f"checking {source.path.name}", n_profiles) as tick:
             for rows in blocks(n_profiles, self.options.block_size):
-                block, profiles = source.read(rows, columns), source.profiles[rows]
+                (block, values), profiles = route.read(source, rows), source.profiles[rows]
                 check.add(block, profiles)
                 if not (check.n_missing or check.n_infinite):
                     huge = np.argwhere(np.abs(block) > np.finfo(np.float32).max)
@@ -317,7 +434,7 @@ class _Passes:
                         same = (block == block[:, :1]).all(axis=1)
                         flat += [profiles[place] for place in np.flatnonzero(same)]
                     look.add(block, profiles)
-                    yield block
+                    yield values
                 tick(len(block))
         check.raise_if_any()
         if flat:
@@ -329,10 +446,11 @@ class _Passes:
     def survey(self, route: _Route) -> _Survey:
         """Read all profiles once, in memory that does not grow with their number.
 
-        Deviations are population ones, exactly 0 for a landmark with a single value.
+        Deviations are population ones, exactly 0 for a gene with a single value.
         """
-        # A value near each landmark's mean: deviations from it lose no digits.
-        centre = self.model.landmarks.mean[self.match.present]
+        # A value near each gene's mean: deviations from it lose no digits.
+        genes, _ = genes_of(self.model, self.match.role)
+        centre = genes.mean[self.match.present]
         low, high = _reference_range(self.model)
         total, squares = RowSum(len(centre)), RowSum(len(centre))
         lowest, highest = np.full(len(centre), np.inf), np.full(len(centre), -np.inf)
@@ -355,20 +473,20 @@ class _Passes:
 
     def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
-        landmarks, present = self.model.landmarks, self.match.present
-        if self.options.standardized_by == "training":
+        (genes, _), present = genes_of(self.model, self.match.role), self.match.present
+        if self.options.standardize == "training":
             if self.look is None:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"
-            return _Scaling(landmarks.mean[present], landmarks.sd[present], note)
+            return _Scaling(genes.mean[present], genes.sd[present], note)
         found = found or self.survey(route)
         flat = np.flatnonzero(found.deviation == 0).tolist()
         if len(flat) == len(present):
             raise FormatError(
-                f"{self.match.source.path}: every landmark has one value in all profiles, which "
-                "can't be standardised by themselves"
+                f"{self.match.source.path}: every {self.match.role} has one value in all "
+                "profiles, which can't be standardised by themselves"
             )
-        names = landmarks.names([present[place] for place in flat])
+        names = genes.names([present[place] for place in flat])
         note = "standardised by the means and deviations of these profiles"
         return _Scaling(found.mean, found.deviation + OFFSET, note, tuple(names))

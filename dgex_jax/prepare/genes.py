@@ -38,18 +38,16 @@ MAP_HEADERS = [
 """First cells, in letters and digits, of a line that names the columns of a gene map."""
 
 SYMBOL_FIELDS = (
-    *("pr_gene_symbol", "gene_symbol", "symbol"),
-    *("gene_symbols", "gene_name", "gene_names", "feature_name"),
+    *("prgenesymbol", "genesymbol", "symbol"),
+    *("genesymbols", "genename", "genenames", "featurename"),
 )
-ENTREZ_FIELDS = ("pr_gene_id", "pr_entrez_id", "entrez_id", "entrez_gene_id", "entrezid", "entrez")
-ENSEMBL_FIELDS = (
-    *("ensembl", "ensembl_id", "ensembl_gene_id", "ensemblid"),
-    *("gene_ids", "gene_id", "feature_id"),
-)
-"""Annotation columns, of whatever case; the first that a file has counts (LINCS: ``pr_…``; the last
-names of each kind are those of AnnData files)."""
+ENTREZ_FIELDS = ("prgeneid", "prentrezid", "entrezid", "entrezgeneid", "entrez")
+ENSEMBL_FIELDS = ("ensembl", "ensemblid", "ensemblgeneid", "geneids", "geneid", "featureid")
+"""Annotation columns, in letters and digits; the first that a file has counts (LINCS: ``pr_…``; the
+last names of each kind are those of AnnData files)."""
 
 NOT_ON_ARRAY = "missing on the array"
+NOT_TRAINED = "missing in the training data"
 
 
 def is_ensembl(gene: str) -> bool:
@@ -143,7 +141,7 @@ def _column(
     metadata: pd.DataFrame, names: Sequence[str], read: Callable[[object], str]
 ) -> dict[str, str]:
     """Read the first of some annotation columns, by probe; nothing where there is none of them."""
-    fields = [str(name).casefold() for name in metadata.columns]
+    fields = [plain_name(str(name)) for name in metadata.columns]
     place = next((fields.index(name) for name in names if name in fields), None)
     if place is None:
         return {}
@@ -206,6 +204,21 @@ def read_gene_map(path: Path | str) -> GeneMap:
     return GeneMap(path, *zip(*genes, strict=True))
 
 
+def is_gene_map(path: Path) -> bool:
+    """Whether a text file is written as a gene map is: its first gene has an Ensembl id in between.
+
+    Then it should be read by `read_gene_map`, which names the faults of its other lines.
+    """
+    if read_head(path) == HDF5_MAGIC:
+        return False
+    for _, raw in read_lines(path):
+        cells = [cell.strip(' "') for cell in raw.decode("latin-1").rstrip("\t").split("\t")]
+        if raw.startswith(b"#") or [plain_name(cell) for cell in cells[:2]] in MAP_HEADERS:
+            continue
+        return len(cells) == 3 and all(cells) and cells[1].startswith("ENS")
+    return False
+
+
 def _map_lines(path: Path) -> Iterator[Line]:
     """Give the lines that are no comment, without the quotes around cells."""
     if read_head(path) == HDF5_MAGIC:
@@ -238,9 +251,9 @@ class LostGene:
 class StudyGenes:
     """Kept genes of one role (or of both, landmarks first), with where each platform has them.
 
-    `ids` are Ensembl ids, of a study of arrays alone probe ids. `probes` are the columns of their
-    probes in the compendium, in the map's order; `columns` those of each set, ``(n_genes,)``
-    each.
+    `ids` are Ensembl ids, or what the compendium names its genes by (of arrays alone, probes).
+    `probes` are the columns of their probes in the compendium, in its or the map's order; `columns`
+    those in each set, ``(n_genes,)`` each.
     """
 
     symbols: tuple[str, ...]
@@ -277,6 +290,8 @@ class Selection:
     targets: StudyGenes
     dropped: tuple[LostGene, ...]
     partial: tuple[LostGene, ...]
+    notes: tuple[str, ...] = ()
+    """By which names genes were found, and what was not taken, a line each."""
 
     @property
     def all_genes(self) -> StudyGenes:

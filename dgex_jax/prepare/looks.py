@@ -19,7 +19,7 @@ from dgex_jax.io.expression import (
     plain_name,
     positions,
 )
-from dgex_jax.prepare.names import hgnc
+from dgex_jax.prepare.hgnc import hgnc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

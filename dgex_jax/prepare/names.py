@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import lzma
 import re
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import IdKind
 from dgex_jax.io.expression import IDS, NUMBERS, Genes, plain_name
 from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
+from dgex_jax.prepare.hgnc import hgnc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,9 +36,6 @@ READ: dict[IdKind, Callable[[str], str]] = {
 Columns = tuple[tuple[int, ...], ...]
 """For each gene its places on an axis of the file; none where it is missing."""
 
-TABLE = "hgnc.txt.xz"
-"""Approved and previous symbols of the HUGO Gene Nomenclature Committee (genenames.org; CC0)."""
-
 MOUSE = re.compile(r"[A-Z][a-z0-9]*[a-z][a-z0-9]*")
 
 PARTS = (
@@ -60,35 +55,6 @@ SHOWN = 50
 
 SURELY_ENTREZ = 20_000
 """A column of whole numbers, called otherwise than Entrez ids are, has some beyond this."""
-
-
-@dataclass(frozen=True)
-class Hgnc:
-    """The symbols of human genes of today and of earlier years (HGNC)."""
-
-    previous: Mapping[str, tuple[str, ...]]
-    """Approved symbol → the symbols that the gene had before."""
-    genes_of: Mapping[str, tuple[str, ...]]
-    """Previous symbol → the approved symbols of the genes that had it."""
-
-    def gene_of(self, symbol: str) -> tuple[str, ...]:
-        """Give the genes a symbol may mean, by approved symbol: a present one goes before all."""
-        return (symbol,) if symbol in self.previous else self.genes_of.get(symbol, ())
-
-
-@lru_cache(maxsize=1)
-def hgnc() -> Hgnc:
-    """Read the packed table once."""
-    text = lzma.decompress((files("dgex_jax.prepare") / TABLE).read_bytes()).decode()
-    previous: dict[str, tuple[str, ...]] = {}
-    genes_of: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            symbol, _, before = line.partition("\t")
-            previous[symbol] = tuple(before.split("|")) if before else ()
-            for one in previous[symbol]:
-                genes_of.setdefault(one, []).append(symbol)
-    return Hgnc(previous, {one: tuple(genes) for one, genes in genes_of.items()})
 
 
 def find_renamed(

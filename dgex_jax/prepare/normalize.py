@@ -231,16 +231,24 @@ class LogScale:
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> NDArray[np.float32]:
         """Read logarithms ``(n_profiles, n_genes)``; `FormatError` for a value below 0."""
+        return self.read_both(profiles, genes)[1]
+
+    def read_both(
+        self, profiles: Selection = None, genes: Selection = None
+    ) -> tuple[FloatArray, NDArray[np.float32]]:
+        """Read values as they stand, and their logarithms."""
         if self._per_million:
-            every = self._base.read(profiles, None).astype(np.float64)
-            totals = every.sum(axis=1, keepdims=True)
+            every = self._base.read(profiles, None)
+            totals = every.sum(axis=1, keepdims=True, dtype=np.float64)
             self._refuse(totals == 0, profiles, "counts no reads")
-            block = every[:, slice(None) if genes is None else genes] * (1e6 / totals)
+            block = every[:, slice(None) if genes is None else genes]
+            logs = block * (1e6 / totals)
         else:
-            block = self._base.read(profiles, genes).astype(np.float64)
-        self._refuse(block < 0, profiles, "has a value below 0, of which there is no log2(x + 1)")
-        block += 1
-        return np.asarray(np.log2(block, out=block), np.float32)
+            block = self._base.read(profiles, genes)
+            logs = block.astype(np.float64)
+        self._refuse(logs < 0, profiles, "has a value below 0, of which there is no log2(x + 1)")
+        logs += 1
+        return block, np.asarray(np.log2(logs, out=logs), np.float32)
 
     def _refuse(self, bad: NDArray[np.bool_], profiles: Selection, what: str) -> None:
         if bad.any():

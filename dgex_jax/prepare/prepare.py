@@ -187,7 +187,8 @@ def prepare(
                     "gene_ids": sources.gene_ids,
                     "parts": sources.parts.to_json(),
                     "settings": dict(settings or {}),
-                    "prepare": rules_of(config) | {"normalize": rule},
+                    "prepare": rules_of(config)
+                    | {"normalize": rule, "values": sources.compendium.values},
                     "random_streams": STREAMS,
                     "raw_files": sums,
                 },

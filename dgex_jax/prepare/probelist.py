@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from dgex_jax.prepare.genes import (
     annotation_of,
     is_ensembl,
 )
+from dgex_jax.prepare.hgnc import hgnc
 from dgex_jax.prepare.names import (
     ID_KINDS,
     KIND_WORDS,
@@ -39,7 +41,6 @@ from dgex_jax.prepare.names import (
     Found,
     Names,
     find_renamed,
-    hgnc,
     may_be_entrez,
     places_of,
     ways_to_name,
@@ -54,6 +55,8 @@ FLAGS = {"prislm", "islm", "islandmark", "landmark", "landmarks"}
 """Columns that say of each gene whether it is a landmark (LINCS: ``pr_is_lm``)."""
 SPACE = "featurespace"
 """LINCS' newer column that says so: ``landmark``, ``best inferred``, ``inferred``."""
+LANDMARK_LISTS = {"l1000": "l1000_landmarks.tsv"}
+"""Lists of landmarks that come with the software, by name."""
 TRUE, FALSE = {"1", "1.0", "true", "t", "yes"}, {"0", "0.0", "false", "f", "no", ""}
 
 
@@ -71,15 +74,18 @@ class ProbeList:
 
 
 @dataclass
-class _Table:
+class GeneList:
     """A list as it stands: a name for each column, and its texts."""
 
     path: Path
     columns: list[tuple[str, list[str]]]
+    role: str = "landmark"
+    """What its genes are, for people."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
+        """Its first column."""
         return self.columns[0][1]
 
 
@@ -98,8 +104,13 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
     list and the names of the file that agree in most of them count. Raises `FormatError` for a list
     without probes, or with one twice, and for a landmark that is several genes of the file.
     """
-    table = _read(Path(path))
-    _choose_rows(table)
+    table = read_list(path)
+    choose_landmarks(table)
+    return find_listed(table, array, "probe")
+
+
+def find_listed(table: GeneList, array: AnnotatedSource, kind: str) -> ProbeList:
+    """Find the rows of a list in a training file whose ids are of a `kind` (see above)."""
     ways = list(ways_to_name(array.genes, array.gene_metadata))
     best = _best(table, ways)
     if _first_is_header(table, best):
@@ -113,15 +124,16 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
     probes = tuple(
         array.genes[places[row]] if row in places else name for row, name in enumerate(table.ids)
     )
-    check_ids(table.path, "probe", probes)
+    check_ids(table.path, kind, probes)
     notes = list(table.notes)
     if best is not None:
         number, way = best
         column = table.columns[number][0]
         by = f"column {column!r}" if column and number else "list"
-        kind = "the same names" if way.kind == "probe" else KIND_WORDS[way.kind]
+        names = "the same names" if way.kind == "probe" else KIND_WORDS[way.kind]
         if number or way.names.where or way.kind != "probe":
-            notes.append(f"{len(places)} landmarks of the {by} found by {kind}{way.names.where}")
+            what = f"{len(places)} {table.role}s of the {by}"
+            notes.append(f"{what} found by {names}{way.names.where}")
     first = table.columns[0]
     known = dict([first] if first[0] else [])
     known |= {name: texts for name, texts in table.columns[1:] if name}
@@ -129,18 +141,26 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
     return ProbeList(table.path, probes, annotation_of(annotated), len(places), tuple(notes))
 
 
-def _read(path: Path) -> _Table:
+def landmark_file(name: str) -> Path:
+    """Give the list of landmarks that has a built-in name: ``l1000`` (LINCS' 978 genes)."""
+    return Path(str(files("dgex_jax.prepare") / LANDMARK_LISTS[name]))
+
+
+def read_list(path: Path | str) -> GeneList:
+    """Read a list of genes, or the rows of an expression file; all columns as they stand."""
+    path = Path(path)
     if kind_of(path) not in {"gctx", "h5ad", "gct"}:
-        return _of_text(path)
+        return read_text(path)
     source = open_expression(path)
     with source if isinstance(source, Gctx | H5ad) else nullcontext():
         metadata = source.gene_metadata
         columns = [("", list(source.genes))]
         columns += [(str(name), list(map(str, metadata[name]))) for name in metadata.columns]
-    return _Table(source.path, columns)
+    return GeneList(source.path, columns)
 
 
-def _of_text(path: Path) -> _Table:
+def read_text(path: Path) -> GeneList:
+    """Read a list or table of text; raises `FormatError` with the line of a fault."""
     rows: list[list[str]] = []
     seen: set[str] = set()
     for _, row in read_cells(path):
@@ -157,7 +177,7 @@ def _of_text(path: Path) -> _Table:
         raise FormatError(f"{path}: has no probes")
     width = len(header)
     cells = [(row + [""] * width)[:width] for row in rows]
-    return _Table(path, [(name, [row[k] for row in cells]) for k, name in enumerate(header)])
+    return GeneList(path, [(name, [row[k] for row in cells]) for k, name in enumerate(header)])
 
 
 def _is_heading(cell: str) -> bool:
@@ -166,7 +186,7 @@ def _is_heading(cell: str) -> bool:
     return known and cell not in hgnc().previous
 
 
-def _choose_rows(table: _Table) -> None:
+def choose_landmarks(table: GeneList) -> None:
     """Keep the rows that a column of the list says are landmarks."""
     for name, texts in table.columns:
         plain = plain_name(name)
@@ -187,7 +207,7 @@ def _choose_rows(table: _Table) -> None:
         return
 
 
-def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
+def _best(table: GeneList, ways: Sequence[Names]) -> _Way | None:
     """Give the column, kind and names that agree in most landmarks; of equals the first."""
     best: _Way | None = None
     for column, (name, texts) in enumerate(table.columns):
@@ -210,7 +230,7 @@ def _best(table: _Table, ways: Sequence[Names]) -> _Way | None:
     return best
 
 
-def _by_other_symbols(table: _Table, ways: Sequence[Names]) -> _Way | None:
+def _by_other_symbols(table: GeneList, ways: Sequence[Names]) -> _Way | None:
     """Give the names of the file that have most symbols of the list in another spelling."""
     texts = [text for text in table.ids if text]
     counts = [len(find_renamed(texts, names)[0]) for names in ways]
@@ -219,7 +239,7 @@ def _by_other_symbols(table: _Table, ways: Sequence[Names]) -> _Way | None:
     return 0, Found("symbol", ways[counts.index(max(counts))], ((),) * len(table.ids))
 
 
-def _first_is_header(table: _Table, best: _Way | None) -> bool:
+def _first_is_header(table: GeneList, best: _Way | None) -> bool:
     """Whether the first line names a column in words that are no gene's."""
     if best is None or any(name for name, _ in table.columns) or len(table.ids) < 3:
         return False
@@ -232,15 +252,15 @@ def _first_is_header(table: _Table, best: _Way | None) -> bool:
     )
 
 
-def _places(table: _Table, column: int, best: Found, array: AnnotatedSource) -> dict[int, int]:
+def _places(table: GeneList, column: int, best: Found, array: AnnotatedSource) -> dict[int, int]:
     """For each landmark that the training file has its place there."""
     texts = table.columns[column][1]
     for row, places in enumerate(best.columns):
         if len(places) > 1:
             ids = [array.genes[place] for place in places]
             raise FormatError(
-                f"{table.path}: landmark {texts[row]!r} is {len(ids)} genes of {array.path}: "
-                f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list landmarks by their ids"
+                f"{table.path}: {table.role} {texts[row]!r} is {len(ids)} genes of {array.path}: "
+                f"{', '.join(ids[:3])}{' …' if ids[3:] else ''}; list {table.role}s by their ids"
             )
     found = {row: places[0] for row, places in enumerate(best.columns) if places}
     n_symbols = sum(bool(hgnc().gene_of(text)) for text in texts)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dgex_jax.errors import FormatError, PreparationError
+from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
-    AnnotatedSource,
     Genes,
     View,
     check_ids,
+    listed,
     notes_of,
     transposed,
 )
-from dgex_jax.io.lines import kind_of
+from dgex_jax.io.lines import kind_of, read_cells
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
 from dgex_jax.parts import ARRAYS_ALONE, Parts
@@ -25,17 +29,21 @@ from dgex_jax.prepare.genes import (
     Selection,
     annotation_of,
     ensembl_key,
+    is_gene_map,
     read_gene_map,
     select_genes,
+    symbol_text,
 )
+from dgex_jax.prepare.joined import Joined
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
 from dgex_jax.prepare.normalize import LogScale
 from dgex_jax.prepare.pairs import read_pairs
-from dgex_jax.prepare.probelist import (
-    read_probe_list,
-    select_probes,
-)
+from dgex_jax.prepare.probelist import landmark_file, read_probe_list, select_probes
+from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
+from dgex_jax.prepare.samples import Archs4Selection
+from dgex_jax.prepare.samples import select as select_samples
+from dgex_jax.prepare.split import linked_groups
 from dgex_jax.rawfiles import (
     GeoOnlyFiles,
     OtherSet,
@@ -48,7 +56,7 @@ from dgex_jax.rawfiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
     import numpy as np
@@ -56,13 +64,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import IdKind, Normalize, Platform, PrepareConfig, SetPlatform, Values
-    from dgex_jax.io.expression import ExpressionSource, FloatArray, GeneFilter
+    from dgex_jax.io.expression import AnnotatedSource, ExpressionSource, FloatArray, GeneFilter
     from dgex_jax.io.expression import Selection as Chosen
     from dgex_jax.io.progress import Progress
+    from dgex_jax.prepare.genes import GeneMap
     from dgex_jax.prepare.prepared import GeneIds
     from dgex_jax.rawfiles import AnyRawFiles
 
 GIB = 2**30
+ACCESSION = r"(?:[A-Z]{3,4}\d+|E-[A-Z]+-\d+)"
+SERIES = re.compile(rf"{ACCESSION}(?:(?:[,;|\t ]+|Xx-xX){ACCESSION})*")
+"""Accessions of series (GSE, SRP, E-MTAB); of these several may be in one cell."""
 PLATFORMS: dict[SetPlatform, Platform] = {
     "array": "microarray",
     "rnaseq": "rnaseq",
@@ -131,6 +143,11 @@ class RawSet:
     settings: OtherSet
     landmarks: RawFile
     truth: RawFile | None = None
+
+    @property
+    def sides(self) -> tuple[AnnotatedSource, AnnotatedSource]:
+        """Give the file of the landmarks and that of the targets."""
+        return self.landmarks.base, (self.truth or self.landmarks).base
 
 
 @dataclass(frozen=True)
@@ -232,11 +249,119 @@ class _Opening:
         self.notes: list[str] = []
 
     def sources(self) -> RawSources:
-        """Open all files; the genes are those of two maps."""
+        """Open all files; the genes are those of two maps, or the rows of the compendium."""
+        landmarks, targets = self.raw.compendium.landmarks, self.raw.compendium.targets
+        maps = [one for one in (landmarks, targets) if isinstance(one, Path) and is_gene_map(one)]
+        if len(maps) == 2:
+            return self._by_maps(*map(read_gene_map, maps))
+        return self._by_rows()
+
+    def _by_rows(self) -> RawSources:
+        """Open all files; the genes are the rows of the compendium, by any id."""
         compendium = self.raw.compendium
-        if not isinstance(compendium.landmarks, Path) or compendium.targets is None:
-            raise AssertionError("maps are files")
-        landmarks, targets = read_gene_map(compendium.landmarks), read_gene_map(compendium.targets)
+        listed_in = compendium.landmarks
+        if not isinstance(listed_in, Path):
+            listed_in = landmark_file(listed_in)
+        files = [self._training_file(path, listed_in) for path in compendium.files]
+        source = self._joined(files)
+        rows = genes_of_rows(source, compendium.genes)
+        self.notes += [f"{compendium.name}: {note}" for note in rows.notes]
+
+        def opened(path: Path, platform: SetPlatform) -> AnnotatedSource:
+            return self._set_file(path, platform, rows.genes)
+
+        training = self._file(compendium.name, source, compendium.platform, compendium.values)
+        sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
+        files_of = {name: one.landmarks.base for name, one in sets.items()}
+        truths = {name: one.truth.base for name, one in sets.items() if one.truth is not None}
+        genes = select(rows, listed_in, compendium.targets, files_of, training.path, truths)
+        self.notes += genes.notes
+        return self._opened(training, sets, genes, rows.id_kind, rows.annotation, source)
+
+    def _joined(self, files: Sequence[AnnotatedSource]) -> AnnotatedSource:
+        """Join the files of the compendium."""
+        if len(files) == 1:
+            return files[0]
+        joined = Joined(files)
+        self.notes += [note for note in joined.notes if note not in self.notes]
+        return joined
+
+    def _training_file(self, path: Path, landmarks: Path) -> AnnotatedSource:
+        """Open a file of the compendium; of ARCHS4 only the samples asked for."""
+        compendium = self.raw.compendium
+        trusting = self.config.accept_wrong_dimensions
+        source: AnnotatedSource = open_input(path, self.files, accept_wrong_dimensions=trusting)
+        asked = compendium.samples is not None or compendium.sample is not None
+        if isinstance(source, Archs4):
+            selection = Archs4Selection(
+                compendium.single_cell, compendium.samples, compendium.sample, self.config.seed
+            )
+            source, notes = select_samples(source, selection)
+            self.notes += [f"{path.name}: {note}" for note in notes]
+        elif asked:
+            raise FormatError(f"{path}: samples and sample choose from an ARCHS4 file; it is none")
+        turned = False
+        if _may_be_turned(path):
+            in_rows, in_columns = (
+                read_probe_list(landmarks, side).n_found for side in (source, transposed(source))
+            )
+            _refuse_both(source, in_rows, in_columns)
+            if in_columns:
+                source, turned = transposed(source), True
+        source, left_out = without_annotation(
+            source, force=self.config.force_platform, training=True
+        )
+        if turned or kind_of(path) == "h5ad":
+            source, more = without_sample_annotation(source)
+            left_out += more
+        self.notes += [f"{path.name}: {note}" for note in (*notes_of(source), *left_out)]
+        _check_unique(source)
+        return source
+
+    def _set_file(self, path: Path, platform: SetPlatform, genes: Genes) -> AnnotatedSource:
+        """Open a file of a set, in which genes are looked for; probes are averaged by gene."""
+        trusting = self.config.accept_wrong_dimensions
+        source = open_input(path, self.files, accept_wrong_dimensions=trusting)
+        if _may_be_turned(path):
+            source = _turned(source, lambda _gene: False, genes)
+        left, left_out = without_annotation(source, force=self.config.force_platform, training=True)
+        self.notes += [f"{path.name}: {note}" for note in (*notes_of(source), *left_out)]
+        check_ids(left.path, "profile", left.profiles)
+        if platform == "rnaseq":
+            return left
+        compendium = self.raw.compendium
+        rows = genes_of_rows(left, compendium.genes if platform == compendium.platform else None)
+        if rows.id_kind == "probe" or all(len(of_gene) == 1 for of_gene in rows.columns):
+            return left
+        self.notes += [f"{path.name}: {note}" for note in rows.notes]
+        return GeneMeans(left, rows)
+
+    def _opened(
+        self,
+        training: RawFile,
+        sets: Mapping[str, RawSet],
+        genes: Selection,
+        gene_ids: GeneIds,
+        annotation: Annotation,
+        source: AnnotatedSource,
+    ) -> RawSources:
+        groups = self._groups(source)
+        files = source.profile_metadata["file"] if isinstance(source, Joined) else None
+        return RawSources(
+            parts_of(self.raw),
+            training,
+            sets,
+            genes,
+            gene_ids,
+            annotation,
+            tuple(self.notes),
+            file_names=None if files is None else tuple(map(str, files)),
+            group_names=groups,
+            groups=None if groups is None else _numbered(groups),
+        )
+
+    def _by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
+        compendium = self.raw.compendium
         both = Genes(
             landmarks.ensembl + targets.ensembl,
             landmarks.symbols + targets.symbols,
@@ -249,7 +374,7 @@ class _Opening:
         def is_wanted(gene: str) -> bool:
             return ensembl_key(gene) in wanted
 
-        def opened(path: Path) -> AnnotatedSource:
+        def opened(path: Path, _platform: SetPlatform) -> AnnotatedSource:
             return self._by_map(path, is_wanted, is_wanted, both, ("ensembl", "symbol"))
 
         kept = probes if self.config.duplicates == "none" else None
@@ -257,32 +382,56 @@ class _Opening:
             self._by_map(path, kept, probes.__contains__, both, ("probe",), unique=True)
             for path in compendium.files
         ]
-        name = self.raw.compendium.name
-        training = self._file(name, found[0], compendium.platform, compendium.values)
+        source = self._joined(found)
+        training = self._file(compendium.name, source, compendium.platform, compendium.values)
         sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
-        sides = {name: (one.landmarks, one.truth or one.landmarks) for name, one in sets.items()}
+        sides = {name: one.sides for name, one in sets.items()}
         genes = select_genes(landmarks, targets, training, sides)
-        return RawSources(
-            parts_of(self.raw),
-            training,
-            sets,
-            genes,
-            "ensembl",
-            annotation_of(training.gene_metadata),
-            tuple(self.notes),
-        )
+        annotation = annotation_of(training.gene_metadata)
+        return self._opened(training, sets, genes, "ensembl", annotation, source)
+
+    def _groups(self, source: AnnotatedSource) -> tuple[str, ...] | None:
+        """Read what the profiles are split by: a field of their annotation, or a file."""
+        by = self.raw.compendium.split_by
+        if by is None:
+            return None
+        if isinstance(by, Path):
+            found = _group_of(by)
+            names = [found.get(profile, "") for profile in source.profiles]
+            where = f"{by}"
+        else:
+            metadata = source.profile_metadata
+            if by not in metadata.columns:
+                there = ", ".join(map(str, metadata.columns)) or "none"
+                raise FormatError(
+                    f"{source.path}: its profiles have no field {by!r} to split by (there: {there})"
+                )
+            names = [symbol_text(text) for text in metadata[by]]
+            where = f"the field {by!r} of {source.path.name}"
+        alone = [name for name, group in zip(source.profiles, names, strict=True) if not group]
+        if len(alone) == len(names):
+            raise FormatError(f"{source.path}: no profile has a group by {where}")
+        if alone:
+            text = f"{len(alone):,} profiles have no group by {where}, each is one of its own"
+            self.notes.append(f"{text}: {listed(alone, 3)}")
+        return tuple(names)
 
     def _file(
         self, name: str, source: AnnotatedSource, platform: SetPlatform, values: Values
     ) -> RawFile:
         return RawFile(name, source, platform, values, self.rule)
 
-    def _set(self, name: str, one: OtherSet, opened: Callable[[Path], AnnotatedSource]) -> RawSet:
+    def _set(
+        self, name: str, one: OtherSet, opened: Callable[[Path, SetPlatform], AnnotatedSource]
+    ) -> RawSet:
         if one.file is not None:
-            return RawSet(one, self._file(name, opened(one.file), one.platform, one.values))
+            return RawSet(
+                one, self._file(name, opened(one.file, one.platform), one.platform, one.values)
+            )
         if one.landmarks is None or one.truth is None:
             raise AssertionError("a set is one file, or two")
-        landmarks, truth = opened(one.landmarks), opened(one.truth)
+        of_truth = one.truth_platform or one.platform
+        landmarks, truth = opened(one.landmarks, one.platform), opened(one.truth, of_truth)
         pairs = read_pairs(
             one.pairs, landmarks.profiles, truth.profiles, (one.landmarks, one.truth)
         )
@@ -298,7 +447,7 @@ class _Opening:
             self._file(
                 f"{name} (truth)",
                 View(truth, profile_places=pairs.truth),
-                one.truth_platform or one.platform,
+                of_truth,
                 one.of_truth,
             ),
         )
@@ -328,6 +477,28 @@ class _Opening:
         else:
             check_ids(left.path, "profile", left.profiles)
         return _named(left, both, kinds, is_gene, self.notes)
+
+
+def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
+    """Number the groups; profiles that share one of several series are of one."""
+    if all(SERIES.fullmatch(name) for name in groups if name):
+        return linked_groups(groups)
+    alone = (name or f"\0{place}" for place, name in enumerate(groups))
+    return np.unique(list(alone), return_inverse=True)[1].astype(np.intp)
+
+
+def _group_of(path: Path) -> dict[str, str]:
+    """Read a file of two columns: profile and group."""
+    groups: dict[str, str] = {}
+    for number, cells in read_cells(path):
+        if len(cells) != 2:
+            raise FormatError(
+                f"{path}: line {number}: {len(cells)} columns, not 2 (profile and group)"
+            )
+        profile, group = cells
+        if groups.setdefault(profile, group) != group:
+            raise FormatError(f"{path}: line {number}: profile {profile!r} has two groups")
+    return groups
 
 
 def _may_be_turned(path: Path) -> bool:

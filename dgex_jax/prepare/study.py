@@ -11,7 +11,17 @@ import tomllib
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from dgex_jax.config import (
     BaselineConfig,
@@ -187,7 +197,7 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     if "sets" in content and "compendium" not in content:
         raise StudyError("sets: belong to a [compendium]")
     parts = {
-        key: build(kind, _table(content, key), key)
+        key: build(kind, _table(content, key), key, folder)
         for key, kind in SECTIONS.items()
         if key in content or key != "simulate"
     }
@@ -278,7 +288,7 @@ def build(kind: type[T], content: Mapping[str, Any], section: str, folder: Path 
 def _coerce(value: Any, hint: Any, key: str, folder: Path) -> Any:
     """Check a TOML value against a type hint; an integer may stand for a float, "auto" for None."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, Union):
         return _one_of(value, arguments, key, folder)
     if origin is tuple:
         values = [value] if isinstance(value, str) else value

@@ -26,7 +26,6 @@ from dgex_jax.io.manifest import (
     sealed,
     write_json,
 )
-from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.train.arrays import halves_of
 from dgex_jax.train.pylearn2 import layer_names
 
@@ -175,6 +174,8 @@ class TrainedNetwork:
 class GeneErrors:
     """MAE of every target on the parts compared, ``(n_targets,)`` float64 in standardised units.
 
+    NaN where a method says nothing of a target, or of a part.
+
     `copy_of_landmark` is ``(n_targets,)`` bool.
     """
 
@@ -185,7 +186,7 @@ class GeneErrors:
 def write_gene_errors(
     path: Path, study: Prepared, mae: Mapping[str, NDArray[np.float64]], n_halves: int
 ) -> None:
-    """Write one line a target: ids, half, copy flag and the MAEs by part; atomically."""
+    """Write one line a target: ids, half, copy flag and the MAEs by part (or nan); atomically."""
     import pandas as pd  # noqa: PLC0415  (a run starts sooner without it)
 
     half = np.zeros(study.n_targets, np.int64)
@@ -201,7 +202,7 @@ def write_gene_errors(
         }
     )
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False)
+        table.to_csv(temporary, sep="\t", index=False, na_rep="nan")
 
 
 def read_gene_errors(path: Path) -> GeneErrors:
@@ -212,16 +213,14 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        # Those of the compendium are in every table; whether a set lacks one, its reader knows.
-        columns = dict.fromkeys(f"{ERROR}{part}" for part in ARRAYS_ALONE.evaluated)
-        columns |= dict.fromkeys(name for name in map(str, table) if name.startswith(ERROR))
-        errors = GeneErrors(
-            mae={
-                name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
-                for name in columns
-            },
-            copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
-        )
+        mae = {
+            name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
+            for name in map(str, table)
+            if name.startswith(ERROR)
+        }
+        if not mae:
+            raise KeyError(ERROR)
+        errors = GeneErrors(mae, table["copy_of_landmark"].to_numpy(str) == "1")
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
     check_result(path)

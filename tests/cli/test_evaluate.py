@@ -127,7 +127,7 @@ def test_progress(made, capsys, monkeypatch) -> None:
         (["model", "model/genes.tsv"], "is neither a prepared study"),
         (["model", "own.h5", "--parts", "va", "va"], "parts: 'va' is named twice"),
         (["model", "own.h5", "--parts", "GEO"], "argument --parts: invalid choice: 'GEO'"),
-        (["model", "own.h5", "-o", "own.h5"], "own.h5: is the study, it is not written over"),
+        (["model", "own.h5", "-o", "own.h5"], "own.h5: is an input, it is not written over"),
         (["model", "own.h5", "-o", "genes.csv"], "genes.csv: the table is tab-separated, its name"),
         (["model", "own.h5", "-o", "model/x.tsv"], "x.tsv: a model folder holds nothing but"),
         (["model", "own.h5", "-o", "no/x.tsv"], "x.tsv: can't be written: No such file"),

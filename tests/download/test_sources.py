@@ -174,10 +174,10 @@ def test_without_maps_the_files_are_looked_at_all_the_same(look, place) -> None:
 
 def test_packed_gctx_is_read_to_its_end(look, place) -> None:
     packed = gzip.compress(place["bgedv2"].read_bytes())
-    path = place["l1000-level3"]
+    path = place["l1000-level3"].with_suffix(".gctx.gz")
     path.write_bytes(packed)
     found = look()["l1000-level3"]
-    assert (found.state, "unpack it before use" in found.text) == ("sound", True)
+    assert (found.state, "unpacks it" in found.text) == ("sound", True)
     for damaged in (packed[:-9], gzip.compress(b"text"), b"text"):
         path.write_bytes(damaged)
         assert look()["l1000-level3"].state == "not sound"
@@ -254,7 +254,11 @@ def test_the_table_of_sources_is_sound() -> None:
     assert (known["sha256"].eq("") | known["size"].gt(0)).all()
     fetched = known[known["kind"] == "https"]
     ends = zip(fetched.url, fetched.file, strict=True)
-    assert all(url.endswith(f"/{file}") for url, file in ends)
+    assert all(url.endswith((f"/{file}", f"/{file}.gz")) for url, file in ends)
+    stated = known["file"].str.extract(r"_n(\d+)x(\d+)\.gctx$").dropna().astype(int)
+    assert (
+        stated.to_numpy().tolist() == known.loc[stated.index, ["profiles", "genes"]].values.tolist()
+    )
     assert set(known["role"]) == {"geo", "gtex", "1000g", "landmarks", "targets", ""}
     assert not known["file"].str.contains(r"[\\/]|^\.", regex=True).any()
 
@@ -262,11 +266,11 @@ def test_the_table_of_sources_is_sound() -> None:
 # Files of which no checksum is known are proven complete by their format.
 
 
-@pytest.mark.parametrize("wanted", ["gct", "geuvadis", "gctx.gz"])
+@pytest.mark.parametrize("wanted", ["gct", "geuvadis", "table"])
 def test_gzip_is_read_to_its_checksum(tmp_path, wanted) -> None:
     path = tmp_path / "file"
     head = {"gct": b"#1.2\n9\t9\n", "geuvadis": b"TargetID\tGene_Symbol\tChr\tCoord\tA\n"}
-    text = head.get(wanted, b"\x89HDF\r\n\x1a\n") + np.random.default_rng(1).bytes(LONG)
+    text = head.get(wanted, b"id\tsymbol\n" * 2000) + np.random.default_rng(1).bytes(LONG)
     packed = gzip.compress(text, 1)
     path.write_bytes(packed)
     require_complete(path, wanted)
@@ -286,7 +290,7 @@ def test_hdf5_has_the_length_it_claims(place) -> None:
         require_complete(path, "gctx")
 
 
-@pytest.mark.parametrize("wanted", ["gct", "geuvadis", "gctx", "gctx.gz", "gene map"])
+@pytest.mark.parametrize("wanted", ["gct", "geuvadis", "gctx", "weights", "gene map"])
 @pytest.mark.parametrize(
     "content", [b"", b"<html>", gzip.compress(b"<html>", mtime=0), b"\x89HDF\r\n\x1a\n"]
 )
@@ -323,7 +327,8 @@ def test_the_list_says_of_each_source_how_it_is_had(dgex) -> None:
         assert source.file in block
         assert (source.how if source.by_hand else f"fetched from {source.url}") in block
         assert source.sha256 in block
-    assert out.count("sha256 not published") == 6
+    assert out.count("sha256 not published") == 13
+    assert out.count(".gz, unpacked here; one of the group gse92743") == 6
     assert "about 11.5 GB" in out
     assert "size not known" in out
 
@@ -344,6 +349,7 @@ def test_what_is_had_by_e_mail_is_said_and_nothing_else_done(dgex, tmp_path, nam
         ([], "give names"),
         (["map-lm"], "-o FOLDER"),
         (["map-ln", "-o", "x"], "'map-ln' is no source; the nearest is 'map-lm'"),
+        (["gse92734", "-o", "x"], "the nearest is 'gse92743'"),
         (["--list", "--check", "x"], "give names"),
         (["map-lm", "--list"], "give names"),
         (["--check", "nowhere"], "nowhere: no such folder"),

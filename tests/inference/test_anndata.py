@@ -200,22 +200,28 @@ def test_memory_gives_the_bits_of_the_file(kind, adata, folder, tmp_path) -> Non
         {"platform": "microarray", "standardize": "input"},
         {"platform": "rnaseq", "standardize": "training"},
         {"platform": "l1000", "scale": "reference"},
-        {"platform": "standardized", "ids": "symbol", "impute": True, "force_platform": True},
+        {"platform": "standardized", "input_ids": "symbol", "impute": True, "force_platform": True},
+        {"platform": "rnaseq", "ids": "symbol", "genes": ["T8", "5001", "L3"]},
     ],
 )
 def test_every_option_is_that_of_the_command(options, adata, model, folder, tmp_path) -> None:
-    if options.get("ids") == "symbol":
+    if options.get("input_ids") == "symbol":
         adata.var_names = [f"L{n}" for n in range(1, adata.n_vars + 1)]
     # Counts are neither standardised nor in the range of L1000 values.
     odd = options["platform"] in {"standardized", "l1000"}
     with pytest.warns(UserWarning, match="has no negative|only ") if odd else nullcontext():
         found = predict(model, adata, **options)
     flags = [
-        f"--{key.replace('_', '-')}" if value is True else f"--{key}={value}"
-        for key, value in options.items()
+        f"--{key.replace('_', '-')}{'' if value is True else f'={value}'}"
+        for key, value in (options | {"genes": ",".join(options.get("genes", []))}).items()
+        if value
     ]
     other = by_command(folder, adata, tmp_path, *flags)
     assert bits(found) == bits(other)
+    assert list(found.var_names) == list(other.var_names)
+    if "genes" in options:
+        assert list(found.var_names) == ["L3", "T0", "T8"]
+        assert list(found.var["note"]) == [f"note {model.landmarks.ensembl[3]}", "", ""]
     told = json.loads(found.uns["dgex"])
     assert told["model"]["sha256"] is None
     assert told["options"] == json.loads(other.uns["dgex"])["options"]

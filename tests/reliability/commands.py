@@ -63,7 +63,7 @@ RUN = (
     *("config.json", "done.json", "errors.tsv", "log.tsv", "log_half1.tsv", "log_half2.tsv"),
     *("best_va.safetensors", "best_1000G.safetensors"),
 )
-FORMATS = ("gctx", "gct", "gct.gz", "h5ad", "zarr")
+FORMATS = ("gctx", "gct", "gct.gz", "tsv.gz", "parquet", "h5ad", "zarr")
 SMALL = ("--hidden-layers", "1", "--units", "8", "--dropout", "0.1")
 
 

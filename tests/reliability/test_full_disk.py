@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 OLDER = b"an older file\n"
 QUICK = ("simulate", "prepare", "export", "evaluate", "predict gctx", "predict gct.gz")
+QUICK += ("predict tsv.gz", "predict parquet")
 SCRIPTS = ("table1", "figure1", "figure_s2", "weight_hubs", "all")
 CAUSE = "File too large"
 

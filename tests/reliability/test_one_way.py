@@ -69,7 +69,7 @@ ALLOWED = {
     # <name>.partial and its journal, to resume from; its end is `move_whole`.
     "dgex_jax/io/partial.py": {"os.open", "os.pwrite", "unlink"},
     # These write to a path they are given: the temporary one of their callers.
-    "dgex_jax/io/lines.py": {"gzip.GzipFile"},
+    "dgex_jax/io/lines.py": {"gzip.GzipFile", "open"},
     "dgex_jax/io/hdf5.py": {"open"},
     # Of a scratch file in a `temporary_folder`, too.
     "dgex_jax/io/writers.py": {"h5py.File", "write_h5ad", "open"},

@@ -38,7 +38,7 @@ SCRIPTS = ("table1", "figure1", "weight_hubs", "all")
 CAUSE = "Permission denied"
 QUICK = (
     *("simulate", "prepare", "train", "train --seeds", "export", "evaluate", "predict gctx"),
-    *("predict gct", "predict gct.gz", "predict h5ad", "download --study"),
+    *("predict gct", "predict gct.gz", "predict tsv.gz", "predict h5ad", "download --study"),
 )
 
 

@@ -41,8 +41,8 @@ def adjusted(X, Y) -> np.ndarray:
 @pytest.fixture(scope="module")
 def train(made) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with h5py.File(made.space.prepared) as file:
-        rows = file["GEO/split/train"][:]
-        X, Y = (file[f"GEO/{kind}"][:][rows].astype(np.float64) for kind in "XY")
+        rows = file["compendium/split/train"][:]
+        X, Y = (file[f"compendium/{kind}"][:][rows].astype(np.float64) for kind in "XY")
         return X, Y, file["target_info/half"][:]
 
 

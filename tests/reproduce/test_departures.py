@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.config import GridConfig, NetworkConfig
+from dgex_jax.parts import PAPER
 from reproduce.variants import DEPARTURES, departure_network, departure_space, departures_of
 
 PARTS = {"GEO-va": "va", "GEO-te": "te", "1000G-va": "1000G", "GTEx-te": "GTEx"}
@@ -51,7 +52,7 @@ def test_markdown_shows_the_differences(made) -> None:
         space = departure_space(made.space, name)
         pairs = [(mean(space, part), mean(made.space, part)) for part in PARTS.values()]
         cells = [f"{ours:.4f} ({ours - default:+.4f})" for ours, default in pairs]
-        assert f"| {departure.changes} | {departure.option} | {' | '.join(cells)} |" in text
+        assert f"| {departure.changes(PAPER)} | {departure.option} | {' | '.join(cells)} |" in text
     assert "**Simulated data**" in text
 
 
@@ -75,7 +76,9 @@ def test_each_changes_one_setting(made) -> None:
             assert json.loads(file.attrs["prepare"])[departure.key] == departure.value
             with h5py.File(made.space.prepared) as other:
                 assert sorted(file["targets"][:]) == sorted(other["targets"][:])
-                np.testing.assert_array_equal(file["GEO/profiles"][:], other["GEO/profiles"][:])
+                np.testing.assert_array_equal(
+                    file["compendium/profiles"][:], other["compendium/profiles"][:]
+                )
 
 
 def test_what_a_study_does_anyway_is_no_departure(made) -> None:

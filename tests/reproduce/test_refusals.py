@@ -75,7 +75,8 @@ def test_options_that_can_not_be_used(refused, made, tmp_path, name) -> None:
         ({"jobs": "minutes = 0"}, "jobs.minutes = 0: must be at least 1"),
         ({"jobs": "partition = 7"}, "jobs.partition = 7: must be a text"),
         ({"networks": "units = [0]"}, "networks.units = 0: must be between"),
-        ({"files": 'geo = "a"'}, "needs either [files] (real data) or [simulate], not both"),
+        ({"files": 'geo = "a"'}, "needs one of [compendium] (with [sets.NAME]), [files] (the "),
+        ({"baselines": "weights = 7"}, "baselines.weights = 7: is no name of a file"),
     ],
 )
 def test_study_files_that_can_not_be_used(refused, write_study, tmp_path, tables, cause) -> None:

@@ -19,13 +19,14 @@ from dgex_jax.config import BaselineConfig, GridConfig, NetworkConfig, PrepareCo
 from dgex_jax.errors import FormatError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import open_prepared
-from dgex_jax.rawfiles import RawFiles
+from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.train import build_model, train_group
 from reproduce.baselines import METHODS, fit_baseline, settings
-from reproduce.tables import TABLES, table_blocks
+from reproduce.tables import table_blocks, tables_of
 
 if TYPE_CHECKING:
     from dgex_jax.train.run import EpochRecord
@@ -45,6 +46,9 @@ CHANGES: dict[type, dict[str, Any]] = {
     PrepareConfig: {
         "duplicates": "none",
         "scale_on": "train",
+        "normalize": "none",
+        "max_zero_share": 0.5,
+        "min_genes": 100,
         "partition": "clustered",
         "seed": 2,
         "block_size": 37,
@@ -65,7 +69,13 @@ CHANGES: dict[type, dict[str, Any]] = {
         "pretrain_epochs": 2,
     },
     GridConfig: {"hidden_layers": (1,), "units": (9,), "dropout": (0.1,), "side_by_side": 6},
-    BaselineConfig: {"k_max": 2, "l1_lambdas": (1e-3, 2e-3), "l2_lambdas": (1e-3, 2e-3)},
+    BaselineConfig: {
+        "k_max": 2,
+        "l1_lambdas": (1e-3, 2e-3),
+        "l2_lambdas": (1e-3, 2e-3),
+        # What it changes: test_sets.py.
+        "weights": Path("weights.gctx"),
+    },
 }
 
 
@@ -78,11 +88,25 @@ def keys(kind: type, *without: str) -> list[str]:
     return [key for key in CHANGES[kind] if key not in without]
 
 
+def with_zeros(folder: Path) -> GeoOnlyFiles:
+    """The recorded arrays alone, with a gene and a profile that are 0 for the most part."""
+    files = GeoOnlyFiles(folder / "zeros.gctx", folder / "landmarks.txt")
+    with Gctx(RAW.geo) as source:
+        profiles, probes, values = source.profiles, source.genes, source.read()
+    values[:200, 50] = values[7, :60] = 0
+    with GctxWriter(files.geo, profiles, probes) as writer:
+        writer.append(values)
+    files.landmarks.write_text("\n".join(probes[:20]) + "\n")
+    return files
+
+
 @cache
-def prepared(folder: Path, config: PrepareConfig) -> dict[str, np.ndarray]:
-    """Every dataset of the recorded raw files, prepared."""
+def prepared(
+    folder: Path, config: PrepareConfig, raw: RawFiles | GeoOnlyFiles = RAW
+) -> dict[str, np.ndarray]:
+    """Every dataset of raw files (the recorded ones), prepared."""
     output = folder / f"{hash(config)}.h5"
-    prepare(RAW, output, config, name="one", title="One", simulated=False)
+    prepare(raw, output, config, name="one", title="One", simulated=False)
     found = {}
     with h5py.File(output) as file:
 
@@ -95,8 +119,9 @@ def prepared(folder: Path, config: PrepareConfig) -> dict[str, np.ndarray]:
 
 
 def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> bool:
-    assert ours.keys() == theirs.keys()
-    return all(np.array_equal(values, theirs[name]) for name, values in ours.items())
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(values, theirs[name]) for name, values in ours.items()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +132,18 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("key", keys(PrepareConfig, "accept_wrong_dimensions", "force_platform"))
 def test_preparation(folder, key) -> None:
     changed = dataclasses.replace(PrepareConfig(), **{key: CHANGES[PrepareConfig][key]})
-    ours, theirs = prepared(folder, PrepareConfig()), prepared(folder, changed)
+    # The recorded values have no zeros, and its RNA-seq is no logarithm.
+    zeros = key in {"normalize", "max_zero_share", "min_genes"}
+    raw = with_zeros(folder) if zeros else RAW
+    ours, theirs = (prepared(folder, one, raw) for one in (PrepareConfig(), changed))
     assert same(ours, theirs) == (key == "block_size")
     if key == "scale_on":
         # Another scale for the same profiles and genes in the same order.
-        for name in ("GEO/profiles", "landmarks", "targets"):
+        for name in ("compendium/profiles", "landmarks", "targets"):
             np.testing.assert_array_equal(ours[name], theirs[name])
     if key == "partition":
         # The same values, the targets in another order.
-        for name in ("GEO/profiles", "GEO/X", "landmarks"):
+        for name in ("compendium/profiles", "compendium/X", "landmarks"):
             np.testing.assert_array_equal(ours[name], theirs[name])
     if key in {"seed", "partition"}:
         assert sorted(ours["targets"]) == sorted(theirs["targets"])
@@ -135,7 +163,7 @@ def test_wrong_dimensions(folder) -> None:
     prepare(raw, folder / "wrong.h5", accepted, **names)
     with h5py.File(folder / "wrong.h5") as file:
         np.testing.assert_array_equal(
-            file["GTEx/Y"][:], prepared(folder, PrepareConfig())["GTEx/Y"]
+            file["sets/GTEx/Y"][:], prepared(folder, PrepareConfig())["sets/GTEx/Y"]
         )
 
 
@@ -222,7 +250,7 @@ def test_grid(made, key) -> None:
     space = dataclasses.replace(made.space, study=study)
 
     def rows(one) -> list[tuple[int, int]]:
-        (block,) = table_blocks(one, TABLES["table1"])
+        (block,) = table_blocks(one, tables_of(PAPER)["table1"])
         found = [entry.network for entry in block.comparison.entries if entry.network]
         assert [(network,) for network in found] == one.study.grid.groups([0.1])
         return [(network.hidden_layers, network.units) for network in found]

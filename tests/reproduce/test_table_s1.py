@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.config import GridConfig, TrainingConfig
+from dgex_jax.parts import PAPER
 from reproduce.settings import settings
 
 CHANGED = {
@@ -24,7 +25,7 @@ CHANGED = {
 
 
 def test_the_default_is_the_original() -> None:
-    rows = settings(GridConfig(), TrainingConfig())
+    rows = settings(GridConfig(), TrainingConfig(), PAPER)
     assert all(one.ours == one.original for one in rows)
     assert all(one.decided_by for one in rows)
     by_name = {one.name: one.ours for one in rows}
@@ -37,8 +38,8 @@ def test_the_default_is_the_original() -> None:
 
 @pytest.mark.parametrize("key", CHANGED)
 def test_every_setting_of_the_training_has_a_line(key) -> None:
-    faithful = settings(GridConfig(), TrainingConfig())
-    changed = settings(GridConfig(), TrainingConfig(**{key: CHANGED[key]}))
+    faithful = settings(GridConfig(), TrainingConfig(), PAPER)
+    changed = settings(GridConfig(), TrainingConfig(**{key: CHANGED[key]}), PAPER)
     different = [
         (mine, other) for mine, other in zip(changed, faithful, strict=True) if mine != other
     ]
@@ -51,7 +52,8 @@ def test_no_setting_is_left_out() -> None:
     """`pretrain_epochs` has no effect, and no line, without an autoencoder."""
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     assert fields == {*CHANGED, "pretrain_epochs"}
-    ours = settings(GridConfig(), TrainingConfig(pretrain="autoencoder", pretrain_epochs=3))
+    training = TrainingConfig(pretrain="autoencoder", pretrain_epochs=3)
+    ours = settings(GridConfig(), training, PAPER)
     assert "a denoising autoencoder (3 epochs a layer)" in [one.ours for one in ours]
 
 

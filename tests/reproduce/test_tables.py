@@ -16,10 +16,11 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dgex_jax.config import NetworkConfig
+from dgex_jax.parts import PAPER
 from dgex_jax.simulate.write import simulated_files
 from reproduce import table1
 from reproduce.baselines import chosen_values
-from reproduce.tables import TABLES, write_table
+from reproduce.tables import tables_of, write_table
 
 BASELINES = ["Mean", "LR", "LR-L1", "LR-L2", "KNN-GE", "KNN-profiles"]
 N_BASELINES = len(BASELINES)
@@ -36,7 +37,7 @@ CASES = {
     "tableS5": ("GTEx", "1000G", RATES, 2),
 }
 """Part, where networks are chosen, dropout rates, and blocks (with and without copies)."""
-GROUPS = {"1000G": "1000G", "GTEx": "GTEx"}
+GROUPS = {"1000G": "sets/1000G", "GTEx": "sets/GTEx"}
 ERROR = re.compile(r"([\d.]+) ± ([\d.]+)")
 GAIN = re.compile(r"([-\d.]+)% \| ([\d.]+)%")
 SPLIT = {"tr": "train", "va": "validation", "te": "test"}
@@ -51,8 +52,8 @@ def values(made) -> dict[str, np.ndarray]:
             for part, group in GROUPS.items():
                 found[kind + part] = file[f"{group}/{kind}"][:].astype(np.float64)
             for part, name in SPLIT.items():
-                rows = file[f"GEO/split/{name}"][:]
-                found[kind + part] = file[f"GEO/{kind}"][:][rows].astype(np.float64)
+                rows = file[f"compendium/split/{name}"][:]
+                found[kind + part] = file[f"compendium/{kind}"][:][rows].astype(np.float64)
         found["copies"] = file["target_info/copy_of_landmark"][:].astype(bool)
         found["half"] = file["target_info/half"][:]
     assert found["copies"].sum() == 3
@@ -226,7 +227,7 @@ def test_best_network_is_chosen_on_the_validation_part(made, values, table) -> N
 @pytest.mark.parametrize(("name", "selected"), [("table1", "va"), ("table2", "1000G")])
 def test_a_good_test_error_chooses_nothing(made, tmp_path, name, selected) -> None:
     """The network best on validation is made worst on test, and the other way round."""
-    spec, rate = TABLES[name], CASES[name][2][0]
+    spec, rate = tables_of(PAPER)[name], CASES[name][2][0]
     space = dataclasses.replace(
         made.space, results=tmp_path / "results", tables=tmp_path / "tables"
     )

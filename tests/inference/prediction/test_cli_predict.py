@@ -72,7 +72,7 @@ def told(run, table, tmp_path, output, write, capsys):
     return call
 
 
-def test_what_was_done_is_said(run, table, tmp_path, output, write, capsys) -> None:
+def test_what_was_done_is_said(run, table, tmp_path, output, write, capsys, model, folder) -> None:
     path = write(table, tmp_path / "in.csv", "csv")
     assert run(path, "-q", platform="rnaseq") == 0
     told = capsys.readouterr()
@@ -82,10 +82,12 @@ def test_what_was_done_is_said(run, table, tmp_path, output, write, capsys) -> N
     assert re.fullmatch(rf"{path}: values from -\S+ to \S+: taken for logarithms", lines[1])
     assert lines[2].startswith(f"{path}: 2")
     assert "fewer than 90%: ranks among the 20 landmarks present" in lines[2]
+    trusted = f"{(model.errors['GTEx'] < 0.5).sum()} of 45 inferred genes have an expected error"
     assert lines[3:] == [
         f"{path}: standardised by the means and deviations of these profiles",
         f"{path}: the model was trained on simulated data",
         f"{output}: 40 profiles x 20 landmarks and 45 inferred genes, standardised units",
+        f"{trusted} below 0.5 standardised units (MAE_GTEx in {folder / 'genes.tsv'})",
     ]
     with h5py.File(output) as file:
         assert file["0/DATA/0/matrix"].shape == (40, 65)
@@ -141,10 +143,11 @@ def test_bad_options(refused, folder, table, tmp_path, write, capsys) -> None:
     assert "are taken as they are" in refused(path, "--standardize", "input")
     assert "invalid choice: 'array'" in refused(path, "--platform", "array")
     assert "block_size = 0: must be at least 1" in refused(path, "--block-size", "0")
-    assert "invalid choice: 'name'" in refused(path, "--ids", "name")
-    assert "of 20 landmarks 0 on its rows" in refused(path, "--ids", "probe")
-    endings = "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"
-    assert endings in refused(path, "-o", tmp_path / "o.csv")
+    assert "invalid choice: 'name'" in refused(path, "--input-ids", "name")
+    assert "of 20 landmarks 0 on its rows" in refused(path, "--input-ids", "probe")
+    assert "invalid choice: 'probe'" in refused(path, "--ids", "probe")
+    endings = ".gctx, .gct, .gct.gz, .tsv, .tsv.gz, .csv, .csv.gz, .parquet, .h5ad or .zarr"
+    assert f"the output ends in {endings}" in refused(path, "-o", tmp_path / "o.txt")
     assert command("predict", "none", path, "-o", "o.gctx", "--platform", "l1000") == 2
     assert "no such model folder" in capsys.readouterr().err
     assert command("predict", folder, path, "-o", "o.gctx") == 2
@@ -158,7 +161,7 @@ def test_bad_options(refused, folder, table, tmp_path, write, capsys) -> None:
         (("--scale", "reference"), True),
         (("--platform", "l1000"), True),
         (("--impute",), False),
-        (("--ids", "ensembl"), False),
+        (("--input-ids", "ensembl"), False),
         (("--block-size", "3"), False),
     ],
 )

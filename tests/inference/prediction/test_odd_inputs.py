@@ -487,10 +487,10 @@ def test_the_field_that_finds_most_wins_and_others_fill_in(frame, read, refused,
     )
     assert set(plan.match.by_other_names) == set(genes.symbols[:2])
     # With one kind alone they are missing, and the message says where they are.
-    told = refused(content, platform="l1000", ids="symbol")
+    told = refused(content, platform="l1000", input_ids="symbol")
     assert f"{genes.symbols[0]} may be '{genes.ensembl[0]}' by Ensembl id in the field" in told
     assert "--impute" not in told
-    told = refused(content, platform="l1000", ids="symbol", impute=True)
+    told = refused(content, platform="l1000", input_ids="symbol", impute=True)
     assert "2 landmarks can't be imputed" in told
 
 

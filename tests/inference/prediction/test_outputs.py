@@ -24,8 +24,9 @@ from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
+from dgex_jax.model.choose import written_genes
 from dgex_jax.model.outputs import Output, open_output
-from dgex_jax.model.predict import output_genes, predict
+from dgex_jax.model.predict import gene_metadata, predict
 from dgex_jax.model.scale import make_plan
 
 PLAIN = PredictOptions("standardized")
@@ -155,7 +156,8 @@ def test_ids_of_other_models(model, table, tmp_path) -> None:
 
     arrays = replace(model, landmarks=bare(model.landmarks), targets=bare(model.targets))
     file = Expression(tmp_path / "a", table.values[:, :20], table.profiles, model.landmarks.symbols)
-    ids, metadata = output_genes(make_plan(arrays, file, PLAIN, Progress()))
+    ids = (written := written_genes(arrays)).ids
+    metadata = gene_metadata(make_plan(arrays, file, PLAIN, Progress()), written)
     assert ids[:20] == tuple(",".join(probes) for probes in model.landmarks.probes)
     assert "ensembl" not in metadata.columns
     named = replace(
@@ -164,7 +166,8 @@ def test_ids_of_other_models(model, table, tmp_path) -> None:
         targets=bare(model.targets, probes=((),) * 45),
         errors={},
     )
-    ids, metadata = output_genes(make_plan(named, file, PLAIN, Progress()))
+    ids = (written := written_genes(named)).ids
+    metadata = gene_metadata(make_plan(named, file, PLAIN, Progress()), written)
     assert ids[:20] == model.landmarks.symbols
     assert list(metadata.columns) == ["source", "symbol", "entrez"]
 
@@ -174,7 +177,8 @@ def test_awkward_profile_fields_are_carried(name, model, table, tmp_path) -> Non
     fields = {"id": "x", "a/b": "two\tcells", "a_b": "y", "input_id": None}
     say = pd.DataFrame(fields, index=pd.Index(table.profiles, dtype=object), dtype=object)
     file = Expression(tmp_path / "in.gct", table.values, table.profiles, table.genes, say)
-    ids, genes = output_genes(make_plan(model, file, PLAIN, Progress()))
+    ids = (written := written_genes(model)).ids
+    genes = gene_metadata(make_plan(model, file, PLAIN, Progress()), written)
     told = {"made_by": "me", "options": {}, "mapping": "", "input": {"sha256": "1"}}
     told["model"] = {"simulated": False, "network": "n", "sha256": None}
     with open_output(Output(tmp_path / name, table.profiles, ids, say, genes, told, {})) as writer:

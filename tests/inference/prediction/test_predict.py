@@ -315,7 +315,7 @@ def test_a_failure_on_the_way_leaves_nothing(name, model, many, tmp_path) -> Non
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("a.txt", "the output ends in .gctx, .gct, .gct.gz, .h5ad or .zarr"),
+        ("a.txt", "the output ends in .gctx, .gct, .gct.gz, .tsv, .tsv.gz, "),
         ("no/a.gctx", "can't be written: not a file in a folder that is there"),
         ("folder.gct", "can't be written: not a file in a folder that is there"),
         ("in.gctx", "is the input, not to be overwritten"),

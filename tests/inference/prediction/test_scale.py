@@ -163,14 +163,14 @@ def test_own_raw_file_gives_what_was_prepared(
 def test_standardised_by_the_input(model, table, tmp_path, block_size) -> None:
     file = table.expression(tmp_path / "a")
     plan = planned(
-        model, file, "microarray", standardize="input", block_size=block_size, ids="ensembl"
+        model, file, "microarray", standardize="input", block_size=block_size, input_ids="ensembl"
     )
     columns = [table.genes.index(name) for name in model.landmarks.ensembl]
     values = mapped(table.values[:, columns], model.landmark_quantile, "microarray")
     expected = (values - values.mean(axis=0)) / (values.std(axis=0) + 1e-3)
     found = landmarks(plan)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    whole = planned(model, file, "microarray", standardize="input", ids="ensembl")
+    whole = planned(model, file, "microarray", standardize="input", input_ids="ensembl")
     assert found.tobytes() == landmarks(whole).tobytes()
 
 

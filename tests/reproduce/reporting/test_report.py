@@ -15,7 +15,8 @@ import h5py
 import pytest
 
 from dgex_jax.errors import FormatError
-from reproduce.products import GROUPS
+from dgex_jax.parts import PAPER
+from reproduce.products import groups_of
 from reproduce.report import to_html, write_report
 from reproduce.workspace import open_workspace
 
@@ -67,12 +68,12 @@ class Page(HTMLParser):
 
 def shown_by(space) -> dict[str, str]:
     """What the products returned, as far as their files tell."""
-    texts = {}
-    for one in (*GROUPS["tables"], *GROUPS["analyses"]):
+    texts, groups = {}, groups_of(PAPER)
+    for one in (*groups["tables"], *groups["analyses"]):
         path = space.tables / f"{one.name.replace('-', '_')}.md"
         if path.is_file():
             texts[one.name] = path.read_text(encoding="utf-8")
-    for one in GROUPS["figures"]:
+    for one in groups["figures"]:
         path = space.figures / f"{one.name}.png"
         drawn = f"{path} (.pdf, .csv)"
         texts[one.name] = drawn if path.is_file() else f"{one.name}: not drawn: nothing is <kept>"

@@ -1,0 +1,290 @@
+"""The commands that make, describe, judge and apply models."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from dgex_jax.cli_options import (
+    RAW_TRUTH,
+    OneLineParser,
+    check_raw_truth,
+    given_settings,
+    json_text,
+    part_of,
+    raw_truth_flags,
+    stopped_by_sigterm,
+)
+from dgex_jax.config import PredictOptions
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from dgex_jax.config import Scale
+    from dgex_jax.model.predict import Prediction
+
+
+def export_flags(command: OneLineParser) -> None:
+    """Add the flags of ``dgex export``."""
+    command.path("run_dir", "RUN_DIR", "of dgex train")
+    command.path("prepared", "PREPARED", "the prepared study it was trained on")
+    command.path("--output", "MODEL", required=True)
+    command.add_argument(
+        "--best",
+        default="va",
+        metavar="PART",
+        help="weights of the best epoch on which validation part: va, or a validation set of the "
+        "study, such as 1000G for RNA-seq (default: va)",
+    )
+    command.switch("--overwrite", "replace a model in MODEL")
+
+
+def export(options: argparse.Namespace) -> None:
+    """Make a model that can be used and passed on of a finished run.
+
+    Examples
+    --------
+    dgex export runs/3x9000 prepared.h5 -o models/geo            for array profiles
+    dgex export runs/3x9000 prepared.h5 -o models/rnaseq --best 1000G
+    """
+    from dgex_jax.model.export import export_model
+    from dgex_jax.model.model import refuse_place, write_model
+
+    # Before the work: computing errors of a wide network takes a while.
+    refuse_place(options.output, options.overwrite)
+    model = export_model(options.run_dir, options.prepared, best=options.best)
+    write_model(options.output, model, overwrite=options.overwrite)
+    data = " (simulated data)" if model.simulated else ""
+    print(
+        f"{options.output}: {model.network.name}{data}, {len(model.landmarks):,} landmarks to "
+        f"{len(model.targets):,} targets"
+    )
+
+
+def info_flags(command: OneLineParser) -> None:
+    """Add the flags of ``dgex info``."""
+    command.path("model", "MODEL", "a model folder")
+    command.switch("--json", "all of it as JSON, with errors and checksums")
+
+
+def info(options: argparse.Namespace) -> None:
+    """Check a model and say what it is.
+
+    Examples
+    --------
+    dgex info models/geo
+    dgex info models/geo --json
+    """
+    from dgex_jax.model.info import info_lines, model_info
+
+    found = model_info(options.model)
+    print(json_text(found) if options.json else "\n".join(info_lines(options.model, found)))
+
+
+def evaluate_flags(command: OneLineParser) -> None:
+    """Add the flags of ``dgex evaluate``."""
+    command.path("model", "MODEL", "a model folder")
+    text = "a prepared study with all landmarks of the model, or an expression file with --truth"
+    command.path("prepared", "PREPARED|FILE", text)
+    command.add_argument(
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        help="tr, va, te and the study's sets, such as GTEx (default: all but tr)",
+    )
+    command.path("--output", "FILE.tsv", "a line for each target gene")
+    command.switch("--json", "the table as JSON")
+    command.switch("--quiet", "no progress")
+    raw_truth_flags(command)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Apply a model to a prepared study, or to raw files, and score it.
+
+    Examples
+    --------
+    dgex evaluate models/geo prepared.h5                                all parts but tr
+    dgex evaluate models/geo other.h5 --parts te GTEx -o by_gene.tsv
+    dgex evaluate models/geo prepared.h5 --json
+    dgex evaluate models/geo l1000.gctx --platform l1000 --truth rnaseq.gctx --pairs inst_info.txt
+    dgex evaluate models/rnaseq tpm.tsv.gz --platform rnaseq --truth tpm.tsv.gz
+    """
+    from dgex_jax.io.manifest import drop_sidecar, write_sidecar
+    from dgex_jax.model.evaluate import (
+        evaluate,
+        evaluation_json,
+        evaluation_lines,
+        evaluation_record,
+        gene_table_file,
+    )
+    from dgex_jax.model.model import read_model
+    from dgex_jax.model.truth import (
+        evaluate_files,
+        files_json,
+        files_lines,
+        open_study,
+        refuse_study,
+    )
+
+    check_raw_truth(options)
+    path, progress = options.model, not options.quiet
+    given = [one for one in (options.prepared, options.truth, options.pairs) if one is not None]
+    # The place of the table is taken first: scoring a wide network takes a while.
+    with gene_table_file(options.output, path, *given) as write:
+        model = read_model(path)
+        if options.truth is not None:
+            refuse_study(options.prepared)
+            measured = evaluate_files(
+                model,
+                options.prepared,
+                options.truth,
+                PredictOptions(**given_settings(options, PredictOptions, *RAW_TRUTH)),
+                truth_platform=options.truth_platform,
+                standardize=options.standardize,
+                pairs=options.pairs,
+                progress=progress,
+            )
+            write(model, measured)
+            made = evaluation_record(path, measured.inputs)
+            shown, lines = files_json(path, model, measured), files_lines(path, model, measured)
+            for text in measured.warnings:
+                print(f"dgex: warning: {text}", file=sys.stderr)
+        else:
+            with open_study(options.prepared) as study:
+                found = evaluate(model, study, options.parts, progress=progress)
+                write(model, found)
+                # Of the file, which was read for it: whether it is the model's own study is shown.
+                made = evaluation_record(path, {"prepared": (study.path, study.sha256)})
+                shown = evaluation_json(path, model, study, found)
+                lines = evaluation_lines(path, model, study, found)
+        if options.output is not None:
+            drop_sidecar(options.output)
+    if options.output is not None:
+        write_sidecar(options.output, made)
+    print(json_text(shown | {"provenance": made}) if options.json else "\n".join(lines))
+
+
+def predict_flags(command: OneLineParser) -> None:
+    """Add the flags of ``dgex predict``."""
+    command.path("model", "MODEL", "a model folder")
+    command.path(
+        "inputs",
+        "INPUT",
+        "GCTX, GCT, TSV, CSV, a GEO series matrix (text may be .gz, .bz2 or .xz) or h5ad; "
+        "- for standard input; genes by probe, Ensembl id, Entrez id or symbol, as rows or columns",
+        nargs="+",
+    )
+    command.path(
+        "--output",
+        "OUTPUT",
+        "ends in .gctx, .gct, .gct.gz, .tsv, .tsv.gz, .csv, .csv.gz (a line a profile), .parquet, "
+        ".h5ad or .zarr; replaced if it is there. The same command resumes a large .gctx, .h5ad or "
+        ".zarr that was interrupted. For several inputs a folder, made if missing: an output for "
+        "each, by its name",
+        required=True,
+    )
+    command.add_argument(
+        "--format",
+        metavar="ENDING",
+        help="of the outputs in the folder OUTPUT, also for a single input (default: gctx)",
+    )
+    command.add_argument(
+        "--genes",
+        metavar="LIST",
+        help="write these alone: a file with a gene a line, or ids between commas; by symbol, "
+        "Ensembl id, Entrez id or probe. One that the model lacks is refused",
+    )
+    command.settings(PredictOptions)
+    command.add_argument(
+        "--shard",
+        type=part_of,
+        default=(1, 1),
+        metavar="I/N",
+        help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
+        "moves it into place",
+    )
+    command.switch("--no-wait", "leave if another process writes OUTPUT (.zarr: always)")
+    command.switch("--quiet", "no progress")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Infer the target genes of one or more files.
+
+    Examples
+    --------
+    dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
+    dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
+    dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
+    dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
+    dgex predict models/l1000 plates/*.gct -o inferred/ --platform l1000 --format parquet
+    """
+    from dgex_jax.compiled import keep_compiled
+    from dgex_jax.io.files import ordinary_file
+    from dgex_jax.io.manifest import file_sha256
+    from dgex_jax.model.choose import read_gene_list
+    from dgex_jax.model.model import DESCRIPTION, read_model
+    from dgex_jax.model.outputs import check_output, outputs_in
+    from dgex_jax.model.predict import network_of, predict
+
+    chosen = PredictOptions(**given_settings(options, PredictOptions))
+    inputs, outputs, shard = options.inputs, [options.output], options.shard
+    genes = None if options.genes is None else read_gene_list(options.genes)
+    if len(inputs) > 1 or options.format is not None:
+        outputs = outputs_in(options.output, inputs, options.format or "gctx")
+    keep_compiled()
+    with stopped_by_sigterm(), ExitStack() as copies:
+        paths = [copies.enter_context(ordinary_file(path)) for path in inputs]
+        # Before the model, which may be gigabytes, and before anything is written.
+        for output in outputs:
+            for path in paths:
+                check_output(output, path, shard)
+        model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
+        network = network_of(model) if len(inputs) > 1 else None
+        for given, path, output in zip(inputs, paths, outputs, strict=True):
+            done = predict(
+                model,
+                path,
+                output,
+                chosen,
+                genes=genes,
+                network=network,
+                model_sha256=sha256,
+                progress=not options.quiet,
+                wait=not options.no_wait,
+                part=shard,
+            )
+            _say_prediction(given, done, chosen.scale, shard)
+    if not done.missing_shards:
+        _say_trusted(options.model, done)
+
+
+def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[int, int]) -> None:
+    for note in done.notes:
+        if note.startswith("warning: "):
+            text = note.removeprefix("warning: ")
+            print(f"dgex: warning: {given}: {text}", file=sys.stderr)
+        else:
+            print(f"{given}: {note}")
+    units = "standardised units" if scale == "standardized" else "the reference scale"
+    genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
+    print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
+    if done.missing_shards:
+        i, n = shard
+        print(
+            f"{done.output}: part {i} of {n} is written; {done.missing_shards} shards are missing"
+        )
+
+
+def _say_trusted(model: Path, done: Prediction) -> None:
+    """Say how many of the inferred genes are worth trusting."""
+    from dgex_jax.model.model import ERROR, GENES
+    from dgex_jax.model.predict import TRUSTED
+
+    if done.n_trusted is None:
+        print(f"{model}: tells no errors: which genes are worth trusting is not known")
+    elif done.n_targets:
+        of = f"{done.n_trusted:,} of {done.n_targets:,} inferred genes have an expected error below"
+        where = f"{ERROR}{done.expected_on} in {model / GENES}"
+        print(f"{of} {TRUSTED} standardised units ({where})")

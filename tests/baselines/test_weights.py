@@ -1,0 +1,125 @@
+"""Published weights predict what NumPy's least squares predicts; other files are refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dgex_jax.baselines.weights import read_weights, standardised_prediction
+from dgex_jax.errors import DgexError
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.writers import write_gctx
+from dgex_jax.prepare.normalize import OFFSET
+
+LANDMARKS = tuple(str(100 + n) for n in range(9))
+TARGETS = tuple(str(2000 + n) for n in range(25))
+
+
+def save(path, values, columns, rows):
+    write_gctx(path, Expression(path, np.asarray(values), tuple(columns), tuple(rows)))
+    return path
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """Raw log2 values, what ``lstsq`` makes of them, and a function that writes it as a file."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(8.0, 2.0, (60, len(LANDMARKS)))
+    Y = X @ rng.normal(size=(9, 25)) / 3 + rng.normal(6.0, 1.0, (60, 25))
+    design = np.column_stack([np.ones(len(X)), X])
+    weights = np.linalg.lstsq(design, Y, rcond=None)[0]
+
+    def write(name="OFFSET", at=0, *, turned=False, values=weights):
+        ids = [*LANDMARKS[:at], name, *LANDMARKS[at:]]
+        moved = np.insert(values[1:], at, values[0], axis=0)
+        axes = (TARGETS, ids) if turned else (ids, TARGETS)
+        return save(tmp_path / "weights.gctx", moved.T if turned else moved, *axes)
+
+    return SimpleNamespace(X=X, Y=Y, weights=weights, predicted=design @ weights, write=write)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("name", "at", "listed"),
+    [("OFFSET", 0, False), ("(Intercept)", 9, False), ("0", 4, False), ("1", 4, True)],
+)
+def test_weights_of_least_squares_predict_as_it_does(fit, name, at, turned, listed) -> None:
+    known = {*LANDMARKS, "99"} if listed else None
+    read = read_weights(fit.write(name, at, turned=turned), known)
+    assert (read.landmarks, read.targets, read.intercept_id) == (LANDMARKS, TARGETS, name)
+    assert read.coefficients.dtype == read.intercept.dtype == np.float64
+    np.testing.assert_array_equal(read.coefficients, fit.weights[1:])
+    np.testing.assert_array_equal(read.intercept, fit.weights[0])
+    # In the order of a study, which has other genes as well and not all of these.
+    rng = np.random.default_rng(1)
+    order, chosen = rng.permutation(9), rng.permutation(25)[:20]
+    landmarks = [*(LANDMARKS[place] for place in order), "77", "", ""]
+    targets = ["", *(TARGETS[place] for place in chosen), "88"]
+    X = np.column_stack([fit.X[:, order], rng.normal(size=(60, 3))])
+    weights = read.aligned(landmarks, targets)
+    assert weights.known.tolist() == [False, *[True] * 20, False]
+    prediction = weights.predict(X.astype(np.float32))
+    assert prediction.dtype == np.float64
+    np.testing.assert_allclose(prediction[:, 1:-1], fit.predicted[:, chosen], rtol=0, atol=1e-5)
+    assert np.isnan(prediction[:, [0, -1]]).all()
+    # Standardised by whatever a study standardises by.
+    x_scaling = rng.normal(size=12), rng.gamma(2.0, size=12)
+    y_scaling = rng.normal(size=22), rng.gamma(2.0, size=22)
+    standardised = (X - x_scaling[0]) / (x_scaling[1] + OFFSET)
+    wanted = (fit.predicted[:, chosen] - y_scaling[0][1:-1]) / (y_scaling[1][1:-1] + OFFSET)
+    found = standardised_prediction(weights, standardised, x_scaling, y_scaling)
+    np.testing.assert_allclose(found[:, 1:-1], wanted, rtol=1e-9, atol=1e-9)
+    assert np.isnan(found[:, [0, -1]]).all()
+
+
+def test_a_landmark_that_a_study_lacks_is_held_at_its_mean_of_training(fit) -> None:
+    read = read_weights(fit.write())
+    with pytest.raises(DgexError, match="lacks 2 of the 9 landmarks of these weights: 101, 104"):
+        read.aligned([name for name in LANDMARKS if name not in {"101", "104"}], TARGETS)
+    there = [0, 2, 3, 5, 6, 7, 8]
+    means = fit.X[:, there].mean(axis=0), fit.Y.mean(axis=0)
+    weights = read.aligned([LANDMARKS[place] for place in there], TARGETS, means)
+    assert weights.held == ("101", "104")
+    held = fit.X.copy()
+    held[:, [1, 4]] = held[:, [1, 4]].mean(axis=0)
+    wanted = np.column_stack([np.ones(len(held)), held]) @ fit.weights
+    np.testing.assert_allclose(weights.predict(fit.X[:, there]), wanted, rtol=1e-9)
+    # With all landmarks there the published intercept counts, whatever the means.
+    whole = read.aligned(LANDMARKS, TARGETS, (np.zeros(9), np.zeros(25)))
+    np.testing.assert_allclose(whole.predict(fit.X), fit.predicted, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "targets", "match"),
+    [
+        ([*LANDMARKS, "103"], TARGETS, "has landmarks twice: 103"),
+        (LANDMARKS, ["5", ""], "has no weights for any target"),
+        (["5", "6"], TARGETS, "lacks 9 of the 9 landmarks"),
+    ],
+)
+def test_studies_that_these_weights_are_not_for(fit, landmarks, targets, match) -> None:
+    means = np.zeros(len(landmarks)), np.zeros(len(targets))
+    with pytest.raises(DgexError, match=match):
+        read_weights(fit.write()).aligned(landmarks, targets, means)
+
+
+def test_files_that_could_be_misread_are_refused(fit, tmp_path) -> None:
+    def refused(path, match, known=None) -> None:
+        with pytest.raises(DgexError, match=match) as error:
+            read_weights(path, known)
+        assert str(path) in str(error.value)
+
+    none = r"can't be told: 0 of its 10 columns and 0 of its 25 rows are no Entrez id"
+    refused(fit.write("1"), none)
+    two = r"2 of its 10 columns \(101, OFFSET\) and 25 of its 25 rows .* are no landmark"
+    refused(fit.write(at=4), two, [name for name in LANDMARKS if name != "101"])
+    odd = [*TARGETS[:-1], "TP53"]
+    ids = ["OFFSET", *LANDMARKS]
+    refused(save(tmp_path / "both.gctx", fit.weights, ids, odd), "1 of its 25 rows .TP53.")
+    path = save(tmp_path / "symbols.gctx", fit.weights, ids, odd)
+    refused(path, "targets that are no Entrez ids: TP53", LANDMARKS)
+    holes = fit.weights.copy()
+    holes[3, 7] = np.nan
+    refused(fit.write(values=holes), "1 missing .* profile '102', gene '2007'")
