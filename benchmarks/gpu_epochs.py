@@ -13,10 +13,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.timing import Timing
-from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
+from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.parts import PAPER
 from dgex_jax.train.arrays import StudyArrays
 from dgex_jax.train.devices import AXIS, place, stack
-from dgex_jax.train.epoch import Best, Data, PartSizes, State, epoch_program, optimizer
+from dgex_jax.train.epoch import Best, Data, State, Watched, epoch_program, optimizer
 from dgex_jax.train.network import MLP
 from dgex_jax.train.pylearn2 import FIRST_COMPARISON
 from dgex_jax.train.train import half_networks, placed_orders
@@ -56,19 +57,19 @@ def whole_epochs(
     devices = tuple(jax.local_devices()[:1])
     training = TrainingConfig(halves=HALVES, precision="tf32" if precision == "tf32" else "highest")
     networks = [NetworkConfig(shape.hidden_layers, shape.units, 0.1)]
-    watched = dict(profiles) | {"tr": min(MONITORED, profiles["tr"])}
-    part_sizes = tuple((part, watched[part]) for part in LOGGED)
+    sizes = dict(profiles) | {"tr": min(MONITORED, profiles["tr"])}
+    watched: Watched = tuple((part, sizes[part], None) for part in PAPER.logged)
     arrays = no_profiles(shape)
     before = time.perf_counter()
     with jax.enable_x64(True):
         spread = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
         on_device: Callable[..., Any] = partial(jax.jit, out_shardings=spread)
-        data = on_device(partial(made_data, shape, profiles["tr"], part_sizes))()
+        data = on_device(partial(made_data, shape, profiles["tr"], watched))()
         state = on_device(partial(made_state, shape))()
         leading = (1, -1, 1)
         apart = place(stack(half_networks(arrays, networks, training), *leading), devices)
         model = MLP(shape.hidden_layers, shape.units, shape.n_targets, precision)
-        program = epoch_program(model, training.momentum, training.batch_size, part_sizes, devices)
+        program = epoch_program(model, training.momentum, training.batch_size, watched, devices)
         orders = placed_orders(profiles["tr"], devices, 0)
         seconds = []
         for _ in range(epochs + 1):
@@ -88,12 +89,13 @@ def no_profiles(shape: Shape) -> StudyArrays:
         halves=tuple(
             slice(half * shape.n_targets, (half + 1) * shape.n_targets) for half in range(HALVES)
         ),
+        parts=PAPER,
     )
 
 
-def made_data(shape: Shape, n_train: int, part_sizes: PartSizes) -> Data:
+def made_data(shape: Shape, n_train: int, watched: Watched) -> Data:
     """Make profiles as `epoch_program` takes them."""
-    n_watched = sum(size for _, size in part_sizes)
+    n_watched = sum(size for _, size, _ in watched)
     return Data(
         X=scattered((1, n_train, shape.n_landmarks)),
         Y=scattered((1, HALVES, n_train, shape.n_targets)),
@@ -128,6 +130,5 @@ def made_state(shape: Shape) -> State:
         learning_rate=jnp.full(lead, 1e-5, jnp.float32),
         previous_mae=jnp.full(lead, FIRST_COMPARISON, jnp.float64),
         epoch=jnp.zeros(lead, jnp.int32),
-        best_va=nothing_yet(),
-        best_1000G=nothing_yet(),
+        best={part: nothing_yet() for part in PAPER.choosers},
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks import fused_update
 from benchmarks.gpu_epochs import scattered
+from dgex_jax.parts import PAPER
 from dgex_jax.train import epoch as step
 from dgex_jax.train.epoch import Network, initial_state, train
 from dgex_jax.train.network import MLP, mask_key
@@ -45,7 +46,8 @@ def plain(shape: Shape, precision: str, n_batches: int) -> Callable[[], object]:
     """Return a call that trains on `n_batches` batches as every epoch of ours does."""
     with jax.enable_x64(True):
         model = MLP(shape.hidden_layers, shape.units, shape.n_targets, precision)
-        held = [jax.device_put(initial_state(start(shape), shape.hidden_layers, RATE))]
+        state = initial_state(start(shape), shape.hidden_layers, RATE, PAPER.choosers)
+        held = [jax.device_put(state)]
         network = jax.device_put(
             Network(mask_key(1, 0), np.float32(INCLUDE), np.int32(shape.n_targets))
         )

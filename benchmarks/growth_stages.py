@@ -19,9 +19,10 @@ from benchmarks.memory import run as run_child
 from benchmarks.preprocessing_runs import prepared
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.rawdata import PAPER, SMALL
-from dgex_jax.config import EVALUATED, PrepareConfig
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError
 from dgex_jax.model.model import write_model
+from dgex_jax.parts import PAPER as PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def _train(folder: Path, sizes: Sizes, *, small: bool) -> Taken:
 
 
 def _baseline(method: str, folder: Path, sizes: Sizes, *, small: bool) -> Taken:
-    parts = {"tr": sizes.profiles} | dict.fromkeys(EVALUATED, 100)
+    parts = {"tr": sizes.profiles} | dict.fromkeys(PARTS.evaluated, 100)
     write_study(folder, parts, 20 if small else LANDMARKS, sizes.genes)
     child, _ = fit_in_child(method, folder)
     return child.seconds, child.peak_bytes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.machine import usable_cores
-from dgex_jax.config import PARTS
 from dgex_jax.io.expression import blocks
+from dgex_jax.parts import OF_COMPENDIUM, PAPER
 from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def write_study(
     loadings /= np.sqrt(np.arange(1, RANK + 1, dtype=np.float32))[:, np.newaxis]
     shares = rng.uniform(*SHARES, n_genes).astype(np.float32)
     for number, (part, n) in enumerate(profiles.items()):
-        common = shares if part in PARTS[:3] else shares * np.float32(2 / 3)
+        common = shares if part in OF_COMPENDIUM else shares * np.float32(2 / 3)
         weights = loadings * np.sqrt(common / np.square(loadings).sum(axis=0))
         noise = np.sqrt(1 - common)
         X = _array(folder / f"X_{part}.npy", n, n_landmarks)
@@ -90,7 +90,7 @@ def _array(path: Path, n_profiles: int, n_genes: int) -> NDArray[np.float32]:
 
 def load_study(folder: Path) -> StudyArrays:
     """Read all parts into memory, as the baselines of a study get them."""
-    parts = [part for part in PARTS if (folder / f"X_{part}.npy").is_file()]
+    parts = [part for part in PAPER if (folder / f"X_{part}.npy").is_file()]
     X = {part: np.load(folder / f"X_{part}.npy") for part in parts}
     Y = {part: np.load(folder / f"Y_{part}.npy") for part in parts}
-    return StudyArrays(X, Y, (slice(0, Y[parts[0]].shape[1]),))
+    return StudyArrays(X, Y, (slice(0, Y[parts[0]].shape[1]),), PAPER)

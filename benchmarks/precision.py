@@ -22,8 +22,8 @@ from benchmarks.machine import describe, gpu_names
 from benchmarks.report import Report
 from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
-from dgex_jax.config import LOGGED
 from dgex_jax.errors import DgexError, StudyError
+from dgex_jax.parts import PAPER
 from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def compare(network: str, exact: pd.DataFrame, rounded: pd.DataFrame) -> list[tu
     """Lay two logs beside each other, a line a part; seconds are those of an epoch, medians."""
     seconds = " / ".join(f"{log['seconds'].iloc[1:].median():.3g}" for log in (exact, rounded))
     rows: list[tuple[str, ...]] = []
-    for part in LOGGED:
+    for part in PAPER.logged:
         ours, other = (log[f"MAE_{part}"].to_numpy(np.float64) for log in (exact, rounded))
         apart = other - ours
         largest = apart[np.abs(apart).argmax()]

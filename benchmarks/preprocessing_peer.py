@@ -18,6 +18,7 @@ from benchmarks.timing import show
 from dgex_jax.errors import DgexError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.prepare.genes import read_gene_map
+from dgex_jax.prepare.prepared import COMPENDIUM, SETS
 from dgex_jax.simulate.write import simulated_files
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def against_original(
     labels, kept = np.load(output / "labels.npy"), np.load(output / "kept.npy")
     files = simulated_files(raw)
     with Gctx(files.geo) as source, h5py.File(raw / "prepared.h5") as file:
-        stored = {name: row for row, name in enumerate(file["GEO/profiles"].asstr()[()])}
+        stored = {name: row for row, name in enumerate(file[f"{COMPENDIUM}/profiles"].asstr()[()])}
         our_kept = np.array([name in stored for name in source.profiles])
         order = [stored[name] for name in source.profiles if name in stored]
         differ = np.flatnonzero(kept != our_kept)
@@ -67,7 +68,8 @@ def against_original(
         columns = gene_columns(raw, file)
         differences = []
         for name, values in theirs.items():
-            mine = np.hstack([file[f"{name}/X"][()], file[f"{name}/Y"][()]])
+            group = COMPENDIUM if name == "GEO" else SETS.format(name)
+            mine = np.hstack([file[f"{group}/X"][()], file[f"{group}/Y"][()]])
             mine = mine[order] if name == "GEO" else mine
             differences.append(np.abs(mine - values[:, columns]).max())
     apart = float(np.max(differences))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.config import EVALUATED
+from dgex_jax.parts import PAPER
 from dgex_jax.train.arrays import StudyArrays
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def random_study(
     weights = rng.standard_normal((n_landmarks, n_halves * n_targets), np.float32)
     weights /= np.float32(np.sqrt(n_landmarks))
     X, Y = {}, {}
-    watched = EVALUATED
+    watched = PAPER.evaluated
     sizes = n_watched if isinstance(n_watched, Mapping) else dict.fromkeys(watched, n_watched)
     for part, n in {"tr": n_profiles, **{part: sizes[part] for part in watched}}.items():
         X[part] = rng.standard_normal((n, n_landmarks), np.float32)
         Y[part] = np.tanh(X[part] @ weights)
     halves = tuple(slice(half * n_targets, (half + 1) * n_targets) for half in range(n_halves))
-    return StudyArrays(X=X, Y=Y, halves=halves)
+    return StudyArrays(X=X, Y=Y, halves=halves, parts=PAPER)
 
 
 def write_arrays(arrays: StudyArrays, path: Path) -> None:

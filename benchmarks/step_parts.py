@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.table import Table
 from benchmarks.timing import paired, show
+from dgex_jax.parts import PAPER
 from dgex_jax.train.epoch import Network, State, initial_state, loss, train
 from dgex_jax.train.network import MLP, PRECISIONS, mask_key
 from dgex_jax.train.pylearn2 import initial_weights
@@ -68,7 +69,8 @@ def programs(shape: Shape, dropout: float, precision: str) -> dict[str, Callable
     with jax.enable_x64(True):
         model = MLP(shape.hidden_layers, shape.units, shape.n_targets, precision)
         sizes = (shape.n_landmarks, shape.n_targets, shape.hidden_layers, shape.units)
-        state = jax.device_put(initial_state(initial_weights(1, *sizes), shape.hidden_layers, 1e-4))
+        weights = initial_weights(1, *sizes)
+        state = jax.device_put(initial_state(weights, shape.hidden_layers, 1e-4, PAPER.choosers))
         rng = np.random.default_rng(0)
         X = jax.device_put(rng.standard_normal((BATCH * BATCHES, shape.n_landmarks), np.float32))
         Y = jax.device_put(rng.standard_normal((BATCH * BATCHES, shape.n_targets), np.float32))

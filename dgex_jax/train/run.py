@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -371,12 +372,15 @@ class Checkpoints:
                 continue
             path = manifest.with_suffix(".safetensors")
             try:
-                if content is None or content.get("format_version") != CHECKPOINT_FORMAT:
+                if content is None or content.get("format_version") not in {1, CHECKPOINT_FORMAT}:
                     cause = "its manifest can't be read"
                 elif file_sha256(path) != content.get("sha256"):
                     cause = "its checksum is not that of the manifest"
                 else:
-                    return from_arrays(load_file(path), like)
+                    arrays: Mapping[str, Any] = load_file(path)
+                    if content["format_version"] == 1:
+                        arrays = _of_format_1(arrays)
+                    return from_arrays(arrays, like)
             except (DgexError, OSError, SafetensorError, KeyError, ValueError) as error:
                 cause = str(error)
             report(f"{path}: damaged checkpoint skipped: {cause}")
@@ -409,6 +413,14 @@ def to_arrays(progress: Progress) -> dict[str, np.ndarray[Any, Any]]:
             name = f"state{number}{jax.tree_util.keystr(path)}"
             arrays[name] = np.asarray(leaf, order="C")
     return arrays
+
+
+def _of_format_1(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename arrays of best epochs (``state0.best_va.mae``); drop columns of parts not there."""
+    old, new = r"\.best_(va|1000G)\.", r".best['\1']."
+    found = {re.sub(old, new, name): one for name, one in arrays.items()}
+    errors = found["records/errors"]
+    return found | {"records/errors": errors[..., ~np.isnan(errors).all(axis=(0, 1, 2))]}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], like: Sequence[State]) -> Progress:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import precision
 from benchmarks.gpu_epochs import PAPER_PROFILES
-from dgex_jax.config import LOGGED
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.study import read_study
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def test_logs_are_compared_epoch_by_epoch() -> None:
     logs = [
         pd.DataFrame(
-            {f"MAE_{part}": [0.5, middle, 0.25] for part in LOGGED} | {"seconds": [9.0, 1.0, 2.0]}
+            {f"MAE_{part}": [0.5, middle, 0.25] for part in PAPER.logged}
+            | {"seconds": [9.0, 1.0, 2.0]}
         )
         for middle in (0.5, 0.25)
     ]
     rows = precision.compare("8x1", *logs)
-    assert [row[1] for row in rows] == list(LOGGED)
+    assert [row[1] for row in rows] == list(PAPER.logged)
     assert rows[0][2:] == ("0.25000", "0.25000", "+0.0e+00", "-2.5e-01", "1.5 / 1.5")
 
 
@@ -63,5 +64,5 @@ def test_what_can_not_be_done_is_one_line(
 def test_precisions_are_one_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert precision.main(["--small"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8x1 ")]
-    assert len(lines) == len(LOGGED)
+    assert len(lines) == len(PAPER.logged)
     assert all(line.count("+0.0e+00") == 2 for line in lines)

@@ -121,8 +121,8 @@ def test_small_run_prepares_and_agrees_with_the_original_way(tmp_path, capsys, m
         assert text in printed
     assert not list(Path(tmp_path, "raw_1_1").glob("original"))
     with h5py.File(tmp_path / "raw_1_1" / "prepared.h5") as file:
-        n_kept = len(file["GEO/profiles"])
-        assert file["GEO/X"].shape == (n_kept, SMALL.n_landmarks)
+        n_kept = len(file["compendium/profiles"])
+        assert file["compendium/X"].shape == (n_kept, SMALL.n_landmarks)
         straddling = file["report"].attrs["geo_close_pairs_straddling_clusters"]
     n_distinct = SMALL.n_profiles - SMALL.n_copies
     assert n_distinct <= n_kept <= n_distinct + straddling

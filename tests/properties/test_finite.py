@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgex_jax.config import LOGGED
 from dgex_jax.errors import DivergedError
+from dgex_jax.parts import PAPER
 from dgex_jax.train.devices import place, stack, unstack
 from dgex_jax.train.epoch import Best, epoch_program, keep_best
 from dgex_jax.train.run import Progress
@@ -88,7 +88,7 @@ def spoilt(arrays: StudyArrays, part: str, table: str, place: tuple[int, int], b
 
 @examples(12, shrink=False)
 @given(
-    part=st.sampled_from(LOGGED),
+    part=st.sampled_from(PAPER.logged),
     table=st.sampled_from(["X", "Y"]),
     bad=st.sampled_from([np.nan, np.inf, -np.inf]),
     data=st.data(),
@@ -137,9 +137,8 @@ def test_a_training_ends_finite_or_says_where_it_diverged(seed: int, exponent: f
     assert f"no longer finite after epoch {len(errors)} (" in told
     assert np.isfinite(errors).all()
     for half, state in enumerate(bests):
-        for best, column in ((state.best_va, 0), (state.best_1000G, 2)):
-            measured = np.array(errors)[:, half, column]
-            assert best is not None
+        for part, column in (("va", 0), ("1000G", 2)):
+            best, measured = state.best[part], np.array(errors)[:, half, column]
             assert best.epoch == measured.argmin()
             assert best.mae == measured.min()
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(best.params))
@@ -156,12 +155,12 @@ def test_weights_of_an_epoch_without_an_error_are_never_kept(part: str) -> None:
         order = place(np.arange(SIZES["tr"], dtype=np.int32)[None], devices)
         kept = []
         for one in (spoilt(arrays, part, "Y", (2, 1), np.nan), arrays) * 2:
-            data, sizes = device_data(one, TRAINING, devices)
-            program = epoch_program(model, 0.5, TRAINING.batch_size, sizes, tuple(devices))
+            data, watched = device_data(one, TRAINING, devices)
+            program = epoch_program(model, 0.5, TRAINING.batch_size, watched, tuple(devices))
             state, (errors, _) = program(state, networks, data, order)
             first_half, _ = unstack(state, 3)
-            kept.append({"va": first_half.best_va, "1000G": first_half.best_1000G}[part])
-            is_nan = np.isnan(np.asarray(errors)[0, 0, 0, LOGGED.index(part)])
+            kept.append(first_half.best[part])
+            is_nan = np.isnan(np.asarray(errors)[0, 0, 0, PAPER.logged.index(part)])
             assert is_nan == (one is not arrays)
     first, second, third, fourth = kept
     assert (int(first.epoch), float(first.mae)) == (-1, np.inf)

@@ -29,9 +29,9 @@ from dgex_jax.prepare.normalize import (
     RowStore,
     RowSum,
     dense_rank_indices,
+    normalise_compendium,
     quantile_ranks,
     rank_dtype,
-    rank_geo,
 )
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
@@ -174,25 +174,27 @@ def test_rna_of_the_papers_size_joins_ranks() -> None:
 @given(
     values=matrices(float(SINGLE.max), max_profiles=40, max_genes=6, dtype=np.float32),
     block_size=st.integers(1, 45),
+    by_rank=st.booleans(),
     data=st.data(),
 )
 def test_preparation_gives_the_same_ranks_and_quantile_in_any_blocks(
-    tmp_path_factory: Any, values: NDArray[Any], block_size: int, data: Any
+    tmp_path_factory: Any, values: NDArray[Any], block_size: int, by_rank: bool, data: Any
 ) -> None:
-    """To the bit, also where a gene is the mean of several probes."""
+    """To the bit, also where a gene is the mean of several probes, or where values are kept."""
     folder: Path = tmp_path_factory.mktemp("rows")
     n_probes = values.shape[1]
     of_a_gene = st.lists(st.integers(0, n_probes - 1), min_size=1, max_size=4)
     probes = data.draw(st.lists(of_a_gene, min_size=1, max_size=5))
     stored = RowStore(folder / "probes", n_probes, values.dtype)
     stored.append(values)
-    ranks, quantile = rank_geo(
+    kept, quantile = normalise_compendium(
         stored,
         np.arange(len(values)),
         ProbeMeans(probes),
         np.ones(len(values), dtype=bool),
-        folder / "ranks",
+        folder / "kept",
         n_genes=len(probes),
+        by_rank=by_rank,
         block_size=block_size,
         tick=lambda _: None,
     )
@@ -200,7 +202,12 @@ def test_preparation_gives_the_same_ranks_and_quantile_in_any_blocks(
     genes = np.stack([wide[:, columns].mean(axis=1) for columns in probes], axis=1)
     by_hand = ProbeMeans(probes)(values)
     np.testing.assert_allclose(by_hand, genes, rtol=1e-14, atol=1e-14 * np.abs(wide).max())
-    assert ranks.dtype == rank_dtype(len(probes))
-    np.testing.assert_array_equal(ranks.read(slice(None)), quantile_ranks(by_hand)[0])
+    expected = (
+        quantile_ranks(by_hand)[0].astype(rank_dtype(len(probes)))
+        if by_rank
+        else by_hand.astype(np.float32)
+    )
+    assert kept.dtype == expected.dtype
+    np.testing.assert_array_equal(kept.read(slice(None)), expected)
     np.testing.assert_array_equal(quantile, reference(by_hand))
     assert ROWS_AT_A_TIME < 40, "blocks of more rows than are ranked together"

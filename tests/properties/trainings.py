@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.parts import PAPER
 from dgex_jax.train.arrays import StudyArrays
 from dgex_jax.train.train import initial_states
 
@@ -31,7 +32,7 @@ def study(seed: int) -> StudyArrays:
         part: (np.tanh(x @ mixing) + 0.3 * rng.normal(size=(len(x), TARGETS))).astype(np.float32)
         for part, x in X.items()
     }
-    return StudyArrays(X, Y, (slice(0, HALF), slice(HALF, TARGETS)))
+    return StudyArrays(X, Y, (slice(0, HALF), slice(HALF, TARGETS)), PAPER)
 
 
 def first_states(seed: int, training: TrainingConfig = TRAINING) -> list[State]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """A training: errors ``(epochs, halves, 5)``, rates ``(epochs, halves)``, and its network."""
+    """A training: errors ``(epochs, halves, parts)``, rates ``(epochs, halves)``, its network."""
 
     errors: NDArray[np.float64]
     rates: NDArray[np.float32]

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from dgex_jax.config import LOGGED
+from dgex_jax.parts import PAPER
 from dgex_jax.train.epoch import (
     Best,
     Data,
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 LANDMARKS, TARGETS, UNITS, BATCH = 4, 3, 6, 20
 SIZES = (5, 6, 7, 8, 9)
-PART_SIZES = tuple(zip(LOGGED, SIZES, strict=True))
+WATCHED = tuple(
+    (part, size, None if part == "tr" else PAPER.chooser_of(part))
+    for part, size in zip(PAPER.logged, SIZES, strict=True)
+)
 TOLERANCE = 2e-6
 KEY, ONE = 11, np.float32(1)
 
@@ -174,7 +177,7 @@ quickly = pytest.mark.usefixtures("float64", "quick_compilation")
 def start(include: float = 1.0, layers: int = 1) -> tuple[Any, Network]:
     params = initial_weights(1, LANDMARKS, TARGETS, layers, UNITS)
     network = Network(mask_key(1, 0), np.float32(include), np.int32(TARGETS))
-    return initial_state(params, layers, 0.01), network
+    return initial_state(params, layers, 0.01, PAPER.choosers), network
 
 
 def arguments(layers: int = 1) -> tuple[Any, Network, Any, NDArray[np.int32]]:
@@ -186,9 +189,7 @@ def arguments(layers: int = 1) -> tuple[Any, Network, Any, NDArray[np.int32]]:
 @cache
 def epoch(precision: str = "highest", layers: int = 1) -> Any:
     model = MLP(layers, UNITS, TARGETS, precision)
-    return jax.jit(
-        partial(run_epoch, model=model, momentum=0.5, batch_size=BATCH, part_sizes=PART_SIZES)
-    )
+    return jax.jit(partial(run_epoch, model=model, momentum=0.5, batch_size=BATCH, watched=WATCHED))
 
 
 def program(layers: int) -> Any:
@@ -299,10 +300,10 @@ def test_each_part_of_the_log_is_its_own_mean() -> None:
     model = MLP(1, UNITS, TARGETS)
     predicted = np.asarray(model.apply({"params": state.params}, data.watched_X), np.float64)
     parts = np.split(np.abs(predicted - data.watched_Y), np.cumsum(SIZES)[:-1])
-    assert LOGGED == ("va", "te", "1000G", "GTEx", "tr")
+    assert PAPER.logged == ("va", "te", "1000G", "GTEx", "tr")
     np.testing.assert_allclose(errors, [part.mean() for part in parts], rtol=1e-6)
     assert float(used) == np.float32(0.01)
-    kept = (state.best_va.mae, state.best_1000G.mae, state.previous_mae)
+    kept = (state.best["va"].mae, state.best["1000G"].mae, state.previous_mae)
     assert [float(one) for one in kept] == [float(errors[column]) for column in (0, 2, 4)]
 
 

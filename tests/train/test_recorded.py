@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dgex_jax.config import LOGGED, NetworkConfig, TrainingConfig
+from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.parts import PAPER
 from dgex_jax.train.network import MLP
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _recorded(golden: Path, name: str) -> dict[str, NDArray[Any]]:
 def test_every_error_of_every_epoch(golden, repeated, tolerance) -> None:
     name, training = repeated
     log = _recorded(golden, name)["log"]
-    assert LOGGED == ("va", "te", "1000G", "GTEx", "tr")
+    assert PAPER.logged == ("va", "te", "1000G", "GTEx", "tr")
     assert training.errors.shape == (len(log), 1, 5)
     np.testing.assert_allclose(training.errors[:, 0], log[:, :5], rtol=0, atol=tolerance)
 
@@ -69,7 +70,7 @@ def test_best_epochs_are_the_recorded_ones(golden, repeated) -> None:
     name, training = repeated
     log = _recorded(golden, name)["log"]
     (half,) = training.halves
-    assert (half.best_va_epoch, half.best_1000G_epoch) == BEST[name]
+    assert half.best_epoch == dict(zip(("va", "1000G"), BEST[name], strict=True))
     assert BEST[name] == (int(log[:, 0].argmin()), int(log[:, 2].argmin()))
 
 
@@ -82,15 +83,15 @@ def test_kept_weights_repeat_the_errors_of_their_epoch(
     network = RUNS[name][0]
     model = MLP(network.hidden_layers, network.units, 40)
     for params, epoch in (
-        (half.best_va, half.best_va_epoch),
-        (half.best_1000G, half.best_1000G_epoch),
+        (half.best["va"], half.best_epoch["va"]),
+        (half.best["1000G"], half.best_epoch["1000G"]),
         (half.final, len(log) - 1),
     ):
-        for column, part in enumerate(LOGGED[:4]):
+        for column, part in enumerate(PAPER.evaluated):
             inferred = np.asarray(model.apply({"params": params}, study_a.X[part]))
             errors = np.abs(inferred.astype(np.float64) - study_a.Y[part]).mean(axis=0)
             assert errors.mean() == pytest.approx(log[epoch, column], rel=0, abs=tolerance)
-            if params is not half.final and (params is half.best_va) == (column < 2):
+            if params is not half.final and (params is half.best["va"]) == (column < 2):
                 # A target's MAE comes from the best epoch of its column.
                 ours = training.gene_errors[part]
                 assert ours.dtype == np.float64
@@ -130,7 +131,7 @@ def outside(study_a, train, dropout_means) -> Callable[[float], list[str]]:
         ]
         all_errors = np.stack([run.errors[:, 0] for run in runs])
         found = []
-        for kind, (column, part) in product(("best", "final"), enumerate(LOGGED)):
+        for kind, (column, part) in product(("best", "final"), enumerate(PAPER.logged)):
             errors = (all_errors.min(axis=1) if kind == "best" else all_errors[:, -1])[:, column]
             theirs = (dropout_means[f"{kind}_{what}"][f"MAE_{part}"] for what in ("mean", "sd"))
             mean, deviation = theirs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from dgex_jax.cli import main
-from dgex_jax.config import CHOSEN_PARTS, LOGGED, NetworkConfig, PrepareConfig, TrainingConfig
+from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.io.files import locked
 from dgex_jax.io.manifest import SEAL, digest, job_hash, sealed, write_json
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import Prepared, open_prepared
-from dgex_jax.rawfiles import GeoOnlyFiles
+from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, StudyFiles
 from dgex_jax.train import run as run_module
 from dgex_jax.train import train as loop
 from dgex_jax.train.arrays import load_arrays
@@ -41,8 +43,10 @@ from dgex_jax.train.train import Conduct, first_states, train_runs
 from tests.train.case import SIDES, contents, devices, run, same
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-ERRORS = [f"MAE_{part}" for part in LOGGED]
-CHANGES = [f"d_{part}" for part in LOGGED]
+ERRORS = [f"MAE_{part}" for part in ("va", "te", "1000G", "GTEx", "tr")]
+CHANGES = [name.replace("MAE", "d") for name in ERRORS]
+CHOSEN = {"va": ("va", "te"), "1000G": ("1000G", "GTEx")}
+"""Validation part → the parts that show the errors of its best epoch."""
 LOGS = ("log.tsv", "log_half1.tsv", "log_half2.tsv")
 NETWORK = NetworkConfig(hidden_layers=2, units=8, dropout=0.1)
 TRAINING = TrainingConfig(epochs=12, learning_rate=2e-2, monitor_size=300)
@@ -75,7 +79,7 @@ def records(n_halves: int, n_epochs: int = 4) -> list[EpochRecord]:
 
 
 def write_log(folder: Path, sizes: tuple[int, ...], epochs: list[EpochRecord]) -> None:
-    log = RunLog(folder, sizes)
+    log = RunLog(folder, sizes, PAPER)
     for number, record in enumerate(epochs, start=2):
         log.append(record)
         # On disk at once, so that a run can be watched and nothing is lost when it is stopped.
@@ -113,14 +117,14 @@ def test_two_halves_write_a_log_each_and_their_mean_by_genes(tmp_path) -> None:
         np.testing.assert_allclose(numbers(table, CHANGES), change, rtol=1e-4)
     # A new log replaces the old; with a history it is the same again.
     for history in (epochs[:1], epochs):
-        RunLog(tmp_path, (19, 20), history)
+        RunLog(tmp_path, (19, 20), PAPER, history)
         assert [len(read(tmp_path / name)) for name in LOGS] == [len(history)] * 3
     for table, name in zip((both, *halves), LOGS, strict=True):
         pd.testing.assert_frame_equal(read(tmp_path / name), table)
 
 
 def test_line_of_an_epoch(tmp_path) -> None:
-    log = RunLog(tmp_path, (1, 3))
+    log = RunLog(tmp_path, (1, 3), PAPER)
     lines = []
     for epoch, (va, seconds) in enumerate([(0.8, 90), (1.6, 7), (0.4, 5)]):
         errors = np.array([[va, 1.0, 0.5, 1.0, 1.0], [va / 2, 1.0, 0.7, 1.0, 1.0]])
@@ -206,7 +210,7 @@ def check_results(folder: Path, study: Prepared, halves: Any, parts: dict[str, A
 
 
 def test_each_half_keeps_its_own_best_epoch(narrow, trained) -> None:
-    check_results(trained.folder, narrow, SIDES, CHOSEN_PARTS)
+    check_results(trained.folder, narrow, SIDES, CHOSEN)
     errors = read_gene_errors(trained.folder / "errors.tsv")
     assert errors.copy_of_landmark.tolist() == [False] * 39
 
@@ -331,16 +335,57 @@ def test_a_run_folder_without_the_missing_parts(arrays_alone, tmp_path) -> None:
     assert list(table) == ["target", "symbol", "half", "copy_of_landmark", "MAE_va", "MAE_te"]
     with open_prepared(arrays_alone) as study:
         assert list(table["target"]) == list(study.targets)
-        check_results(folder, study, study.halves, {"va": CHOSEN_PARTS["va"]})
+        check_results(folder, study, study.halves, {"va": CHOSEN["va"]})
     for name in LOGS:
         log = read(folder / name)
-        assert [column for column in log if column.startswith("MAE_")] == ERRORS
-        for part in LOGGED:
-            cells = [*log[f"MAE_{part}"], *log[f"d_{part}"]]
-            if part in {"1000G", "GTEx"}:
-                assert cells == [""] * 4
-            else:
-                assert np.isfinite(np.array(cells, np.float64)).all()
+        columns = [column for column in log if column.startswith(("MAE_", "d_"))]
+        assert columns == ["MAE_va", "d_va", "MAE_te", "d_te", "MAE_tr", "d_tr"]
+        assert np.isfinite(numbers(log, columns)).all()
+
+
+# Studies of other sets
+
+
+@pytest.fixture(scope="module")
+def other_sets(tmp_path_factory) -> Path:
+    """The recorded files as a compendium with two validation sets and two test sets.
+
+    Values are taken as they are: some of the 1000G file are below 0.
+    """
+    raw, path = GOLDEN / "preprocess", tmp_path_factory.mktemp("sets") / "p.h5"
+    first, second = raw / "gtex.gct.gz", raw / "1000g.txt.gz"
+    sets = {
+        "A": OtherSet("rnaseq", first, role="validation"),
+        "B": OtherSet("rnaseq", second, role="validation"),
+        "C": OtherSet("rnaseq", second, validated_by="A"),
+        "D": OtherSet("rnaseq", first, validated_by="va"),
+    }
+    maps = (raw / "map_lm.txt", raw / "map_tg.txt")
+    files = StudyFiles(Compendium((raw / "geo.gctx",), *maps, "mine"), sets)
+    config = PrepareConfig(duplicates="none", force_platform=True)
+    prepare(files, path, config, name="made", title="Made", simulated=True)
+    return path
+
+
+def test_each_part_shows_the_best_epoch_of_its_own_chooser(other_sets, tmp_path) -> None:
+    """With any sets: by gene they are those of the weights kept for their validation part."""
+    folder, lines = tmp_path / "run", []
+    training = dataclasses.replace(TRAINING, monitor_size=100, learning_rate=3e-3)
+    conduct = Conduct(report=lambda _network, _done, line: lines.append(line))
+    chosen = {"va": ("va", "te", "D"), "A": ("A", "C"), "B": ("B",)}
+    with open_prepared(other_sets) as study:
+        assert train_runs(study, [NETWORK], training, [folder], devices(1), conduct=conduct)
+        check_results(folder, study, study.halves, chosen)
+    bests = [read_done(folder)[f"best_{part}_epochs"] for part in chosen]
+    assert len(set(map(tuple, bests))) == 3, "the choosers can't be told apart"
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    assert weights == {"best_va.safetensors", "best_A.safetensors", "best_B.safetensors"}
+    parts = ["va", "te", "A", "B", "C", "D"]
+    assert [*read(folder / "errors.tsv")][4:] == [f"MAE_{part}" for part in parts]
+    logged = [column for column in read(folder / "log.tsv") if column.startswith("MAE_")]
+    assert logged == [f"MAE_{part}" for part in (*parts, "tr")]
+    shown = re.findall(r"(\S+) \d\.\d{4} \(best", lines[0])
+    assert shown == ["mine-va", "A-va", "B-va"]
 
 
 def test_the_line_of_an_epoch_has_no_1000g(arrays_alone, tmp_path, capsys) -> None:
@@ -462,7 +507,7 @@ DAMAGES = {
     "gone": lambda path: path.unlink(),
     "manifest cut": lambda path: path.with_suffix(".json").write_text('{"format_ver'),
     "manifest of a newer format": lambda path: path.with_suffix(".json").write_text(
-        path.with_suffix(".json").read_text().replace('"format_version": 1', '"format_version": 2')
+        path.with_suffix(".json").read_text().replace('"format_version": 2', '"format_version": 3')
     ),
 }
 

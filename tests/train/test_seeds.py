@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from dgex_jax.cli import main, seed_lines
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.errors import DgexError, DivergedError, Stopped, StudyError
+from dgex_jax.parts import ARRAYS_ALONE, PAPER
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.run import StopRequest
 from dgex_jax.train.seeds import (
@@ -115,7 +116,7 @@ def test_finished_seeds_are_left_alone_and_the_table_says_the_same(trained, caps
 
 def test_what_is_printed(trained) -> None:
     errors = read_seed_errors(trained, (1, 2))
-    first, header, *rows, last = seed_lines(errors)
+    first, header, *rows, last = seed_lines(errors, PAPER)
     assert "40 target genes, standardised units" in first
     assert header.split() == ["GEO-va", "GEO-te", "1000G-va", "GTEx-te"]
     table = pd.read_csv(trained / "seeds.tsv", sep="\t").pivot(index="seed", columns="part")
@@ -133,7 +134,7 @@ def test_what_is_printed(trained) -> None:
 
 
 def test_one_seed_has_no_spread(trained) -> None:
-    lines = seed_lines(read_seed_errors(trained, (2,)))
+    lines = seed_lines(read_seed_errors(trained, (2,)), PAPER)
     assert "±" not in lines[-2]
     assert lines[-1].endswith("over seeds: one seed, no spread")
 
@@ -144,7 +145,7 @@ def test_arrays_alone_have_two_parts(tmp_path) -> None:
     errors = pd.DataFrame(which | {"MAE": mae, "sd_over_genes": mae / 8})
     write_seed_errors(tmp_path / "seeds.tsv", errors)
     assert len((tmp_path / "seeds.tsv").read_text().splitlines()) == 5
-    lines = seed_lines(errors)
+    lines = seed_lines(errors, ARRAYS_ALONE)
     assert lines[1].split() == ["GEO-va", "GEO-te"]
     assert lines[4] == "over seeds  0.6250 ± 0.1768  0.1875 ± 0.0884"
 
