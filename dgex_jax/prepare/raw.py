@@ -480,7 +480,7 @@ class _Opening:
 
 
 def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
-    """Number the groups; profiles that share one of several series are of one."""
+    """Give each profile the number of its group; those that share one of several series are one."""
     if all(SERIES.fullmatch(name) for name in groups if name):
         return linked_groups(groups)
     alone = (name or f"\0{place}" for place, name in enumerate(groups))
