@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
