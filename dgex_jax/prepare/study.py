@@ -264,8 +264,8 @@ def _collection(content: Mapping[str, Any], folder: Path, prepare: PrepareConfig
             raise StudyError(f"{key} = {kind!r}: normalize = 'log_cpm' is for counts")
         if rule == "none" and (kind == "log1p") != (compendium.values == "log1p"):
             raise StudyError(
-                f"{key} = {kind!r}: with normalize = 'none' logarithms must be of one base, and the "
-                f"compendium's values are {compendium.values!r}"
+                f"{key} = {kind!r}: with normalize = 'none' logarithms must be of one base, the "
+                f"compendium's are {compendium.values!r}"
             )
     return found
 
