@@ -223,5 +223,7 @@ def read_gene_errors(path: Path) -> GeneErrors:
         )
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
+    if not errors.mae:
+        raise FormatError(f"{path}: is no table of errors per gene ({ERROR!r})")
     check_result(path)
     return errors
