@@ -306,7 +306,7 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
         )
     rule = "original" if config.files is None else normalization(config.files, config.prepare)
     if rule != "none":
-        notes.append(f'the study has another scale than they (normalize = "{rule}")')
+        notes.append(f'the scale of the study (normalize = "{rule}") is not theirs')
     return Measured(errors, note=f"{'; '.join(notes)}.")
 
 

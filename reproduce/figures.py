@@ -11,6 +11,7 @@ import pandas as pd
 
 from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import FormatError
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.scores import overall
 from dgex_jax.train.pylearn2 import layer_names
@@ -147,9 +148,10 @@ def _by_epoch(parts: Parts, part: str, name: str, title: str) -> Product:
         figure = draw_epochs(table, architecture, label, note=note(space))
         return write_figure(space, name, figure, table)
 
+    papers = " (the paper shows its best one on 1000G-va)" if parts == PAPER else ""
     told = (
         f"{title}: overall error on {label} by epoch, for each dropout rate of the widest network "
-        "with two hidden layers (the paper shows its best one on 1000G-va)."
+        f"with two hidden layers{papers}."
     )
     return Product(
         name,

@@ -524,5 +524,6 @@ def _note_on_weights(space: Workspace, comparison: Comparison) -> str:
     for entry in comparison.entries:
         if entry.method == LINCS:
             known, every = int(comparison.known(entry).sum()), len(comparison.genes)
-            said.append(f"{LINCS}: {known:,} of {every:,} targets, compared in these alone.")
+            alone = "" if known == every else ", compared in these alone"
+            said.append(f"{LINCS}: {known:,} of {every:,} targets{alone}.")
     return " ".join(said)

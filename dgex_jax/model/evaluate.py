@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import PRECISION, network_of, told_device
-from dgex_jax.prepare.genes import match_ensembl
+from dgex_jax.prepare.genes import ensembl_key, match_ensembl
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.network import BATCH
 
@@ -30,14 +31,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.io.progress import Listener, Tick
-    from dgex_jax.model.model import Model, ModelGenes
+    from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
     from dgex_jax.train.network import Forward
 
 LEARNED_FROM = "tr"
 PROFILES_AT_A_TIME = 4 * BATCH
 
-NAMING = {"ensembl": "Ensembl id", "probe": "probes"}
+GeneIdKind = Literal["ensembl", "probe", "entrez", "symbol"]
+NAMING: dict[GeneIdKind, str] = {
+    "ensembl": "Ensembl id",
+    "probe": "probes",
+    "entrez": "Entrez id",
+    "symbol": "symbol",
+}
 COLUMNS = ("", "profiles", "genes", "MAE mean ± sd", "r mean", "median", "R² mean", "median")
 EXPLAINED = (
     "over target genes: MAE in standardised units of {}, ± standard deviation (ddof 0); "
@@ -64,7 +71,7 @@ class SharedGenes(SharedTargets):
     `targets` ``(n_shared,)`` those of Y for its shared targets.
     """
 
-    kind: Literal["ensembl", "probe"]
+    kind: GeneIdKind
     landmarks: NDArray[np.intp]
     targets: NDArray[np.intp]
 
@@ -181,20 +188,26 @@ def part_scores(
 
 
 def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
-    """Match by Ensembl id where both have them; else a gene is the same if its probes are."""
+    """Match by the first kind of id that finds most landmarks.
+
+    By Ensembl id where both have them, a gene is the same if its probes are, else by Entrez id or
+    symbol.
+    """
     if study.gene_ids == "number":
         raise FormatError(
             f"{study.path}: its genes have no ids, so which of them are the model's can't be told; "
             "prepare a study of the raw files (dgex prepare)"
         )
-    kind: Literal["ensembl", "probe"] = "probe"
-    if study.gene_ids == "ensembl" and any(model.landmarks.ensembl):
-        kind = "ensembl"
-        landmarks = _by_ensembl(model.landmarks, study, study.landmarks)
-        targets = _by_ensembl(model.targets, study, study.targets)
-    else:
-        landmarks = _by_probes(model.landmarks, study.landmark_probes)
-        targets = _by_probes(model.targets, study.target_probes)
+    best: tuple[GeneIdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
+    for kind in NAMING:
+        # A study of an older format lacks some of them.
+        with suppress(FormatError):
+            ours, theirs = (_by_id(kind, *of) for of in _both_roles(model, study, kind))
+            if best is None or (ours >= 0).sum() > (best[1] >= 0).sum():
+                best = kind, ours, theirs
+    if best is None:
+        raise FormatError(f"{study.path}: its genes have no ids that are the model's")
+    kind, landmarks, targets = best
     missing = np.flatnonzero(landmarks < 0).tolist()
     if missing:
         raise FormatError(
@@ -216,16 +229,29 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
     return SharedGenes(kept, copies, kind, landmarks, found)
 
 
-def _by_ensembl(genes: ModelGenes, study: Prepared, ids: Sequence[str]) -> NDArray[np.intp]:
-    try:
-        return match_ensembl(genes.ensembl, ids)
-    except FormatError as error:
-        raise FormatError(f"{study.path}: {error}") from error
+def _both_roles(
+    model: Model, study: Prepared, kind: GeneIdKind
+) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
+    """Give the ids of one kind of the landmarks, then of the targets: the model's, the study's."""
+    for role, genes in (("landmark", model.landmarks), ("target", model.targets)):
+        if kind == "symbol":
+            theirs = study.landmark_symbols if role == "landmark" else study.symbols
+        else:
+            name = "probes" if kind == "probe" else kind
+            theirs = getattr(study, f"{role}_{name}")
+        yield getattr(genes, f"{kind}s" if kind in ("symbol", "probe") else kind), theirs
 
 
-def _by_probes(genes: ModelGenes, probes: Sequence[Sequence[str]]) -> NDArray[np.intp]:
-    places = {frozenset(names): place for place, names in enumerate(probes) if names}
-    return np.array([places.get(frozenset(names), -1) for names in genes.probes], np.intp)
+def _by_id(kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]) -> NDArray[np.intp]:
+    """Find each of our genes among theirs; -1 where it is not there, or its id is not unique."""
+    keys: dict[str, Callable[[Any], Any]] = {"ensembl": ensembl_key, "probe": frozenset}
+    key = keys.get(kind, str)
+    counts = Counter(map(key, theirs))
+    places = {key(one): place for place, one in enumerate(theirs) if one}
+    return np.array(
+        [places.get(key(one), -1) if one and counts[key(one)] == 1 else -1 for one in ours],
+        np.intp,
+    )
 
 
 # --- what is said and written

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -480,7 +479,7 @@ class _Opening:
 
 
 def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
-    """Number the groups; profiles that share one of several series are of one."""
+    """Give each profile the number of its group; those that share one of several series are one."""
     if all(SERIES.fullmatch(name) for name in groups if name):
         return linked_groups(groups)
     alone = (name or f"\0{place}" for place, name in enumerate(groups))

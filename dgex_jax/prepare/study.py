@@ -262,6 +262,11 @@ def _collection(content: Mapping[str, Any], folder: Path, prepare: PrepareConfig
     for key, kind in values.items():
         if rule == "log_cpm" and kind != "counts":
             raise StudyError(f"{key} = {kind!r}: normalize = 'log_cpm' is for counts")
+        if rule == "none" and (kind == "log1p") != (compendium.values == "log1p"):
+            raise StudyError(
+                f"{key} = {kind!r}: with normalize = 'none' logarithms must be of one base, and the "
+                f"compendium's values are {compendium.values!r}"
+            )
     return found
 
 
