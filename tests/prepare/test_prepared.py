@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.config import PARTS, PrepareConfig
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import FormatError
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import chunk_rows, prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import RawFiles
@@ -49,7 +50,7 @@ def test_reader_gives_what_is_stored(made) -> None:
     with open_prepared(made) as study, h5py.File(made) as file:
         assert (study.name, study.title, study.simulated) == ("made", "A made study", True)
         assert (study.n_landmarks, study.n_targets) == (20, 45)
-        assert [study.n_profiles(part) for part in PARTS] == [240, 30, 30, 30, 60]
+        assert [study.n_profiles(part) for part in PAPER] == [240, 30, 30, 30, 60]
         assert study.landmarks == tuple(file["landmarks"].asstr()[:])
         assert study.symbols == tuple(file["target_info/symbol"].asstr()[:])
         assert study.landmark_symbols == tuple(file["landmark_info/symbol"].asstr()[:])
@@ -58,13 +59,13 @@ def test_reader_gives_what_is_stored(made) -> None:
         )
         assert study.halves == (slice(0, 22), slice(22, 45))
         for part, rows in (("tr", slice(0, 240)), ("va", slice(240, 270)), ("te", slice(270, 300))):
-            np.testing.assert_array_equal(study.X(part), file["GEO/X"][rows])
-            np.testing.assert_array_equal(study.Y(part), file["GEO/Y"][rows])
-        np.testing.assert_array_equal(study.Y("GTEx"), file["GTEx/Y"][:])
+            np.testing.assert_array_equal(study.X(part), file["compendium/X"][rows])
+            np.testing.assert_array_equal(study.Y(part), file["compendium/Y"][rows])
+        np.testing.assert_array_equal(study.Y("GTEx"), file["sets/GTEx/Y"][:])
         np.testing.assert_array_equal(study.quantile, file["quantile"][:])
         mean, deviation = study.scaling("te", "Y")
-        np.testing.assert_array_equal(mean, file["GEO/Y_mean"][:])
-        np.testing.assert_array_equal(deviation, file["GEO/Y_sd"][:])
+        np.testing.assert_array_equal(mean, file["compendium/Y_mean"][:])
+        np.testing.assert_array_equal(deviation, file["compendium/Y_sd"][:])
 
 
 def test_values_can_be_undone(made) -> None:
@@ -96,7 +97,7 @@ def test_halves_are_columns_in_c_order(made, golden, kind) -> None:
 
 def test_npz_of_the_recorded_study(golden) -> None:
     with np.load(golden / "study_a.npz") as arrays, open_prepared(golden / "study_a.npz") as study:
-        for part in PARTS:
+        for part in PAPER:
             np.testing.assert_array_equal(study.X(part), arrays[f"X_{part}"].astype(np.float32))
             np.testing.assert_array_equal(study.Y(part), arrays[f"Y_{part}"].astype(np.float32))
         assert study.n_profiles("tr") == 1207
@@ -106,7 +107,7 @@ def test_npz_of_the_recorded_study(golden) -> None:
         assert not study.copy_of_landmark.any()
         assert not study.simulated
         assert (study.name, study.halves) == ("study_a", (slice(0, 20), slice(20, 40)))
-        assert study.parts == PARTS
+        assert study.parts == PAPER
         assert study.quantile is None
         assert set(study.landmark_ensembl) == set(study.target_ensembl) == {""}
         unknown = ("landmark_probes", "target_probes", "landmark_entrez", "target_entrez")
@@ -119,7 +120,7 @@ def test_npz_of_the_recorded_study(golden) -> None:
 def _arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays = {}
-    for part in PARTS:
+    for part in PAPER:
         n = int(rng.integers(2, 9))
         arrays |= {f"X_{part}": rng.normal(size=(n, 3)), f"Y_{part}": rng.normal(size=(n, 5))}
     return arrays
@@ -175,7 +176,7 @@ def test_npz_values_that_are_not_finite_in_float32(tmp_path, value) -> None:
 
 def test_hdf5_values_that_are_not_finite(copy) -> None:
     with h5py.File(copy, "r+") as file:
-        file["GEO/X"][245, 7] = np.nan
+        file["compendium/X"][245, 7] = np.nan
     with open_prepared(copy) as study:
         study.X("tr")
         with pytest.raises(FormatError, match=r"X of va: 1 values .* row 6, column 8"):
@@ -201,15 +202,18 @@ def _set(name: str, value):
         (lambda f: f.__delitem__("target_info/probes"), "has no dataset /target_info/probes"),
         (lambda f: f.__delitem__("landmark_quantile"), "has no dataset /landmark_quantile"),
         (lambda f: f.attrs.__delitem__("title"), "title"),
-        (lambda f: f.__delitem__("GTEx/Y"), "has no dataset /GTEx/Y"),
+        (lambda f: f.__delitem__("sets/GTEx/Y"), "has no dataset /sets/GTEx/Y"),
         (lambda f: f.__delitem__("1000G"), "has no dataset /1000G/profiles"),
-        (lambda f: f.__delitem__("GEO/split"), "has no dataset /GEO/split/train"),
-        (_set("GEO/X", np.zeros((300, 19), np.float32)), r"/GEO/X has shape \(300, 19\)"),
-        (_set("GTEx/Y", np.zeros((59, 45), np.float32)), r"expected \(60, 45\)"),
+        (lambda f: f.__delitem__("compendium/split"), "has no dataset /compendium/split/train"),
+        (
+            _set("compendium/X", np.zeros((300, 19), np.float32)),
+            r"/compendium/X has shape \(300, 19\)",
+        ),
+        (_set("sets/GTEx/Y", np.zeros((59, 45), np.float32)), r"expected \(60, 45\)"),
         (_set("target_info/half", np.tile([1, 2], 45)[:45]), "run of 1, then a run of 2"),
         (_set("target_info/symbol", np.array([b"a", b"b"])), r"/target_info/symbol has shape"),
-        (_set("GEO/split/test", np.arange(280, 310)), "rows beyond the 300 profiles"),
-        (_set("GEO/split/test", np.arange(299, 269, -1)), "is not a run of rows"),
+        (_set("compendium/split/test", np.arange(280, 310)), "rows beyond the 300 profiles"),
+        (_set("compendium/split/test", np.arange(299, 269, -1)), "is not a run of rows"),
     ],
 )
 def test_hdf5_that_is_no_study(copy, change, text) -> None:
@@ -220,7 +224,7 @@ def test_hdf5_that_is_no_study(copy, change, text) -> None:
 
 def test_damaged_chunks_are_noticed(copy) -> None:
     with h5py.File(copy) as file:
-        place = file["GEO/Y"].id.get_chunk_info(0).byte_offset
+        place = file["compendium/Y"].id.get_chunk_info(0).byte_offset
     with copy.open("r+b") as file:
         file.seek(place + 1000)
         file.write(b"damage")
@@ -320,8 +324,8 @@ def normalised_landmarks(raw: RawFiles, path: Path, scale_on: str) -> np.ndarray
     genes = [known[0][one] for one in data["landmarks"]]
     genes += [known[1][one] for one in data["targets"]]
     values = [matrix[:, [probes[p] for p in gene.split(",")]].mean(axis=1) for gene in genes]
-    values = np.column_stack(values)[[profiles[one] for one in data["GEO/profiles"]]]
-    train = data["GEO/split/train"]
+    values = np.column_stack(values)[[profiles[one] for one in data["compendium/profiles"]]]
+    train = data["compendium/split/train"]
     reference = values if scale_on == "all" else values[train]
     quantile = np.sort(reference, axis=1).mean(axis=0)
     ranks = (rankdata(values[train], axis=1) - 1).astype(int)
@@ -363,9 +367,9 @@ def test_version_1_is_read_and_says_what_it_lacks(made, copy) -> None:
             del file.attrs[name]
         file.attrs["format_version"] = 1
     with open_prepared(made) as whole, open_prepared(copy) as study:
-        assert study.parts == PARTS
+        assert study.parts == PAPER
         assert study.target_ensembl == study.targets == whole.targets
-        for part in PARTS:
+        for part in PAPER:
             np.testing.assert_array_equal(study.X(part), whole.X(part))
             np.testing.assert_array_equal(study.Y(part), whole.Y(part))
         np.testing.assert_array_equal(study.scaling("GTEx", "Y"), whole.scaling("GTEx", "Y"))
