@@ -351,7 +351,7 @@ class Watched:
             self._look, platform, force=force, annotates=is_table(self.base), training=True
         )
         large = self._look.large
-        if platform == "microarray" and large:
+        if platform == "microarray" and large and values is None:
             warnings.append(
                 f"{len(large)} of {self._look.n} profiles have values that are no logarithms (the "
                 f"mean of {large[0][0]!r} is {large[0][1]:.4g}): genes are scaled as they are; "

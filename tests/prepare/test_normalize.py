@@ -198,9 +198,7 @@ def test_missing_and_infinite_values_are_counted_and_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("by_rank", [True, False])
-def test_the_quantile_is_the_mean_of_the_reference_profiles_alone(
-    tmp_path, stored, by_rank
-) -> None:
+def test_the_quantile_is_the_mean_of_reference_profiles_alone(tmp_path, stored, by_rank) -> None:
     values = np.random.default_rng(1).normal(size=(40, 5))
     reference = np.random.default_rng(2).random(30) < 0.5
     rows = np.sort(np.random.default_rng(3).permutation(40)[:30])

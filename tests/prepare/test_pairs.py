@@ -143,7 +143,7 @@ def other_pairs(table: pd.DataFrame, column: str) -> pd.DataFrame:
             rows_of_both()[["inst_id", "batch"]],
             (
                 "pairs no profiles: column 1 'inst_id' has 10 of 12 ids of l1000.gctx; no column "
-                "has ids of rna.gctx ('GTEX-3', 'GTEX-1', 'GTEX-9'); ids of both must stand in one row"
+                "has ids of rna.gctx ('GTEX-3', 'GTEX-1', 'GTEX-9'); ids of both must stand in"
             ),
         ),
         # A platform joins nothing, and donors of several profiles pair none of them surely.

@@ -332,7 +332,7 @@ def test_errors_leave_nothing_and_an_older_study_stays(
 
 def test_too_few_profiles(run_prepare, change_geo, tmp_path) -> None:
     copies = change_geo(lambda v, *_: np.broadcast_to(v[:1], v.shape) + np.float32(0))
-    text = "1 GEO profiles are left"
+    text = "1 profiles are left"
     refused(lambda: run_prepare(copies, tmp_path / "p.h5"), text, PreparationError)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +16,13 @@ from scipy.stats import rankdata
 
 from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import FormatError
-from dgex_jax.parts import PAPER
+from dgex_jax.parts import ARRAYS_ALONE, PAPER
 from dgex_jax.prepare.prepare import chunk_rows, prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import RawFiles
-from tests.prepare.checks import datasets, refused
+from tests.prepare.checks import LATER, datasets, make_older, refused
 
 EXACT = PrepareConfig(duplicates="all-pairs")
-NEW = (
-    *(f"{role}_info/{name}" for role in ("landmark", "target") for name in ("probes", "entrez")),
-    "landmark_quantile",
-)
 
 
 @pytest.fixture(scope="module")
@@ -191,19 +188,37 @@ def _set(name: str, value):
     return change
 
 
+WRONG_PARTS = (
+    ("GTEx", "damaged"),
+    ([], "parts: "),
+    ({"compendium": "GEO"}, "parts: KeyError"),
+    (PAPER.to_json() | {"sets": [{"name": "GTEx"}]}, "parts: TypeError"),
+    (PAPER.to_json() | {"platform": "chip"}, "platform = 'chip': must be one of"),
+    (PAPER.to_json() | {"compendium": "gtex"}, "'GTEx': is the name of another part"),
+    (PAPER.to_json() | {"compendium": "../x"}, "'../x': names a set; use letters"),
+    (replace(PAPER, sets=PAPER.sets[:1]).to_json() | {"sets": [7]}, "parts: TypeError"),
+    (PAPER.to_json() | {"sets": PAPER.to_json()["sets"][1:]}, "is no validation set"),
+)
+
+
+def _parts(value, text: str):
+    written = value if isinstance(value, str) else json.dumps(value)
+    return lambda f: f.attrs.__setitem__("parts", written), text
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         (lambda f: f.attrs.__delitem__("format_version"), "not a prepared study"),
-        (lambda f: f.attrs.__setitem__("format_version", 3), "version 3; .* reads 2 and older"),
-        (lambda f: f.attrs.__setitem__("data_sets", '["GEO", "GTEx"]'), "data_sets are "),
-        (lambda f: f.attrs.__setitem__("data_sets", "GEO"), "damaged"),
-        (lambda f: f.attrs.__setitem__("gene_ids", "refseq"), "gene_ids are 'refseq', neither"),
+        (lambda f: f.attrs.__setitem__("format_version", 4), "version 4; .* reads 3 and older"),
+        (lambda f: f.attrs.__setitem__("gene_ids", "refseq"), "gene_ids are 'refseq'$"),
+        (lambda f: f.attrs.__delitem__("parts"), "parts"),
+        *(_parts(*one) for one in WRONG_PARTS),
         (lambda f: f.__delitem__("target_info/probes"), "has no dataset /target_info/probes"),
         (lambda f: f.__delitem__("landmark_quantile"), "has no dataset /landmark_quantile"),
         (lambda f: f.attrs.__delitem__("title"), "title"),
         (lambda f: f.__delitem__("sets/GTEx/Y"), "has no dataset /sets/GTEx/Y"),
-        (lambda f: f.__delitem__("1000G"), "has no dataset /1000G/profiles"),
+        (lambda f: f.__delitem__("sets/1000G"), "has no dataset /sets/1000G/profiles"),
         (lambda f: f.__delitem__("compendium/split"), "has no dataset /compendium/split/train"),
         (
             _set("compendium/X", np.zeros((300, 19), np.float32)),
@@ -359,23 +374,53 @@ def test_landmark_quantile_is_that_of_normalised_landmarks_of_geo_tr(
         assert abs(mapped.mean() - truth.mean()) < 0.06 * truth.std()
 
 
-def test_version_1_is_read_and_says_what_it_lacks(made, copy) -> None:
-    with h5py.File(copy, "r+") as file:
-        for name in (*NEW, "dropped/probes"):
-            del file[name]
-        for name in ("gene_ids", "data_sets"):
-            del file.attrs[name]
-        file.attrs["format_version"] = 1
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_versions_are_read_and_say_what_they_lack(made, copy, version) -> None:
+    make_older(copy, version)
     with open_prepared(made) as whole, open_prepared(copy) as study:
-        assert study.parts == PAPER
+        assert study.parts == whole.parts == PAPER
         assert study.target_ensembl == study.targets == whole.targets
         for part in PAPER:
             np.testing.assert_array_equal(study.X(part), whole.X(part))
             np.testing.assert_array_equal(study.Y(part), whole.Y(part))
-        np.testing.assert_array_equal(study.scaling("GTEx", "Y"), whole.scaling("GTEx", "Y"))
+            for kind in "XY":
+                ours, theirs = study.scaling(part, kind), whole.scaling(part, kind)
+                np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(study.quantile, whole.quantile)
-        for name in NEW:
+        for name in LATER:
             role, _, kind = name.partition("_info/")
             read = f"{role}_{kind}" if kind else name
+            if version == 2:
+                assert list(getattr(study, read)) == list(getattr(whole, read))
+                continue
             text = f"has no dataset /{name}: .* again"
             refused(lambda r=read: getattr(study, r), text, path=copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda f: f.attrs.__setitem__("data_sets", '["GEO", "GTEx"]'), "data_sets are "),
+        (lambda f: f.attrs.__setitem__("data_sets", "GEO"), "damaged"),
+        (lambda f: f.__delitem__("GTEx/Y"), "has no dataset /GTEx/Y"),
+    ],
+)
+def test_version_2_that_is_no_study(copy, change, text) -> None:
+    make_older(copy, 2)
+    with h5py.File(copy, "r+") as file:
+        change(file)
+    refused(lambda: open_prepared(copy), text, path=copy)
+
+
+def test_version_2_of_arrays_alone(run_prepare, alone, tmp_path) -> None:
+    path = tmp_path / "p.h5"
+    run_prepare(alone, path)
+    written = datasets(path)
+    with h5py.File(path, "r+") as file:
+        file.move("compendium", "GEO")
+        del file.attrs["parts"]
+        file.attrs.update({"format_version": 2, "data_sets": '["GEO"]'})
+    with open_prepared(path) as study:
+        assert study.parts == ARRAYS_ALONE
+        values = np.concatenate([study.Y(part) for part in study.parts])
+        np.testing.assert_array_equal(values, written["compendium/Y"])
