@@ -279,7 +279,10 @@ class _Opening:
 
     def _set(self, name: str, one: OtherSet, opened: Callable[[Path], AnnotatedSource]) -> RawSet:
         if one.file is not None:
-            return RawSet(one, self._file(name, opened(one.file), one.platform, one.values))
+            # Dense ranks need no logarithms, and corrected RPKM below 0 have none.
+            ranked = self.rule == "original" and one.platform == "rnaseq"
+            values = "log2" if ranked else one.values
+            return RawSet(one, self._file(name, opened(one.file), one.platform, values))
         if one.landmarks is None or one.truth is None:
             raise AssertionError("a set is one file, or two")
         landmarks, truth = opened(one.landmarks), opened(one.truth)

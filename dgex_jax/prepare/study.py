@@ -279,7 +279,7 @@ def _coerce(value: Any, hint: Any, key: str, folder: Path) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(value, arguments, key, folder)
     if origin is tuple:
-        values = [value] if isinstance(value, str) else value
+        values = [value] if isinstance(value, str) and arguments[0] is Path else value
         if not isinstance(values, list) or not values:
             raise StudyError(f"{key} = {value!r}: must be a list that is not empty")
         return tuple(_coerce(item, arguments[0], key, folder) for item in values)
