@@ -196,7 +196,7 @@ class Look:
         if values in ("log2", "log1p"):
             if self.highest <= HIGHEST_LOG:
                 return ""
-            remedy = 'values = "counts", "tpm", "rpkm" or "fpkm" makes them log2(x + 1)'
+            remedy = '"counts", "tpm", "rpkm" or "fpkm" makes them log2(x + 1) (study file)'
             return f"values = {values!r}, but they go up to {self.highest:.4g}: {remedy}"
         if self.n_values < ENOUGH_VALUES or self.whole or self.highest > HIGHEST_LOG:
             return ""
