@@ -218,10 +218,10 @@ def read_gene_errors(path: Path) -> GeneErrors:
             for name in map(str, table)
             if name.startswith(ERROR)
         }
-        if not mae:
-            raise KeyError(ERROR)
         errors = GeneErrors(mae, table["copy_of_landmark"].to_numpy(str) == "1")
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
+    if not mae:
+        raise FormatError(f"{path}: is no table of errors per gene (no column {ERROR}…)")
     check_result(path)
     return errors
