@@ -32,7 +32,7 @@ figures: $(VENV)/.ready  ## all figures
 table1: $(VENV)/.ready  ## errors on GEO-te, 10% dropout
 	$(call reproduce,table1)
 
-table2: $(VENV)/.ready  ## errors on GTEx-te, 25% dropout
+table2: $(VENV)/.ready  ## errors on each test set (the paper: GTEx-te), 25% dropout
 	$(call reproduce,table2)
 
 tableS1: $(VENV)/.ready  ## how networks are trained
@@ -44,10 +44,10 @@ tableS2: $(VENV)/.ready  ## errors on GEO-va, every dropout rate
 tableS3: $(VENV)/.ready  ## errors on GEO-te, every dropout rate
 	$(call reproduce,table_s3)
 
-tableS4: $(VENV)/.ready  ## errors on 1000G-va, every dropout rate
+tableS4: $(VENV)/.ready  ## errors on each validation set (the paper: 1000G-va), every dropout rate
 	$(call reproduce,table_s4)
 
-tableS5: $(VENV)/.ready  ## errors on GTEx-te, every dropout rate
+tableS5: $(VENV)/.ready  ## errors on each test set (the paper: GTEx-te), every dropout rate
 	$(call reproduce,table_s5)
 
 figure1: $(VENV)/.ready  ## error on GEO-te by architecture
@@ -59,10 +59,10 @@ figure2: $(VENV)/.ready  ## density of the errors per gene on GEO-te
 figure3: $(VENV)/.ready  ## gene by gene on GEO-te
 	$(call reproduce,figure3)
 
-figure4: $(VENV)/.ready  ## gene by gene on GTEx-te
+figure4: $(VENV)/.ready  ## gene by gene on each test set (the paper: GTEx-te)
 	$(call reproduce,figure4)
 
-figure5: $(VENV)/.ready  ## error on GTEx-te by epoch and dropout rate
+figure5: $(VENV)/.ready  ## error on each test set (the paper: GTEx-te) by epoch and dropout rate
 	$(call reproduce,figure5)
 
 figureS1: $(VENV)/.ready  ## the architecture of the largest network

@@ -19,7 +19,7 @@ from dgex_jax.io.manifest import digest, known_sha256, read_json, write_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.parts import OF_COMPENDIUM
 from dgex_jax.prepare.normalize import OFFSET
-from dgex_jax.rawfiles import normalization
+from dgex_jax.rawfiles import StudyFiles, normalization
 from dgex_jax.scores import choose, mae_per_gene
 from dgex_jax.train.record import DONE, write_gene_errors
 from reproduce.stages import inputs_of, make_folder, write_step
@@ -303,6 +303,12 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
         notes.append(
             f"{len(weights.held):,} of their {len(published.landmarks):,} landmarks are not in the "
             f"study and held at their means over {study.parts.label('tr')}"
+        )
+    sets = config.files.sets.values() if isinstance(config.files, StudyFiles) else []
+    if not sets or any(one.standardize == "input" for one in sets):
+        notes.append(
+            "they infer log2 values, so that what differs between platforms gene by gene is in "
+            "their errors, while other methods infer what each set standardised by itself has"
         )
     rule = "original" if config.files is None else normalization(config.files, config.prepare)
     if rule != "none":

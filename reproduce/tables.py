@@ -486,7 +486,7 @@ def _best_sentence(comparison: Comparison) -> str:
         )
     return (
         f"Network chosen on {comparison.parts.label(comparison.selected_on)}: "
-        f"{best.network.name}, with {' and '.join(parts)} on "
+        f"{best.network.name}, with {', '.join(parts[:-1])} and {parts[-1]} on "
         f"{comparison.parts.label(comparison.part)}."
     )
 

@@ -213,15 +213,17 @@ def read_gene_errors(path: Path) -> GeneErrors:
         # As text first: older pandas read floats to the last bit only on request, newer ones
         # deprecate the request.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        mae = {
-            name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
-            for name in map(str, table)
-            if name.startswith(ERROR)
-        }
-        errors = GeneErrors(mae, table["copy_of_landmark"].to_numpy(str) == "1")
+        errors = GeneErrors(
+            mae={
+                name.removeprefix(ERROR): table[name].to_numpy(str).astype(np.float64)
+                for name in map(str, table)
+                if name.startswith(ERROR)
+            },
+            copy_of_landmark=table["copy_of_landmark"].to_numpy(str) == "1",
+        )
     except (OSError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is no table of errors per gene ({error})") from error
-    if not mae:
-        raise FormatError(f"{path}: is no table of errors per gene (no column {ERROR}…)")
+    if not errors.mae:
+        raise FormatError(f"{path}: is no table of errors per gene ({ERROR!r})")
     check_result(path)
     return errors

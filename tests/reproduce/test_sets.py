@@ -7,7 +7,7 @@ import io
 import json
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -29,6 +29,9 @@ from reproduce.baselines import LINCS, chosen_values
 from reproduce.stages import is_prepared, raw_files
 from reproduce.workspace import Workspace, at_rates, open_workspace
 from tests.tinystudy import SIMULATE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SMALL = """
 [training]

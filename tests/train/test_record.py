@@ -100,9 +100,7 @@ def test_a_table_of_errors_has_any_parts_but_at_least_one(tmp_path) -> None:
     path = tmp_path / "errors.tsv"
     table = pd.DataFrame({"target": ["a"], "copy_of_landmark": ["0"]})
     table.to_csv(path, sep="\t", index=False)
-    with pytest.raises(
-        FormatError, match=r"no table of errors per gene \(no column MAE_…\)"
-    ) as told:
+    with pytest.raises(FormatError, match=r"no table of errors per gene \('MAE_'\)") as told:
         read_gene_errors(path)
     assert str(told.value).startswith(f"{path}: ")
     table.assign(MAE_mine="0.25", MAE_te="0.5").to_csv(path, sep="\t", index=False)
