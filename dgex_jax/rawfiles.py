@@ -169,7 +169,7 @@ class OtherSet(Settings):
         super().__post_init__()
         paired = self.landmarks is not None and self.truth is not None
         if (self.file is not None) == paired or (self.landmarks is None) != (self.truth is None):
-            raise StudyError("needs either file, or landmarks and truth")
+            raise StudyError("file: either it is given, or landmarks and truth are")
         if self.pairs is not None and not paired:
             raise StudyError("pairs: only landmarks and truth of two files are paired")
         for key in ("truth_values", "truth_platform"):
@@ -240,6 +240,33 @@ def parts_of(raw: AnyRawFiles) -> Parts:
         own = name if one.role == "validation" else chooser
         sets.append(PartSet(name, one.platform, one.role, own))
     return Parts(raw.compendium.name, raw.compendium.platform, tuple(sets))
+
+
+def check_rules(raw: AnyRawFiles, config: PrepareConfig) -> None:
+    """Raise `StudyError` where the files of a study can't be prepared as `config` says."""
+    rule = normalization(raw, config)
+    if not isinstance(raw, StudyFiles):
+        if rule == "log_cpm":
+            raise StudyError("normalize = 'log_cpm': is for counts, which a [compendium] may have")
+        return
+    if raw.compendium.split_by is not None and config.scale_on != "train":
+        raise StudyError(
+            'compendium.split_by: needs [prepare] scale_on = "train": scaled over all profiles, '
+            "those held out look better inferred than they are"
+        )
+    values = {"compendium.values": raw.compendium.values}
+    for name, one in raw.sets.items():
+        if one.file is None and rule == "original":
+            raise StudyError(f"sets.{name}: normalize = 'original' knows no paired files")
+        values |= {f"sets.{name}.values": one.values, f"sets.{name}.truth_values": one.of_truth}
+    for key, kind in values.items():
+        if rule == "log_cpm" and kind != "counts":
+            raise StudyError(f"{key} = {kind!r}: normalize = 'log_cpm' is for counts")
+        if rule == "none" and (kind == "log1p") != (raw.compendium.values == "log1p"):
+            raise StudyError(
+                f"{key} = {kind!r}: with normalize = 'none' logarithms must be of one base, the "
+                f"compendium's are {raw.compendium.values!r}"
+            )
 
 
 def described(config: Compendium | OtherSet) -> dict[str, Any]:

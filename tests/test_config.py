@@ -22,11 +22,13 @@ from dgex_jax.config import (
     TrainingConfig,
 )
 from dgex_jax.errors import StudyError
-from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
+from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, RawFiles
 from dgex_jax.simulate.config import SimulationConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "study.md"
 TABLES = {
+    "\n## [compendium]\n": Compendium,
+    "\n## [sets.NAME]\n": OtherSet,
     "\n## [files]\n": RawFiles,
     "\n**Arrays alone.**": GeoOnlyFiles,
     "\n## [simulate]\n": SimulationConfig,
@@ -41,17 +43,24 @@ TYPES = {
     "float": "number",
     "float | None": 'number or `"auto"`',
     "bool": "true or false",
+    "int | None": "whole number",
     "Path": "path",
+    "Path | None": "path",
+    "str | Path": "text or path",
+    "str | Path | None": "text or path",
+    "tuple[Path, ...]": "path or list of paths",
     "tuple[int, ...]": "list of whole numbers",
     "tuple[float, ...]": "list of numbers",
 }
 HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"
 
 
-def default_of(value: Any) -> str:
+def default_of(value: Any, kind: Any) -> str:
     """Show a default as TOML has it."""
     if value is dataclasses.MISSING:
         return "none, needed"
+    if value is None and kind in GIVEN:
+        return "none"
     if isinstance(value, tuple):
         return f"`{list(value)}`"
     names: dict[Any, str] = {None: '"auto"', True: "true", False: "false"}
@@ -66,7 +75,7 @@ def table_of(kind: Any) -> str:
         key, type_name = one.metadata.get("key") or one.name, TYPES.get(str(one.type), "text")
         text = (one.metadata["meaning"] + one.metadata["more"]).replace("|", r"\|")
         text = re.sub(r'("[\w-]+")', r"`\1`", text)
-        rows += f"| `{key}` | {type_name} | {default_of(one.default)} | {text} |\n"
+        rows += f"| `{key}` | {type_name} | {default_of(one.default, kind)} | {text} |\n"
     return HEAD + rows
 
 
@@ -111,6 +120,7 @@ def test_defaults_are_the_original_settings() -> None:
     assert (prepare.duplicates, prepare.scale_on) == ("clusters", "all")
     assert prepare.partition == "random"
     assert not prepare.accept_wrong_dimensions
+    assert (prepare.max_zero_share, prepare.min_genes) == (1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +131,31 @@ def test_networks_are_named_as_in_the_paper(dropout, name) -> None:
     assert NetworkConfig(3, 9000, dropout).name == f"D-GEX-{name}%-9000x3"
 
 
+GIVEN: dict[type, dict[str, Any]] = {
+    PredictOptions: {"platform": "standardized"},
+    Compendium: {"files": (Path("c.gctx"),), "landmarks": Path("l.txt")},
+    OtherSet: {"platform": "array", "landmarks": Path("l.gctx"), "truth": Path("t.gctx")},
+}
+"""What has no default."""
 REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
+    Compendium: {
+        "platform": ("rna",),
+        "values": ("raw", None),
+        "sample": (2,),
+        "single_cell": (-0.1, float("nan")),
+    },
+    OtherSet: {
+        "platform": ("rna", None),
+        "role": ("train",),
+        "truth_platform": ("rna",),
+        "values": ("raw",),
+        "truth_values": ("raw",),
+        "standardize": ("train",),
+    },
     PrepareConfig: {
+        "normalize": ("rank",),
+        "max_zero_share": (-0.1, 1.1, float("nan")),
+        "min_genes": (-1,),
         "duplicates": ("some",),
         "scale_on": ("test",),
         "partition": ("sorted",),
@@ -175,9 +208,8 @@ REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
     [(kind, key, one) for kind, of in REFUSED.items() for key, each in of.items() for one in each],
 )
 def test_values_out_of_range_are_refused_by_name(kind, key, value) -> None:
-    given = {"platform": "standardized"} if kind is PredictOptions else {}
     with pytest.raises(StudyError, match=f"^{key} = ") as caught:
-        kind(**given | {key: value})
+        kind(**GIVEN.get(kind, {}) | {key: value})
     assert "\n" not in str(caught.value)
 
 
@@ -189,10 +221,14 @@ def test_epochs_of_a_pretraining_that_there_is() -> None:
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_every_value_but_a_switch_is_checked_and_none_changes(kind) -> None:
-    # A text can hold anything.
-    free = {field.name for field in dataclasses.fields(kind) if field.type in {"bool", "str"}}
+    # A text can hold anything, and so can a path.
+    free = {
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.type in {"bool", "str", "str | None"} or "Path" in str(field.type)
+    }
     assert {field.name for field in dataclasses.fields(kind)} - free == set(REFUSED[kind])
-    one = kind(platform="l1000") if kind is PredictOptions else kind()
+    one = kind(**GIVEN.get(kind, {}))
     key = next(iter(REFUSED[kind]))
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(one, key, getattr(one, key))

@@ -196,7 +196,7 @@ class Look:
         if values in ("log2", "log1p"):
             if self.highest <= HIGHEST_LOG:
                 return ""
-            remedy = 'values = "counts", "tpm", "rpkm" or "fpkm" makes them log2(x + 1)'
+            remedy = '"counts", "tpm", "rpkm" or "fpkm" makes them log2(x + 1) (study file)'
             return f"values = {values!r}, but they go up to {self.highest:.4g}: {remedy}"
         if self.n_values < ENOUGH_VALUES or self.whole or self.highest > HIGHEST_LOG:
             return ""
@@ -351,7 +351,7 @@ class Watched:
             self._look, platform, force=force, annotates=is_table(self.base), training=True
         )
         large = self._look.large
-        if platform == "microarray" and large:
+        if platform == "microarray" and large and values is None:
             warnings.append(
                 f"{len(large)} of {self._look.n} profiles have values that are no logarithms (the "
                 f"mean of {large[0][0]!r} is {large[0][1]:.4g}): genes are scaled as they are; "

@@ -285,7 +285,7 @@ class Normalised:
         return in_order(values_of, blocks(len(rows), block_size), workers=1)
 
 
-def _read_blocks(
+def read_blocks(
     source: ExpressionSource, columns: NDArray[np.intp], *, block_size: int, tick: Tick
 ) -> Iterator[FloatArray]:
     """Read columns of all profiles; raise `FormatError` at the end if values are not finite."""
@@ -310,7 +310,7 @@ def store_profiles(
 
     Raises `FormatError` if values are missing or infinite (their number and the first place).
     """
-    blocks_read = _read_blocks(source, columns, block_size=block_size, tick=tick)
+    blocks_read = read_blocks(source, columns, block_size=block_size, tick=tick)
     first = next(blocks_read)
     store = RowStore(path, len(columns), first.dtype)
     for block in chain([first], blocks_read):
@@ -380,7 +380,7 @@ def normalise_set(
     dtype = np.dtype(np.float32) if rule == "values" else rank_dtype(len(columns))
     stored = RowStore(path, len(columns), dtype)
     n_clipped = 0
-    for values in _read_blocks(source, read, block_size=block_size, tick=tick):
+    for values in read_blocks(source, read, block_size=block_size, tick=tick):
         for part in blocks(len(values), ROWS_AT_A_TIME):
             genes = values[part][:, place].astype(np.float64)
             found: NDArray[Any] = genes

@@ -14,7 +14,6 @@ import numpy as np
 
 import dgex_jax
 from dgex_jax.errors import PreparationError
-from dgex_jax.io.expression import blocks
 from dgex_jax.io.files import Unchanged, atomic_path, one_line, temporary_folder
 from dgex_jax.io.hdf5 import encode_fixed, seal_hdf5
 from dgex_jax.io.manifest import drop_sidecar, record, write_sidecar
@@ -27,6 +26,7 @@ from dgex_jax.prepare.normalize import (
     mean_and_deviation,
     normalise_compendium,
     normalise_set,
+    read_blocks,
     standardise,
     store_profiles,
 )
@@ -50,7 +50,7 @@ from dgex_jax.prepare.split import (
     split_sizes,
 )
 from dgex_jax.prepare.study import rules_of
-from dgex_jax.rawfiles import normalization, paths_of
+from dgex_jax.rawfiles import check_rules, normalization, paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -152,10 +152,13 @@ def prepare(
     ------
     FormatError
         A raw file can't be read, or needed values are missing (how many, and the first place).
+    StudyError
+        The files can't be prepared as `config` says.
     PreparationError
         The files don't make a study: no gene on all platforms, too few profiles, no room on disk.
     """
     show = Progress(progress)
+    check_rules(raw, config)
     refuse_overwriting(raw, output)
     with (
         atomic_path(output) as temporary,
@@ -217,6 +220,7 @@ def _disk_errors(output: Path) -> Iterator[None]:
 
 def _write(file: h5py.File, job: _Job) -> PrepareReport:
     """Run every step but the opening of the files and write all datasets."""
+    n_read = len(job.sources.compendium.profiles)
     job, left_out = _filtered(job)
     genes, sources, n_landmarks = job.genes, job.sources, job.n_landmarks
     sets = {name: _normalise_set(job, name) for name in sources.sets}
@@ -258,7 +262,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         file[f"{COMPENDIUM}/split/{part}"] = np.arange(rows.start, rows.stop)
     compendium = sources.parts.compendium
     counts: dict[str, int | None] = {
-        count_key(compendium, "profiles_read"): len(sources.compendium.profiles),
+        count_key(compendium, "profiles_read"): n_read,
         count_key(compendium, "profiles_kept"): len(found.order),
         count_key(compendium, "close_pairs"): found.duplicates.n_close,
         count_key(compendium, "close_pairs_straddling_clusters"): found.duplicates.n_straddling,
@@ -308,13 +312,11 @@ def _filtered(job: _Job) -> tuple[_Job, list[str]]:
     means = ProbeMeans([np.searchsorted(used, columns).tolist() for columns in genes.probes])
     rich, zeros = [], np.zeros(len(genes), dtype=np.intp)
     with job.progress.step("looking for empty profiles and genes", len(source.profiles)) as tick:
-        for rows in blocks(len(source.profiles), config.block_size):
-            block = source.unwatched.read(rows, used)
+        for block in read_blocks(source.unwatched, used, block_size=config.block_size, tick=tick):
             above = means(block) > 0
             enough = above.sum(axis=1) >= config.min_genes
             rich.append(enough)
             zeros += (~above[enough]).sum(axis=0)
-            tick(len(block))
     kept = np.flatnonzero(np.concatenate(rich))
     notes = []
     if len(kept) < len(source.profiles):

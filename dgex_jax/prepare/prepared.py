@@ -16,9 +16,9 @@ Layout of ``prepared.h5`` (format version 3)
     the mean of), text that is empty where not known; ``ensembl`` is left out where no gene has one
     but as its id; ``target_info/half`` (1 or 2) and ``target_info/copy_of_landmark``.
 ``quantile``
-    Reference quantile, float64; none where values are not quantile-normalised.
+    Reference quantile, float64: the mean of the compendium's profiles, their genes sorted by value.
 ``landmark_quantile``
-    That of the landmarks alone after quantile normalisation, over training, float64; likewise.
+    That of the landmarks alone as they are normalised, over training, float64.
 ``dropped/role symbol ensembl probes cause``, ``partial/role symbol ensembl missing_probes``
     Genes of the maps that are not in the study; kept genes that lack some probes.
 ``report``
@@ -190,7 +190,7 @@ class Prepared(Closing):
     def quantile(self) -> NDArray[np.float64] | None:
         """Reference quantile ``(n_landmarks + n_targets,)`` float64, never falling.
 
-        ``None`` where the file says of no quantile normalisation.
+        ``None`` where it is not known.
         """
         return self._vector("quantile", self.n_landmarks + self.n_targets)
 
@@ -363,6 +363,7 @@ class Hdf5Prepared(Prepared):
             for name in ("landmark_info/", "target_info/"):
                 self._dataset(f"{name}probes")
                 self._dataset(f"{name}entrez")
+            self._dataset("landmark_quantile")
         copies = self._vector("target_info/copy_of_landmark", self.n_targets)
         self.copy_of_landmark = copies.astype(bool)
         half = self._vector("target_info/half", self.n_targets)

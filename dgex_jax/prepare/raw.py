@@ -424,9 +424,11 @@ class _Opening:
         self, name: str, one: OtherSet, opened: Callable[[Path, SetPlatform], AnnotatedSource]
     ) -> RawSet:
         if one.file is not None:
-            return RawSet(
-                one, self._file(name, opened(one.file, one.platform), one.platform, one.values)
-            )
+            # Dense ranks need no logarithms, and corrected RPKM below 0 have none.
+            ranked = self.rule == "original" and one.platform == "rnaseq"
+            values = "log2" if ranked else one.values
+            source = opened(one.file, one.platform)
+            return RawSet(one, self._file(name, source, one.platform, values))
         if one.landmarks is None or one.truth is None:
             raise AssertionError("a set is one file, or two")
         of_truth = one.truth_platform or one.platform

@@ -72,7 +72,7 @@ def split_sizes(n_profiles: int) -> SplitSizes:
     sizes = SplitSizes(train, validation, n_profiles - train - validation)
     if min(sizes) < 1:
         raise PreparationError(
-            f"{n_profiles} GEO profiles are left: too few to split into train, validation and test"
+            f"{n_profiles} profiles are left: too few to split into train, validation and test"
         )
     return sizes
 

@@ -39,8 +39,8 @@ from dgex_jax.rawfiles import (
     OtherSet,
     RawFiles,
     StudyFiles,
+    check_rules,
     described,
-    normalization,
     parts_of,
 )
 from dgex_jax.simulate.config import SimulationConfig
@@ -205,7 +205,9 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     if "files" in content:
         files = _raw_files(_table(content, "files"), folder)
     elif "compendium" in content:
-        files = _collection(content, folder, parts["prepare"])
+        files = _collection(content, folder)
+    if files is not None:
+        check_rules(files, parts["prepare"])
     return Study(
         name=name,
         title=text(content, "title"),
@@ -238,7 +240,7 @@ def _path(value: Any, key: str, folder: Path) -> Path:
         raise StudyError(f"{key} = {value!r}: there is no such user") from error
 
 
-def _collection(content: Mapping[str, Any], folder: Path, prepare: PrepareConfig) -> StudyFiles:
+def _collection(content: Mapping[str, Any], folder: Path) -> StudyFiles:
     """Read ``[compendium]`` and its ``[sets.NAME]``."""
     compendium = build(Compendium, _table(content, "compendium"), "compendium", folder)
     tables = _table(content, "sets")
@@ -247,26 +249,6 @@ def _collection(content: Mapping[str, Any], folder: Path, prepare: PrepareConfig
     }
     found = StudyFiles(compendium, sets)
     parts_of(found)
-    if compendium.split_by is not None and prepare.scale_on != "train":
-        raise StudyError(
-            'compendium.split_by: needs [prepare] scale_on = "train": scaled over all profiles, '
-            "those held out look better inferred than they are"
-        )
-    rule = normalization(found, prepare)
-    for name, of in sets.items():
-        if of.file is None and rule == "original":
-            raise StudyError(f"sets.{name}: normalize = 'original' knows no paired files")
-    values = {"compendium.values": compendium.values}
-    for name, of in sets.items():
-        values |= {f"sets.{name}.values": of.values, f"sets.{name}.truth_values": of.of_truth}
-    for key, kind in values.items():
-        if rule == "log_cpm" and kind != "counts":
-            raise StudyError(f"{key} = {kind!r}: normalize = 'log_cpm' is for counts")
-        if rule == "none" and (kind == "log1p") != (compendium.values == "log1p"):
-            raise StudyError(
-                f"{key} = {kind!r}: with normalize = 'none' logarithms must be of one base, and the "
-                f"compendium's values are {compendium.values!r}"
-            )
     return found
 
 
@@ -293,10 +275,11 @@ def build(kind: type[T], content: Mapping[str, Any], section: str, folder: Path 
 def _coerce(value: Any, hint: Any, key: str, folder: Path) -> Any:
     """Check a TOML value against a type hint; an integer may stand for a float, "auto" for None."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (types.UnionType, Union):
+    # With a Literal, `|` makes a Union of another kind.
+    if origin in (Union, types.UnionType):
         return _one_of(value, arguments, key, folder)
     if origin is tuple:
-        values = [value] if isinstance(value, str) else value
+        values = [value] if isinstance(value, str) and arguments[0] is Path else value
         if not isinstance(values, list) or not values:
             raise StudyError(f"{key} = {value!r}: must be a list that is not empty")
         return tuple(_coerce(item, arguments[0], key, folder) for item in values)

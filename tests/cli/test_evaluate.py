@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dgex_jax.config import EVALUATED, PART_NAMES, NetworkConfig
+from dgex_jax.config import NetworkConfig
 from dgex_jax.model.model import Model, ModelGenes, read_model, write_model
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import Prepared, open_prepared
 from tests.cli.case import RAW, command, words_of
 
@@ -87,11 +88,11 @@ def test_own_study(made, tmp_path, capsys) -> None:
     with open_prepared(made / "own.h5") as study:
         model = read_model(made / "model")
         assert tuple(by_gene["ensembl"]) == study.targets
-        for part in EVALUATED:
+        for part in PAPER.evaluated:
             mae = oracle(model, study, part)
             np.testing.assert_allclose(by_gene[f"MAE_{part}"], mae, rtol=0, atol=1e-5)
             lines = found.out.splitlines()
-            (line,) = (line for line in lines if line.startswith(PART_NAMES[part]))
+            (line,) = (line for line in lines if line.startswith(PAPER.label(part)))
             said = [float(cell) for cell in re.findall(r"(\S+) ± (\S+)", line)[0]]
             assert said == pytest.approx([mae.mean(), mae.std()], abs=6e-5)
 
@@ -126,7 +127,10 @@ def test_progress(made, capsys, monkeypatch) -> None:
         (["model", "nothing.h5"], "nothing.h5: "),
         (["model", "model/genes.tsv"], "is neither a prepared study"),
         (["model", "own.h5", "--parts", "va", "va"], "parts: 'va' is named twice"),
-        (["model", "own.h5", "--parts", "GEO"], "argument --parts: invalid choice: 'GEO'"),
+        (
+            ["model", "own.h5", "--parts", "GEO"],
+            "own.h5: has no part 'GEO', only tr, va, te, 1000G, GTEx",
+        ),
         (["model", "own.h5", "-o", "own.h5"], "own.h5: is an input, it is not written over"),
         (["model", "own.h5", "-o", "genes.csv"], "genes.csv: the table is tab-separated, its name"),
         (["model", "own.h5", "-o", "model/x.tsv"], "x.tsv: a model folder holds nothing but"),

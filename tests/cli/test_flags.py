@@ -43,6 +43,9 @@ CHANGES: dict[str, dict[str, Any]] = {
         "--partition": "clustered",
         "--seed": 2,
         "--block-size": 0,
+        "--normalize": "log_cpm",
+        "--max-zero-share": 2,
+        "--min-genes": 10**6,
     },
 }
 """A value for each flag that changes something right away; the others have a test of their own."""

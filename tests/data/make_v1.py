@@ -1,9 +1,10 @@
-"""Make ``tests/data/v1``: small files of every format of version 0.1, to be read for ever.
+"""Make ``tests/data/v1``: small files of all formats before sets had names, to be read for ever.
 
-    python tests/data/make_v1.py FOLDER
+    python tests/data/make_v1.py FOLDER           tests/data/v1
+    python tests/data/make_v1.py FOLDER alone     tests/data/v1_alone, of arrays alone
 
-Not to be run again into ``tests/data/v1`` once that version is out: what is kept there is what
-that version wrote. Later formats get a folder of their own.
+With the code that wrote them (commit ffb5fdc, `prepared.h5` of format 2): today's writes format 3.
+Later formats get a folder of their own.
 """
 
 from __future__ import annotations
@@ -72,23 +73,26 @@ NEW_IN_2 = (
 )
 
 
-def main(folder: Path) -> None:
-    """Make all of it in a new folder."""
+def main(folder: Path, what: str = "") -> None:
+    """Make all of it in a new folder; of arrays alone what differs there."""
     folder.mkdir()
-    study = folder / "prepared.h5"
+    study, alone = folder / "prepared.h5", what == "alone"
     with tempfile.TemporaryDirectory() as scratch:
-        raw = simulate(SIMULATION, Path(scratch) / "raw")
+        raw: Any = simulate(SIMULATION, Path(scratch) / "raw")
         about: dict[str, Any] = {"name": "tiny", "title": "A tiny study", "simulated": True}
-        prepare(raw, study, PrepareConfig(seed=5), settings={"seed": 3}, **about)
-    write_format_1(study, folder / "prepared_1.h5")
+        files = arrays_alone(raw, Path(scratch)) if alone else raw
+        prepare(files, study, PrepareConfig(seed=5), settings={"seed": 3}, **about)
+    if not alone:
+        write_format_1(study, folder / "prepared_1.h5")
     (devices, *_), _ = choose_devices(None, 2)
     with open_prepared(study) as opened:
         train_runs(opened, [NETWORK], TRAINING, [folder / "run"], devices)
         stop(opened, folder / "stopped", devices)
-        write_profiles(folder / "profiles.tsv", opened)
+        if not alone:
+            write_profiles(folder / "profiles.tsv", opened)
     write_model(folder / "model", export_model(folder / "run", study))
     model = read_model(folder / "model")
-    for name in ("inferred.gctx", "inferred.zarr"):
+    for name in () if alone else ("inferred.gctx", "inferred.zarr"):
         predict(
             model,
             folder / "profiles.tsv",
@@ -101,6 +105,15 @@ def main(folder: Path) -> None:
     text = json.dumps(expected(folder), indent=1)
     (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
     (folder / "SHA256").write_text(f"{checksum(folder)}\n", encoding="utf-8")
+
+
+def arrays_alone(raw: Any, folder: Path) -> Any:
+    """Some of the rows of the array file as landmarks, all others as targets."""
+    from dgex_jax.config import GeoOnlyFiles  # type: ignore[attr-defined]
+
+    with Gctx(raw.geo) as source:
+        (folder / "landmarks.txt").write_text("\n".join(source.genes[::6]), encoding="utf-8")
+    return GeoOnlyFiles(raw.geo, folder / "landmarks.txt")
 
 
 def write_format_1(study: Path, path: Path) -> None:
@@ -171,8 +184,10 @@ def expected(folder: Path) -> dict[str, Any]:
         found = evaluate(read_model(folder / "model"), study)
         prepared = study_sums(study)
     assert saved is not None
-    with Gctx(folder / "inferred.gctx") as inferred:
-        genes, values = inferred.genes, inferred.read()
+    inferred = {}
+    if (folder / "inferred.gctx").exists():
+        with Gctx(folder / "inferred.gctx") as file:
+            inferred["inferred"] = {"genes": list(file.genes), "values": file.read().tolist()}
     log = (folder / "run" / "log.tsv").read_text(encoding="utf-8").splitlines()
     return {
         "versions": {
@@ -190,7 +205,7 @@ def expected(folder: Path) -> dict[str, Any]:
         },
         "last_epoch": dict(zip(log[0].split("\t"), log[-1].split("\t"), strict=True)),
         "evaluation": {part: one.every.mae.mean for part, one in found.parts.items()},
-        "inferred": {"genes": list(genes), "values": values.tolist()},
+        **inferred,
     }
 
 
@@ -218,9 +233,9 @@ def study_sums(study: Prepared) -> dict[str, Any]:
 def weight_sums(run: Path) -> dict[str, str]:
     """Checksums of the weights of a run."""
     arrays = {
-        f"{best} half{half} {name} {kind}": values
-        for best in ("best_va", "best_1000G")
-        for half, params in enumerate(load_weights(run / f"{best}.safetensors"), start=1)
+        f"{path.stem} half{half} {name} {kind}": values
+        for path in run.glob("best_*.safetensors")
+        for half, params in enumerate(load_weights(path), start=1)
         for name, layer in params.items()
         for kind, values in layer.items()
     }
@@ -257,4 +272,4 @@ def fail(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

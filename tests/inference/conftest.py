@@ -14,6 +14,7 @@ import pytest
 from dgex_jax.cli import main
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.model.model import Model, ModelGenes
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.simulate.config import SimulationConfig
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-PARTS = ("va", "te", "1000G", "GTEx")
 
 
 def make_genes(rng: np.random.Generator, letter: str, n: int) -> ModelGenes:
@@ -77,7 +76,7 @@ def make_model(
         selected_on=selected_on,
         quantile=None if bare else np.sort(rng.normal(size=n_landmarks + n_targets)),
         landmark_quantile=np.sort(rng.normal(size=n_landmarks)),
-        errors={} if bare else {part: rng.uniform(size=n_targets) for part in PARTS},
+        errors={} if bare else {part: rng.uniform(size=n_targets) for part in PAPER.evaluated},
         record={} if bare else {"study": study, "seconds": 0.1 + 0.2, "best_epochs": {"va": [3]}},
         copy_of_landmark=None if bare else rng.uniform(size=n_targets) < 0.3,
     )
@@ -96,7 +95,7 @@ def assert_same(one: Model, other: Model) -> None:
             assert getattr(genes, field) == getattr(others, field)
         assert genes.mean.tobytes() == others.mean.tobytes()
         assert genes.sd.tobytes() == others.sd.tobytes()
-    for field in ("network", "half_sizes", "selected_on", "record"):
+    for field in ("network", "half_sizes", "selected_on", "parts", "record"):
         assert getattr(one, field) == getattr(other, field)
     assert jax.tree.structure(one.halves) == jax.tree.structure(other.halves)
     arrays = [

@@ -13,7 +13,6 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from dgex_jax.config import PARTS
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.model.evaluate import (
     evaluate,
@@ -22,13 +21,14 @@ from dgex_jax.model.evaluate import (
     gene_table_file,
 )
 from dgex_jax.model.export import export_model
+from dgex_jax.parts import PAPER, Parts
 from dgex_jax.prepare.prepared import Prepared, open_prepared
 from dgex_jax.scores import summarise
 from dgex_jax.train.network import BATCH
 from tests.inference.conftest import infer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -97,7 +97,7 @@ def test_own_study_has_the_errors_that_the_model_says(study, exported) -> None:
 
 
 def test_rows_of_a_part(study) -> None:
-    for part in PARTS:
+    for part in PAPER:
         X, Y = study.X(part), study.Y(part)
         for rows in (slice(2, 7), slice(-3, None), slice(5, 5), slice(4, 10**6)):
             np.testing.assert_array_equal(study.X(part, rows), X[rows])
@@ -188,6 +188,16 @@ def test_table_gene_by_gene_is_complete_or_not_there(study, exported, tmp_path) 
 # --- studies in memory: of any length, whatever their genes are and in any order
 
 
+@dataclasses.dataclass(frozen=True)
+class Some(Parts):
+    """Of the parts those that there are values of."""
+
+    there: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.there)
+
+
 class InMemory(Prepared):
     """Genes named at will, arrays of any length, and the most rows read at a time."""
 
@@ -201,7 +211,7 @@ class InMemory(Prepared):
         gene_ids: Any = "ensembl",
     ) -> None:
         self.path, self.name, self.title, self.simulated = Path("in_memory.h5"), "m", "M", False
-        self.parts = tuple(arrays)
+        self.parts = Some(PAPER.compendium, PAPER.platform, PAPER.sets, tuple(arrays))
         self.gene_ids = gene_ids
         self.landmarks = self.landmark_symbols = tuple(landmarks)
         self.targets = self.symbols = tuple(targets)

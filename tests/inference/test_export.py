@@ -18,6 +18,7 @@ from dgex_jax.config import TrainingConfig
 from dgex_jax.errors import DgexError
 from dgex_jax.model.export import export_model
 from dgex_jax.model.model import read_model, write_model
+from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.prepare.prepared import open_prepared
 
 OWN = {"va": ("va", "te"), "1000G": ("1000G", "GTEx")}
@@ -78,7 +79,7 @@ def test_scale_leads_back_to_the_reference(trained, exported) -> None:
         np.testing.assert_array_equal(exported.landmark_quantile, study.landmark_quantile)
         np.testing.assert_array_equal(exported.quantile, study.quantile)
     with h5py.File(trained.prepared) as file:
-        np.testing.assert_array_equal(exported.targets.sd, file["GEO/Y_sd"][:] + 1e-3)
+        np.testing.assert_array_equal(exported.targets.sd, file["compendium/Y_sd"][:] + 1e-3)
 
 
 def test_record_says_where_it_comes_from(trained, exported) -> None:
@@ -199,7 +200,10 @@ def test_studies_and_calls_that_do_not_fit(refused, trained, tmp_path, monkeypat
         ((run, other), f"{other}: is not the prepared study that {run}"),
         ((run, STUDY_A), f"{STUDY_A}: is not the prepared study"),
         ((arrays, STUDY_A), f"{STUDY_A}: has no "),
-        ((run, prepared, "--best", "te"), "invalid choice: 'te'"),
+        (
+            (run, prepared, "--best", "te"),
+            "has no validation part 'te' to choose the best epoch on, only",
+        ),
         ((prepared, prepared), "prepared.h5: is a file, not a run folder"),
         ((run, tmp_path / "nothing.h5"), "nothing.h5: no such file"),
     ):
@@ -221,10 +225,10 @@ def test_study_of_arrays_alone_has_no_1000g(trained, monkeypatch) -> None:
 
     def read_names(self: Hdf5Prepared) -> None:
         opened(self)
-        self.parts = ("tr", "va", "te")
+        self.parts = ARRAYS_ALONE
 
     monkeypatch.setattr(Hdf5Prepared, "_read_names", read_names)
-    with pytest.raises(DgexError, match=r"prepared\.h5: has no 1000G part to choose the best epo"):
+    with pytest.raises(DgexError, match=r"prepared\.h5: has no validation part '1000G' to "):
         export_model(trained.run, trained.prepared, best="1000G")
     assert list(export_model(trained.run, trained.prepared).errors) == ["va", "te"]
 

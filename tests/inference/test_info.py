@@ -41,7 +41,7 @@ def info_text(path: Path, model=None) -> str:
 def test_text_says_what_matters(exported, trained, capsys) -> None:
     assert main(["info", str(exported)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{exported}: D-GEX-10%-6x1 (model format 1, checksums ok)"
+    assert lines[0] == f"{exported}: D-GEX-10%-6x1 (model format 2, checksums ok)"
     facts = {line[:12].rstrip(): line[12:] for line in lines[1:8]}
     done = json.loads((trained.run / "done.json").read_text())
     first, second = (epoch + 1 for epoch in done["best_va_epochs"])
@@ -128,7 +128,7 @@ def test_a_strange_record_is_no_obstacle(new_model, tmp_path, wrong) -> None:
     records = [dict.fromkeys(keys, wrong), {key: {"training": wrong, "va": wrong} for key in keys}]
     for number, record in enumerate(records):
         text = info_text(tmp_path / str(number), dataclasses.replace(new_model(), record=record))
-        assert text.splitlines()[0].endswith("(model format 1, checksums ok)")
+        assert text.splitlines()[0].endswith("(model format 2, checksums ok)")
 
 
 def test_it_is_quick_because_it_imports_little(exported) -> None:

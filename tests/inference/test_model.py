@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.model import model as module
 from dgex_jax.model.model import MODEL_FILES, read_model, write_model
+from dgex_jax.parts import ARRAYS_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,11 +316,11 @@ def test_json_that_is_no_description(model, name) -> None:
 
 # --- contents that can't be, with valid checksums
 
-NEWER = "made by a newer version of this program (model format 2; this one reads up to 1)"
+NEWER = "made by a newer version of this program (model format 3; this one reads up to 2)"
 SIGNED = {
-    "newer": ({"format_version": 2}, NEWER),
+    "newer": ({"format_version": 3}, NEWER),
     # A newer version may describe itself otherwise.
-    "newer, other keys": ({"format_version": 2, "counts": None, "content_sha256": None}, NEWER),
+    "newer, other keys": ({"format_version": 3, "counts": None, "content_sha256": None}, NEWER),
     "older": ({"format_version": 0}, "format_version = 0: there is no such format"),
     "version as truth": ({"format_version": True}, "format_version = True: there is no such"),
     "no counts": ({"counts": None}, "counts is missing or not an object"),
@@ -329,6 +330,13 @@ SIGNED = {
     "swapped halves": ({"half_sizes": [5, 4]}, "half_sizes = [5, 4], but [4, 5] by the other"),
     "selected": ({"selected_on": "te"}, "selected_on = 'te': must be 'va' or '1000G'"),
     "selected list": ({"selected_on": ["va"]}, "selected_on = ['va']: must be 'va' or '1000G'"),
+    "no parts": ({"parts": None}, "model.json: parts: can't be used: "),
+    "other parts": ({"parts": ARRAYS_ALONE.to_json()}, "line 1: are not the columns of a model's"),
+    "parts without choice": (
+        {"selected_on": "1000G", "parts": ARRAYS_ALONE.to_json()},
+        "must be 'va'",
+    ),
+    "strange platform": ({"parts__platform": "chip"}, "parts: can't be used: platform = 'chip'"),
     "layers": ({"network__hidden_layers": 4}, "hidden_layers = 4: must be between"),
     "units": ({"network__units": "5"}, "model.json: network: can't be used: "),
     "part of a layer": ({"network__hidden_layers": 2.0}, "can't be used: NetworkConfig(hidden_la"),

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LATER = (
+    *(f"{role}_info/{name}" for role in ("landmark", "target") for name in ("probes", "entrez")),
+    "landmark_quantile",
+)
+"""Datasets that format version 1 lacks."""
+
 
 def refused(
     call: Callable[[], Any],
@@ -40,6 +46,22 @@ def datasets(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
         file.visititems(visit)
     return found
+
+
+def make_older(path: Path, version: int) -> None:
+    """Turn the paper's study, as it is written now, into what versions 1 and 2 wrote."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = version
+        del file.attrs["parts"]
+        for old, new in {"GEO": "compendium", "1000G": "sets/1000G", "GTEx": "sets/GTEx"}.items():
+            file.move(new, old)
+        del file["sets"]
+        if version == 2:
+            file.attrs["data_sets"] = '["GEO", "1000G", "GTEx"]'
+            return
+        for name in (*LATER, "dropped/probes"):
+            del file[name]
+        del file.attrs["gene_ids"]
 
 
 def assert_same(one: Path, other: Path) -> None:

@@ -185,12 +185,18 @@ def _source(name: str, *genes: str) -> Expression:
     return Expression(Path(name), np.zeros((1, len(genes))), ("p",), genes)
 
 
+def _both(name: str, *genes: str) -> tuple[Expression, Expression]:
+    """Landmarks and targets of one file."""
+    source = _source(name, *genes)
+    return source, source
+
+
 LANDMARKS = _map("lm.txt", ("LA", A, "p1"), ("LB", B, "p2"))
 TARGETS = _map("tg.txt", ("TA", A, "p3,p4"), ("TC", C, "p5"), ("TY", Y, "p6,p5"))
 GEO = _source("geo", "p6", "p5", "p4", "p3", "p2", "p1")
 RNA = {
-    "GTEx": _source("gtex", f"{C}.2", f"{B}.1", "ENSG00000000003.1_PAR_Y", f"{A}.9"),
-    "1000G": _source("1000g", A, Y, C, B, D),
+    "GTEx": _both("gtex", f"{C}.2", f"{B}.1", "ENSG00000000003.1_PAR_Y", f"{A}.9"),
+    "1000G": _both("1000g", A, Y, C, B, D),
 }
 
 
@@ -215,7 +221,7 @@ def test_a_study_that_lacks_nothing_and_its_genes_in_another_order() -> None:
 
 def test_dropped_genes_have_every_cause_and_no_longer_make_copies() -> None:
     geo = _source("geo", "p2", "p4", "p6")
-    rna = {"GTEx": _source("gtex", A, B, Y), "1000G": _source("1000g", A, B, C, Y)}
+    rna = {"GTEx": _both("gtex", A, B, Y), "1000G": _both("1000g", A, B, C, Y)}
     genes = select_genes(LANDMARKS, TARGETS, geo, rna)
     assert genes.dropped == (
         LostGene("landmark", "LA", A, "missing on the array", ("p1",)),
@@ -228,7 +234,7 @@ def test_dropped_genes_have_every_cause_and_no_longer_make_copies() -> None:
     assert genes.targets.ids == (A, Y)
     assert genes.targets.probes == ((1,), (2,))
     assert not genes.copy_of_landmark.any()
-    rna = RNA | {"1000G": _source("1000g", A, B, Y)}
+    rna = RNA | {"1000G": _both("1000g", A, B, Y)}
     genes = select_genes(LANDMARKS, TARGETS, GEO, rna)
     assert [gene.cause for gene in genes.dropped] == ["missing in 1000G"]
 
@@ -237,10 +243,10 @@ def test_dropped_genes_have_every_cause_and_no_longer_make_copies() -> None:
     ("geo", "rna", "targets", "kind", "match"),
     [
         ("x", {}, TARGETS, PreparationError, r"lm.txt: none of its 2 landmark genes .*other"),
-        (None, {"1000G": _source("other", B, D)}, TARGETS, PreparationError, "tg.txt: none of"),
+        (None, {"1000G": _both("other", B, D)}, TARGETS, PreparationError, "tg.txt: none of"),
         (
             None,
-            {"GTEx": _source("gtex.gct", f"{A}.1", f"{A}.2", B, C)},
+            {"GTEx": _both("gtex.gct", f"{A}.1", f"{A}.2", B, C)},
             TARGETS,
             FormatError,
             rf"gtex.gct: .*{A}\.1.*{A}\.2",

@@ -115,7 +115,7 @@ def test_one_negative_count_is_seen_among_any_number_of_genes() -> None:
     file = Watched(Expression(Path("a"), counts, ("p", "q", "r"), genes))
     file.read()
     with pytest.raises(FormatError, match=r"has 1 negative values .*profile 'q', gene 'g7'"):
-        file.verdict("rnaseq", force=False)
+        file.verdict("rnaseq", "counts", force=False)
 
 
 def test_genes_that_nobody_expresses_make_no_sum() -> None:

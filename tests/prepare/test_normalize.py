@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,16 +15,17 @@ from dgex_jax.io.expression import Expression
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import read_gene_map, select_genes
 from dgex_jax.prepare.normalize import (
+    Normalised,
     ProbeMeans,
-    Ranked,
     RowStore,
     RowSum,
+    Rule,
     dense_rank_indices,
     mean_and_deviation,
+    normalise_compendium,
+    normalise_set,
     quantile_ranks,
     rank_dtype,
-    rank_geo,
-    rank_rna,
     standardise,
     store_profiles,
 )
@@ -127,18 +130,21 @@ def test_float64_values_are_the_originals(golden_raw, expected, tmp_path, block_
     raw, options = golden_raw, {"block_size": block_size, "tick": _ignore}
     with open_expression(raw.geo) as geo:
         rna = {"GTEx": open_expression(raw.gtex), "1000G": open_expression(raw.thousand_genomes)}
-        chosen = select_genes(read_gene_map(raw.landmarks), read_gene_map(raw.targets), geo, rna)
+        sides = {name: (file, file) for name, file in rna.items()}
+        chosen = select_genes(read_gene_map(raw.landmarks), read_gene_map(raw.targets), geo, sides)
         genes = chosen.all_genes
         probes = store_profiles(geo, np.arange(len(geo.genes)), tmp_path / "probes", **options)
         kept = np.flatnonzero(np.isin(geo.profiles, expected["profiles"]))
         everyone, means = np.ones(len(kept), dtype=bool), ProbeMeans(genes.probes)
-        options["n_genes"] = len(genes)
-        ranks, quantile = rank_geo(probes, kept, means, everyone, tmp_path / "geo", **options)
-        ranked = {"geo": Ranked(tuple(np.array(geo.profiles)[kept]), ranks)}
-    del options["n_genes"]
+        by_rank = {"n_genes": len(genes), "by_rank": True}
+        ranks, quantile = normalise_compendium(
+            probes, kept, means, everyone, tmp_path / "geo", **by_rank, **options
+        )
+        ranked = {"geo": Normalised(tuple(np.array(geo.profiles)[kept]), ranks, quantile)}
     for name, prefix in (("GTEx", "gtex"), ("1000G", "kg")):
-        ranked[prefix] = rank_rna(rna[name], genes.columns[name], tmp_path / name, **options)
-        assert ranked[prefix].n_clipped == 0
+        found = normalise_set(rna[name], genes.columns[name], tmp_path / name, "dense", **options)
+        assert found.n_clipped == 0
+        ranked[prefix] = replace(found, quantile=quantile)
     np.testing.assert_allclose(quantile, expected["quantile"], rtol=0, atol=1e-12)
     ids = {"geo": "profiles", "gtex": "gtex_samples", "kg": "kg_samples"}
     n = len(chosen.landmarks)
@@ -148,9 +154,9 @@ def test_float64_values_are_the_originals(golden_raw, expected, tmp_path, block_
     }
     for prefix, data in ranked.items():
         rows = np.arange(len(data.profiles))
-        values = np.concatenate(list(data.values(quantile, rows, block_size)))
+        values = np.concatenate(list(data.values(rows, block_size)))
         mean, deviation = mean_and_deviation(
-            lambda data=data, rows=rows: data.values(quantile, rows, block_size), len(genes)
+            lambda data=data, rows=rows: data.values(rows, block_size), len(genes)
         )
         scaled = standardise(values, mean, deviation)
         scaled = scaled[_places(data.profiles, expected[ids[prefix]])]
@@ -179,37 +185,54 @@ def test_missing_and_infinite_values_are_counted_and_refused(tmp_path) -> None:
     options = {"block_size": 2, "tick": _ignore}
     text = r"made.gct: 1 missing and 1 infinite values; .* profile 'p4', gene 'g2'"
     refused(lambda: store_profiles(source, np.arange(6), tmp_path / "a", **options), text)
-    refused(lambda: rank_rna(source, np.arange(6), tmp_path / "b", **options), text)
-    twice = np.array([4, 2, 0, 2])
-    refused(lambda: rank_rna(source, twice, tmp_path / "c", **options), "1 missing and 0 infinite")
-    unaffected = np.array([0, 1, 3, 4])
-    assert len(rank_rna(source, unaffected, tmp_path / "d", **options).ranks) == 9
+    for rule in get_args(Rule):
+
+        def normalised(columns, rule=rule):
+            return normalise_set(source, np.array(columns), tmp_path / rule, rule, **options)
+
+        refused(lambda of=normalised: of(range(6)), text)
+        (tmp_path / rule).unlink()
+        refused(lambda of=normalised: of([4, 2, 0, 2]), "1 missing and 0 infinite")
+        (tmp_path / rule).unlink()
+        assert len(normalised([0, 1, 3, 4]).stored) == 9
 
 
-def test_the_quantile_is_the_mean_of_the_reference_profiles_alone(tmp_path, stored) -> None:
+@pytest.mark.parametrize("by_rank", [True, False])
+def test_the_quantile_is_the_mean_of_reference_profiles_alone(tmp_path, stored, by_rank) -> None:
     values = np.random.default_rng(1).normal(size=(40, 5))
     reference = np.random.default_rng(2).random(30) < 0.5
     rows = np.sort(np.random.default_rng(3).permutation(40)[:30])
-    options = {"n_genes": 5, "block_size": 7, "tick": _ignore}
+    options = {"n_genes": 5, "by_rank": by_rank, "block_size": 7, "tick": _ignore}
     means = ProbeMeans([[g] for g in range(5)])
-    ranks, quantile = rank_geo(stored(values), rows, means, reference, tmp_path / "r", **options)
+    found, quantile = normalise_compendium(
+        stored(values), rows, means, reference, tmp_path / "r", **options
+    )
     by_hand = np.sort(values[rows][reference], axis=1).mean(axis=0)
     np.testing.assert_allclose(quantile, by_hand, rtol=1e-15)
     by_hand = np.argsort(np.argsort(values[rows], axis=1), axis=1)
-    np.testing.assert_array_equal(ranks.read(slice(None)), by_hand)
+    wanted = by_hand if by_rank else values[rows].astype(np.float32)
+    np.testing.assert_array_equal(found.read(slice(None)), wanted)
 
 
-def test_clips_are_added_up_and_a_gene_asked_for_twice_is_ranked_twice(tmp_path) -> None:
+def test_clips_are_added_up_and_a_gene_asked_for_twice_counts_twice(tmp_path) -> None:
     options = {"block_size": 2, "tick": _ignore}
     clipped = _source(np.tile(np.arange(49.0), (5, 1)), tmp_path)
-    ranked = rank_rna(clipped, np.arange(49), tmp_path / "a", **options)
+    ranked = normalise_set(clipped, np.arange(49), tmp_path / "a", "dense", **options)
     assert ranked.n_clipped == 5
-    assert ranked.ranks.read(slice(None)).min() == 0
-    values = np.random.default_rng(4).normal(size=(6, 8))
+    assert ranked.stored.read(slice(None)).min() == 0
+    values = _values(6, 8)
     columns = np.array([5, 2, 7, 2, 5, 0])
-    ranked = rank_rna(_source(values, tmp_path), columns, tmp_path / "b", **options)
-    expected, _ = dense_rank_indices(values[:, columns])
-    np.testing.assert_array_equal(ranked.ranks.read(slice(None)), expected)
+    chosen = values[:, columns]
+    by_hand = {
+        "dense": dense_rank_indices(chosen)[0],
+        "ranks": (rankdata(chosen, axis=1) - 1).astype(int),
+        "values": chosen.astype(np.float32),
+    }
+    assert by_hand.keys() == set(get_args(Rule))
+    for rule, wanted in by_hand.items():
+        source = _source(values, tmp_path)
+        ranked = normalise_set(source, columns, tmp_path / rule, rule, **options)
+        np.testing.assert_array_equal(ranked.stored.read(slice(None)), wanted)
 
 
 def test_ranks_fit_their_dtype() -> None:

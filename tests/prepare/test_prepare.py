@@ -19,6 +19,7 @@ from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError, FormatError, PreparationError, StudyError
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
+from dgex_jax.parts import ARRAYS_ALONE, PAPER, Parts
 from dgex_jax.prepare import normalize, raw, split
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.prepare.probelist import read_probe_list
@@ -27,9 +28,9 @@ from reproduce.workspace import open_workspace
 from tests.prepare.checks import assert_same, datasets, refused
 
 GROUPS = {
-    "GEO": ("geo", "profiles"),
-    "GTEx": ("gtex", "gtex_samples"),
-    "1000G": ("kg", "kg_samples"),
+    "compendium": ("geo", "profiles"),
+    "sets/GTEx": ("gtex", "gtex_samples"),
+    "sets/1000G": ("kg", "kg_samples"),
 }
 EXACT = PrepareConfig(duplicates="all-pairs")
 QUICK = PrepareConfig(duplicates="none")
@@ -100,7 +101,7 @@ def test_order_is_the_seeds_values_are_not(run_prepare, golden_raw, tmp_path) ->
     run_prepare(golden_raw, first)
     run_prepare(golden_raw, second, replace(EXACT, seed=2))
     one, two = datasets(first), datasets(second)
-    for name in ("landmarks", "targets", "GEO/profiles"):
+    for name in ("landmarks", "targets", "compendium/profiles"):
         assert sorted(one[name]) == sorted(two[name])
         assert one[name].tolist() != two[name].tolist()
     left, right = _by_id(first), _by_id(second)
@@ -144,8 +145,8 @@ def test_only_without_leak_are_training_values_blind_to_the_test_set(
     config = replace(QUICK, scale_on=scale_on)
     run_prepare(golden_raw, tmp_path / "before.h5", config)
     old = datasets(tmp_path / "before.h5")
-    unseen = np.concatenate([old["GEO/split/validation"], old["GEO/split/test"]])
-    others = set(old["GEO/profiles"][unseen])
+    unseen = np.concatenate([old["compendium/split/validation"], old["compendium/split/test"]])
+    others = set(old["compendium/profiles"][unseen])
 
     def disturb(values, profiles, _genes):
         rows = [p in others for p in profiles]
@@ -154,15 +155,17 @@ def test_only_without_leak_are_training_values_blind_to_the_test_set(
 
     run_prepare(change_geo(disturb), tmp_path / "after.h5", config)
     new = datasets(tmp_path / "after.h5")
-    np.testing.assert_array_equal(new["GEO/profiles"], old["GEO/profiles"])
-    train = old["GEO/split/train"]
+    np.testing.assert_array_equal(new["compendium/profiles"], old["compendium/profiles"])
+    train = old["compendium/split/train"]
     same = {
         name: np.array_equal(old[name], new[name])
-        for name in ("quantile", "GTEx/Y", "GEO/Y_mean", "GEO/X_sd")
+        for name in ("quantile", "sets/GTEx/Y", "compendium/Y_mean", "compendium/X_sd")
     }
-    same |= {n: np.array_equal(old[n][train], new[n][train]) for n in ("GEO/X", "GEO/Y")}
+    same |= {
+        n: np.array_equal(old[n][train], new[n][train]) for n in ("compendium/X", "compendium/Y")
+    }
     assert set(same.values()) == {scale_on == "train"}, same
-    assert (old["GEO/X"][unseen] != new["GEO/X"][unseen]).any()
+    assert (old["compendium/X"][unseen] != new["compendium/X"][unseen]).any()
 
 
 def test_scaled_on_train_gives_train_unit_scale(run_prepare, golden_raw, tmp_path) -> None:
@@ -182,10 +185,10 @@ def test_what_is_recorded_beside_the_values(run_prepare, golden_raw, tmp_path) -
         attributes = dict(file.attrs)
         read = {
             name: json.loads(attributes[name])
-            for name in ("data_sets", "settings", "raw_files", "prepare", "versions")
+            for name in ("parts", "settings", "raw_files", "prepare", "versions")
         }
-        assert attributes["format_version"] == 2
-        assert read["data_sets"] == ["GEO", "1000G", "GTEx"]
+        assert attributes["format_version"] == 3
+        assert Parts.from_json(read["parts"]) == PAPER
         assert attributes["gene_ids"] == "ensembl"
         assert (attributes["study"], attributes["title"]) == ("made", "A made study")
         assert bool(attributes["simulated"]) is True
@@ -200,12 +203,13 @@ def test_what_is_recorded_beside_the_values(run_prepare, golden_raw, tmp_path) -
             "partition": "random",
             "seed": 1,
             "accept_wrong_dimensions": False,
+            "normalize": "original",
         }
         assert read["versions"]["numpy"] == np.__version__
         assert dict(file["report"].attrs) == report.counts
-        assert file["GEO/X"].fletcher32
+        assert file["compendium/X"].fletcher32
         assert str(tmp_path) not in str(attributes)
-        parts = [file[f"GEO/split/{part}"][:] for part in ("train", "validation", "test")]
+        parts = [file[f"compendium/split/{part}"][:] for part in ("train", "validation", "test")]
         np.testing.assert_array_equal(np.concatenate(parts), np.arange(260))
         np.testing.assert_array_equal(file["target_info/half"][:], [1] * 22 + [2] * 23)
     with open_prepared(output) as study:
@@ -268,7 +272,7 @@ def test_progress_names_every_step(run_prepare, golden_raw, tmp_path, capsys) ->
         progress=lambda step, done, total: seen.update({step: (done, total)}),
     )
     assert {"reading GEO", "comparing profiles", "ranking GEO", "writing GTEx"} <= set(seen)
-    assert {"ranking a sample of GEO-tr", "clustering targets"} <= set(seen)
+    assert {"ranking a sample of training", "clustering targets"} <= set(seen)
     assert all(done == total for done, total in seen.values())
     assert capsys.readouterr() == ("", "")
 
@@ -328,7 +332,7 @@ def test_errors_leave_nothing_and_an_older_study_stays(
 
 def test_too_few_profiles(run_prepare, change_geo, tmp_path) -> None:
     copies = change_geo(lambda v, *_: np.broadcast_to(v[:1], v.shape) + np.float32(0))
-    text = "1 GEO profiles are left"
+    text = "1 profiles are left"
     refused(lambda: run_prepare(copies, tmp_path / "p.h5"), text, PreparationError)
 
 
@@ -373,17 +377,17 @@ def test_arrays_alone_equal_the_rules_by_numpy_alone(
     assert sorted([*data["landmarks"], *data["targets"]]) == sorted(probes)
     assert data["landmarks"].tolist() != landmarks
     columns = [probes.index(one) for one in (*data["landmarks"], *data["targets"])]
-    values = matrix[[profiles.index(one) for one in data["GEO/profiles"]]][:, columns]
+    values = matrix[[profiles.index(one) for one in data["compendium/profiles"]]][:, columns]
     assert len(values) == report.counts["geo_profiles_kept"] == 260
     quantile = np.sort(values, axis=1).mean(axis=0)
     normal = quantile[(rankdata(values, axis=1) - 1).astype(int)]
     scaled = (normal - normal.mean(axis=0)) / (normal.std(axis=0) + 1e-3)
     n = len(landmarks)
     np.testing.assert_allclose(data["quantile"], quantile, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(data["GEO/X"], scaled[:, :n], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(data["GEO/Y"], scaled[:, n:], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(data["GEO/Y_mean"], normal[:, n:].mean(axis=0), atol=1e-12)
-    train = np.sort(normal[data["GEO/split/train"]][:, :n], axis=1).mean(axis=0)
+    np.testing.assert_allclose(data["compendium/X"], scaled[:, :n], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(data["compendium/Y"], scaled[:, n:], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(data["compendium/Y_mean"], normal[:, n:].mean(axis=0), atol=1e-12)
+    train = np.sort(normal[data["compendium/split/train"]][:, :n], axis=1).mean(axis=0)
     np.testing.assert_allclose(data["landmark_quantile"], train, rtol=0, atol=1e-12)
     for role in ("landmark", "target"):
         assert data[f"{role}_info/probes"].tolist() == data[f"{role}s"].tolist()
@@ -393,18 +397,18 @@ def test_arrays_alone_equal_the_rules_by_numpy_alone(
     halves = np.bincount(data["target_info/half"])[1:].tolist()
     assert halves == [first, len(probes) - n - first]
     with h5py.File(path) as file:
-        assert {"1000G", "GTEx"}.isdisjoint(file)
+        assert "sets" not in file
         assert file.attrs["gene_ids"] == "probe"
-        assert json.loads(file.attrs["data_sets"]) == ["GEO"]
+        assert Parts.from_json(json.loads(file.attrs["parts"])) == ARRAYS_ALONE
         assert sorted(json.loads(file.attrs["raw_files"])) == ["geo", "landmarks"]
         assert dict(file["report"].attrs) == report.counts
         assert not {"gtex_profiles", "1000g_profiles"} & set(file["report"].attrs)
     with open_prepared(path) as study:
-        assert (study.parts, study.gene_ids) == (("tr", "va", "te"), "probe")
+        assert (tuple(study.parts), study.gene_ids) == (("tr", "va", "te"), "probe")
         assert study.target_probes == tuple((one,) for one in study.targets)
         assert set(study.landmark_ensembl) == set(study.target_ensembl) == {""}
         rows = [study.Y(part) for part in study.parts]
-        np.testing.assert_array_equal(np.concatenate(rows), data["GEO/Y"])
+        np.testing.assert_array_equal(np.concatenate(rows), data["compendium/Y"])
         with pytest.raises(KeyError, match="'GTEx' is not one of tr, va, te"):
             study.X("GTEx")
 
@@ -416,7 +420,7 @@ def test_arrays_alone_by_the_command_line(alone, golden_raw, tmp_path, capsys) -
         'landmarks = "landmarks.txt"\n[prepare]\nduplicates = "none"\n'
     )
     assert main(["prepare", str(study), "-q", "-o", str(tmp_path / "file.h5")]) == 0
-    assert "no RNA-seq: a study of arrays alone, its genes are probes" in capsys.readouterr().out
+    assert "no further set; rows: 20 landmarks, " in capsys.readouterr().out
     flags = ["--geo", str(alone.geo), "--landmarks", str(alone.landmarks)]
     more = ["-q", "-o", str(tmp_path / "flags.h5")]
     assert main(["prepare", *flags, "--duplicates", "none", *more]) == 0

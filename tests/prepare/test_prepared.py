@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,15 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from dgex_jax.config import PARTS, PrepareConfig
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import FormatError
+from dgex_jax.parts import ARRAYS_ALONE, PAPER
 from dgex_jax.prepare.prepare import chunk_rows, prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import RawFiles
-from tests.prepare.checks import datasets, refused
+from tests.prepare.checks import LATER, datasets, make_older, refused
 
 EXACT = PrepareConfig(duplicates="all-pairs")
-NEW = (
-    *(f"{role}_info/{name}" for role in ("landmark", "target") for name in ("probes", "entrez")),
-    "landmark_quantile",
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ def test_reader_gives_what_is_stored(made) -> None:
     with open_prepared(made) as study, h5py.File(made) as file:
         assert (study.name, study.title, study.simulated) == ("made", "A made study", True)
         assert (study.n_landmarks, study.n_targets) == (20, 45)
-        assert [study.n_profiles(part) for part in PARTS] == [240, 30, 30, 30, 60]
+        assert [study.n_profiles(part) for part in PAPER] == [240, 30, 30, 30, 60]
         assert study.landmarks == tuple(file["landmarks"].asstr()[:])
         assert study.symbols == tuple(file["target_info/symbol"].asstr()[:])
         assert study.landmark_symbols == tuple(file["landmark_info/symbol"].asstr()[:])
@@ -58,13 +56,13 @@ def test_reader_gives_what_is_stored(made) -> None:
         )
         assert study.halves == (slice(0, 22), slice(22, 45))
         for part, rows in (("tr", slice(0, 240)), ("va", slice(240, 270)), ("te", slice(270, 300))):
-            np.testing.assert_array_equal(study.X(part), file["GEO/X"][rows])
-            np.testing.assert_array_equal(study.Y(part), file["GEO/Y"][rows])
-        np.testing.assert_array_equal(study.Y("GTEx"), file["GTEx/Y"][:])
+            np.testing.assert_array_equal(study.X(part), file["compendium/X"][rows])
+            np.testing.assert_array_equal(study.Y(part), file["compendium/Y"][rows])
+        np.testing.assert_array_equal(study.Y("GTEx"), file["sets/GTEx/Y"][:])
         np.testing.assert_array_equal(study.quantile, file["quantile"][:])
         mean, deviation = study.scaling("te", "Y")
-        np.testing.assert_array_equal(mean, file["GEO/Y_mean"][:])
-        np.testing.assert_array_equal(deviation, file["GEO/Y_sd"][:])
+        np.testing.assert_array_equal(mean, file["compendium/Y_mean"][:])
+        np.testing.assert_array_equal(deviation, file["compendium/Y_sd"][:])
 
 
 def test_values_can_be_undone(made) -> None:
@@ -96,7 +94,7 @@ def test_halves_are_columns_in_c_order(made, golden, kind) -> None:
 
 def test_npz_of_the_recorded_study(golden) -> None:
     with np.load(golden / "study_a.npz") as arrays, open_prepared(golden / "study_a.npz") as study:
-        for part in PARTS:
+        for part in PAPER:
             np.testing.assert_array_equal(study.X(part), arrays[f"X_{part}"].astype(np.float32))
             np.testing.assert_array_equal(study.Y(part), arrays[f"Y_{part}"].astype(np.float32))
         assert study.n_profiles("tr") == 1207
@@ -106,7 +104,7 @@ def test_npz_of_the_recorded_study(golden) -> None:
         assert not study.copy_of_landmark.any()
         assert not study.simulated
         assert (study.name, study.halves) == ("study_a", (slice(0, 20), slice(20, 40)))
-        assert study.parts == PARTS
+        assert study.parts == PAPER
         assert study.quantile is None
         assert set(study.landmark_ensembl) == set(study.target_ensembl) == {""}
         unknown = ("landmark_probes", "target_probes", "landmark_entrez", "target_entrez")
@@ -119,7 +117,7 @@ def test_npz_of_the_recorded_study(golden) -> None:
 def _arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays = {}
-    for part in PARTS:
+    for part in PAPER:
         n = int(rng.integers(2, 9))
         arrays |= {f"X_{part}": rng.normal(size=(n, 3)), f"Y_{part}": rng.normal(size=(n, 5))}
     return arrays
@@ -175,7 +173,7 @@ def test_npz_values_that_are_not_finite_in_float32(tmp_path, value) -> None:
 
 def test_hdf5_values_that_are_not_finite(copy) -> None:
     with h5py.File(copy, "r+") as file:
-        file["GEO/X"][245, 7] = np.nan
+        file["compendium/X"][245, 7] = np.nan
     with open_prepared(copy) as study:
         study.X("tr")
         with pytest.raises(FormatError, match=r"X of va: 1 values .* row 6, column 8"):
@@ -190,26 +188,47 @@ def _set(name: str, value):
     return change
 
 
+WRONG_PARTS = (
+    ("GTEx", "damaged"),
+    ([], "parts: "),
+    ({"compendium": "GEO"}, "parts: KeyError"),
+    (PAPER.to_json() | {"sets": [{"name": "GTEx"}]}, "parts: TypeError"),
+    (PAPER.to_json() | {"platform": "chip"}, "platform = 'chip': must be one of"),
+    (PAPER.to_json() | {"compendium": "gtex"}, "'GTEx': is the name of another part"),
+    (PAPER.to_json() | {"compendium": "../x"}, "'../x': names a set; use letters"),
+    (replace(PAPER, sets=PAPER.sets[:1]).to_json() | {"sets": [7]}, "parts: TypeError"),
+    (PAPER.to_json() | {"sets": PAPER.to_json()["sets"][1:]}, "is no validation set"),
+)
+
+
+def _parts(value, text: str):
+    written = value if isinstance(value, str) else json.dumps(value)
+    return lambda f: f.attrs.__setitem__("parts", written), text
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         (lambda f: f.attrs.__delitem__("format_version"), "not a prepared study"),
-        (lambda f: f.attrs.__setitem__("format_version", 3), "version 3; .* reads 2 and older"),
-        (lambda f: f.attrs.__setitem__("data_sets", '["GEO", "GTEx"]'), "data_sets are "),
-        (lambda f: f.attrs.__setitem__("data_sets", "GEO"), "damaged"),
-        (lambda f: f.attrs.__setitem__("gene_ids", "refseq"), "gene_ids are 'refseq', neither"),
+        (lambda f: f.attrs.__setitem__("format_version", 4), "version 4; .* reads 3 and older"),
+        (lambda f: f.attrs.__setitem__("gene_ids", "refseq"), "gene_ids are 'refseq'$"),
+        (lambda f: f.attrs.__delitem__("parts"), "parts"),
+        *(_parts(*one) for one in WRONG_PARTS),
         (lambda f: f.__delitem__("target_info/probes"), "has no dataset /target_info/probes"),
         (lambda f: f.__delitem__("landmark_quantile"), "has no dataset /landmark_quantile"),
         (lambda f: f.attrs.__delitem__("title"), "title"),
-        (lambda f: f.__delitem__("GTEx/Y"), "has no dataset /GTEx/Y"),
-        (lambda f: f.__delitem__("1000G"), "has no dataset /1000G/profiles"),
-        (lambda f: f.__delitem__("GEO/split"), "has no dataset /GEO/split/train"),
-        (_set("GEO/X", np.zeros((300, 19), np.float32)), r"/GEO/X has shape \(300, 19\)"),
-        (_set("GTEx/Y", np.zeros((59, 45), np.float32)), r"expected \(60, 45\)"),
+        (lambda f: f.__delitem__("sets/GTEx/Y"), "has no dataset /sets/GTEx/Y"),
+        (lambda f: f.__delitem__("sets/1000G"), "has no dataset /sets/1000G/profiles"),
+        (lambda f: f.__delitem__("compendium/split"), "has no dataset /compendium/split/train"),
+        (
+            _set("compendium/X", np.zeros((300, 19), np.float32)),
+            r"/compendium/X has shape \(300, 19\)",
+        ),
+        (_set("sets/GTEx/Y", np.zeros((59, 45), np.float32)), r"expected \(60, 45\)"),
         (_set("target_info/half", np.tile([1, 2], 45)[:45]), "run of 1, then a run of 2"),
         (_set("target_info/symbol", np.array([b"a", b"b"])), r"/target_info/symbol has shape"),
-        (_set("GEO/split/test", np.arange(280, 310)), "rows beyond the 300 profiles"),
-        (_set("GEO/split/test", np.arange(299, 269, -1)), "is not a run of rows"),
+        (_set("compendium/split/test", np.arange(280, 310)), "rows beyond the 300 profiles"),
+        (_set("compendium/split/test", np.arange(299, 269, -1)), "is not a run of rows"),
     ],
 )
 def test_hdf5_that_is_no_study(copy, change, text) -> None:
@@ -220,7 +239,7 @@ def test_hdf5_that_is_no_study(copy, change, text) -> None:
 
 def test_damaged_chunks_are_noticed(copy) -> None:
     with h5py.File(copy) as file:
-        place = file["GEO/Y"].id.get_chunk_info(0).byte_offset
+        place = file["compendium/Y"].id.get_chunk_info(0).byte_offset
     with copy.open("r+b") as file:
         file.seek(place + 1000)
         file.write(b"damage")
@@ -320,8 +339,8 @@ def normalised_landmarks(raw: RawFiles, path: Path, scale_on: str) -> np.ndarray
     genes = [known[0][one] for one in data["landmarks"]]
     genes += [known[1][one] for one in data["targets"]]
     values = [matrix[:, [probes[p] for p in gene.split(",")]].mean(axis=1) for gene in genes]
-    values = np.column_stack(values)[[profiles[one] for one in data["GEO/profiles"]]]
-    train = data["GEO/split/train"]
+    values = np.column_stack(values)[[profiles[one] for one in data["compendium/profiles"]]]
+    train = data["compendium/split/train"]
     reference = values if scale_on == "all" else values[train]
     quantile = np.sort(reference, axis=1).mean(axis=0)
     ranks = (rankdata(values[train], axis=1) - 1).astype(int)
@@ -355,23 +374,53 @@ def test_landmark_quantile_is_that_of_normalised_landmarks_of_geo_tr(
         assert abs(mapped.mean() - truth.mean()) < 0.06 * truth.std()
 
 
-def test_version_1_is_read_and_says_what_it_lacks(made, copy) -> None:
-    with h5py.File(copy, "r+") as file:
-        for name in (*NEW, "dropped/probes"):
-            del file[name]
-        for name in ("gene_ids", "data_sets"):
-            del file.attrs[name]
-        file.attrs["format_version"] = 1
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_versions_are_read_and_say_what_they_lack(made, copy, version) -> None:
+    make_older(copy, version)
     with open_prepared(made) as whole, open_prepared(copy) as study:
-        assert study.parts == PARTS
+        assert study.parts == whole.parts == PAPER
         assert study.target_ensembl == study.targets == whole.targets
-        for part in PARTS:
+        for part in PAPER:
             np.testing.assert_array_equal(study.X(part), whole.X(part))
             np.testing.assert_array_equal(study.Y(part), whole.Y(part))
-        np.testing.assert_array_equal(study.scaling("GTEx", "Y"), whole.scaling("GTEx", "Y"))
+            for kind in "XY":
+                ours, theirs = study.scaling(part, kind), whole.scaling(part, kind)
+                np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(study.quantile, whole.quantile)
-        for name in NEW:
+        for name in LATER:
             role, _, kind = name.partition("_info/")
             read = f"{role}_{kind}" if kind else name
+            if version == 2:
+                assert list(getattr(study, read)) == list(getattr(whole, read))
+                continue
             text = f"has no dataset /{name}: .* again"
             refused(lambda r=read: getattr(study, r), text, path=copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda f: f.attrs.__setitem__("data_sets", '["GEO", "GTEx"]'), "data_sets are "),
+        (lambda f: f.attrs.__setitem__("data_sets", "GEO"), "damaged"),
+        (lambda f: f.__delitem__("GTEx/Y"), "has no dataset /GTEx/Y"),
+    ],
+)
+def test_version_2_that_is_no_study(copy, change, text) -> None:
+    make_older(copy, 2)
+    with h5py.File(copy, "r+") as file:
+        change(file)
+    refused(lambda: open_prepared(copy), text, path=copy)
+
+
+def test_version_2_of_arrays_alone(run_prepare, alone, tmp_path) -> None:
+    path = tmp_path / "p.h5"
+    run_prepare(alone, path)
+    written = datasets(path)
+    with h5py.File(path, "r+") as file:
+        file.move("compendium", "GEO")
+        del file.attrs["parts"]
+        file.attrs.update({"format_version": 2, "data_sets": '["GEO"]'})
+    with open_prepared(path) as study:
+        assert study.parts == ARRAYS_ALONE
+        values = np.concatenate([study.Y(part) for part in study.parts])
+        np.testing.assert_array_equal(values, written["compendium/Y"])

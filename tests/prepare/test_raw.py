@@ -283,7 +283,7 @@ def test_annotation_must_be_taken_out(
     text = f"'{name}': annotation of the genes among"
     refused(lambda: run_prepare(files, tmp_path / "p.h5", QUICK), text)
     report = same_study(golden_raw, files, replace(QUICK, force_platform=True))
-    assert f"GTEx: columns of annotation, no profiles: {name!r}" in report.notes
+    assert f"odd: columns of annotation, no profiles: {name!r}" in report.notes
     told = json.loads((tmp_path / "other.h5.provenance.json").read_text())
     assert list(report.notes) == told["notes"]
 

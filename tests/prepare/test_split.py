@@ -127,7 +127,9 @@ def test_all_of_a_target_moves_together(
         *(f"target_info/{name}" for name in ("symbol", "probes", "entrez", "copy_of_landmark")),
     }
     moved |= {
-        f"{group}/{kind}" for group in ("GEO", "GTEx", "1000G") for kind in ("Y_mean", "Y_sd")
+        f"{group}/{kind}"
+        for group in ("compendium", "sets/GTEx", "sets/1000G")
+        for kind in ("Y_mean", "Y_sd")
     }
     for name, values in random.items():
         by_target = values[order] if name in moved else values
@@ -170,8 +172,8 @@ def test_profiles_of_validation_and_test_do_not_count(
     old = datasets(tmp_path / "before.h5")
 
     def targets_after(part: str) -> list[str]:
-        rows = np.concatenate([old[f"GEO/split/{name}"] for name in part.split()])
-        some = set(old["GEO/profiles"][rows])
+        rows = np.concatenate([old[f"compendium/split/{name}"] for name in part.split()])
+        some = set(old["compendium/profiles"][rows])
 
         def disturb(values, profiles, _genes):
             chosen = [p in some for p in profiles]
@@ -181,8 +183,8 @@ def test_profiles_of_validation_and_test_do_not_count(
         changed = change_geo(disturb)
         run_prepare(changed, tmp_path / "after.h5", config)
         new = datasets(tmp_path / "after.h5")
-        np.testing.assert_array_equal(new["GEO/profiles"], old["GEO/profiles"])
-        assert (new["GEO/X"][rows] != old["GEO/X"][rows]).any()
+        np.testing.assert_array_equal(new["compendium/profiles"], old["compendium/profiles"])
+        assert (new["compendium/X"][rows] != old["compendium/X"][rows]).any()
         return new["targets"].tolist()
 
     assert targets_after("validation test") == old["targets"].tolist()

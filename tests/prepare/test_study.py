@@ -6,14 +6,16 @@ import dataclasses
 import json
 import re
 import tomllib
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from dgex_jax.config import BaselineConfig, GridConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import StudyError
+from dgex_jax.parts import PAPER, PartSet
 from dgex_jax.prepare.study import FILE_KEYS, SECTIONS, build, parse_study, read_study
-from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
+from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, RawFiles, StudyFiles
 from dgex_jax.simulate.config import SimulationConfig
 from tests.prepare.checks import refused
 
@@ -24,6 +26,8 @@ FIELDS = [(name, f.name) for name, kind in SECTIONS.items() for f in dataclasses
 SIMULATED = {"name": "one", "title": "One", "simulate": {}}
 FILES = {key: f"{key}.txt" for key in FILE_KEYS}
 REAL = {"name": "one", "title": "One", "files": FILES}
+OWN = {"files": "c.gctx", "landmarks": "lm.txt", "targets": "tg.txt"}
+FORMS = {"compendium": OWN, "files": FILES, "simulate": {}}
 
 
 def documented(section: str) -> dict[str, str]:
@@ -55,8 +59,14 @@ def test_documentation_has_the_needed_keys() -> None:
 
 def test_documented_examples_are_studies() -> None:
     examples = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
-    real, simulated = (parse_study(tomllib.loads(text), Path("/study")) for text in examples)
-    assert real.files is not None
+    paper, arrays, real, simulated = (
+        parse_study(tomllib.loads(text), Path("/study")) for text in examples
+    )
+    assert isinstance(paper.files, StudyFiles)
+    assert (paper.parts, paper.prepare) == (PAPER, PrepareConfig(normalize="original"))
+    assert isinstance(arrays.files, StudyFiles)
+    assert arrays.parts.sets == (PartSet("tumours", "rnaseq", "test", "va"),)
+    assert isinstance(real.files, RawFiles)
     assert not real.simulated
     assert real.prepare == PrepareConfig(scale_on="train")
     assert real.training == TrainingConfig(epochs=100)
@@ -94,6 +104,116 @@ def test_arrays_alone_need_two_files(tmp_path) -> None:
         refused(lambda s=study: parse_study(s, tmp_path), rf"^files\.{missing}: is m", StudyError)
 
 
+def own(sets: object = None, prepare: object = None, **compendium: object) -> dict[str, object]:
+    """Write a study by its own files."""
+    content: dict[str, object] = {"name": "one", "title": "One", "compendium": OWN | compendium}
+    content |= {} if sets is None else {"sets": sets}
+    return content | ({} if prepare is None else {"prepare": prepare})
+
+
+RNA: dict[str, object] = {"file": "r.gct", "platform": "rnaseq"}
+PAIRED: dict[str, object] = {"landmarks": "l.gctx", "truth": "t.gct", "platform": "l1000"}
+VALIDATION = RNA | {"role": "validation"}
+
+
+def test_a_compendium_and_its_sets(tmp_path) -> None:
+    pairs = PAIRED | {"pairs": "p.tsv", "truth_platform": "rnaseq", "truth_values": "tpm"}
+    sets = {"1000G": VALIDATION, "GTEx": RNA, "both": pairs, "last": RNA | {"validated_by": "va"}}
+    study = parse_study(own(sets, files=["a.gctx", "b.gctx"]), tmp_path)
+    raw = study.files
+    assert isinstance(raw, StudyFiles)
+    assert raw.compendium == Compendium(
+        (tmp_path / "a.gctx", tmp_path / "b.gctx"), tmp_path / "lm.txt", tmp_path / "tg.txt"
+    )
+    assert raw.sets["GTEx"] == OtherSet("rnaseq", tmp_path / "r.gct")
+    assert (raw.sets["both"].of_truth, raw.sets["both"].values) == ("tpm", "log2")
+    assert raw.sets["both"].pairs == tmp_path / "p.tsv"
+    chosen = [(one.name, one.platform, one.role, one.validated_by) for one in study.parts.sets]
+    assert chosen == [
+        ("1000G", "rnaseq", "validation", "1000G"),
+        ("GTEx", "rnaseq", "test", "1000G"),
+        ("both", "l1000", "test", "va"),
+        ("last", "rnaseq", "test", "va"),
+    ]
+    assert (study.parts.compendium, study.parts.platform) == ("compendium", "array")
+    # Of two validation sets of a platform none is the one.
+    two = parse_study(own({"v": VALIDATION, "w": VALIDATION, "t": RNA}), tmp_path)
+    assert two.parts.chooser_of("t") == "va"
+    # Where the files lie decides nothing, what they are called and what they hold does.
+    settings = study.preparation_settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert parse_study(own(sets, files=["a.gctx", "b.gctx"]), Path()).is_prepared_by(settings)
+    for other in (own(sets), own(sets, files=["a.gctx", "b.gctx"], values="log1p"), own({})):
+        assert not parse_study(other, tmp_path).is_prepared_by(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (REAL | {"sets": {"GTEx": RNA}}, "sets: belong to a [compendium]"),
+        ({**SIMULATED, "sets": {}}, "sets: belong to a [compendium]"),
+        (own(3), "sets = 3: must be a table"),
+        (own({"a": 3}), "a = 3: must be a table"),
+        (own(names="x"), "compendium.names: unknown key; the nearest known key is compendium.name"),
+        (
+            own({"a": RNA | {"fil": "x"}}),
+            "sets.a.fil: unknown key; the nearest known key is sets",
+        ),
+        (own(files=[]), "compendium.files = []: must be a list that is not empty"),
+        (own(files=[3]), "compendium.files = 3: is no name of a file"),
+        (own(platform="chip"), "compendium.platform = 'chip': must be one of 'array'"),
+        (own(values="raw"), "compendium.values = 'raw': must be one of 'log2'"),
+        (own({"a": {"file": "x"}}), "sets.a.platform: is missing: what measured it"),
+        *(
+            (own({"a": one}), "sets.a.file: either it is given, or landmarks and truth are")
+            for one in (RNA | PAIRED, {"platform": "array"}, RNA | {"truth": "t.gct"})
+        ),
+        (own({"a": RNA | {"pairs": "p"}}), "sets.a.pairs: only landmarks and truth"),
+        (own({"a": RNA | {"truth_values": "tpm"}}), "sets.a.truth_values: means nothing without"),
+        (own({"a": VALIDATION | {"validated_by": "va"}}), "sets.a.validated_by: a validation set"),
+        (own({"a": RNA | {"validated_by": "b"}}), "a: validated_by = 'b': is no validation set"),
+        (own({"a": RNA | {"validated_by": "t"}, "t": RNA}), "a: validated_by = 't': is no val"),
+        *(
+            (own({name: RNA}), f"{name!r}: is the name of another part, or of the compendium")
+            for name in ("tr", "VA", "te", "Compendium")
+        ),
+        (own({"a": RNA, "A": RNA}), "'A': is the name of another part"),
+        (own({"a": RNA}, name="a"), "'a': is the name of another part"),
+        *((own({name: RNA}), f"{name!r}: names a set; use") for name in ("", "a/b", ".a", "a b")),
+        (own(split_by="series_id"), 'compendium.split_by: needs [prepare] scale_on = "train"'),
+        (
+            own({"a": PAIRED}, {"normalize": "original"}),
+            "sets.a: normalize = 'original' knows no paired files",
+        ),
+        (
+            own({"a": RNA | {"values": "tpm"}}, {"normalize": "log_cpm"}, values="counts"),
+            "sets.a.values = 'tpm': normalize = 'log_cpm' is for counts",
+        ),
+        (own(None, {"normalize": "log_cpm"}), "compendium.values = 'log2': normalize = 'log_cpm'"),
+        (
+            own(
+                {"a": PAIRED | {"values": "counts", "truth_values": "tpm"}},
+                {"normalize": "log_cpm"},
+                values="counts",
+            ),
+            "sets.a.truth_values = 'tpm': normalize = 'log_cpm' is for counts",
+        ),
+        *(
+            (
+                one | {"prepare": {"normalize": "log_cpm"}},
+                "normalize = 'log_cpm': is for c",
+            )
+            for one in (REAL, REAL | {"files": {"geo": "g", "landmarks": "l"}})
+        ),
+        (own(None, {"normalize": "rank"}), "prepare.normalize = 'rank': must be one of"),
+        (own(None, {"max_zero_share": 1.5}), "prepare.max_zero_share = 1.5: must be between"),
+        (own(None, {"min_genes": -1}), "prepare.min_genes = -1: must be at least 0"),
+    ],
+)
+def test_compendia_and_sets_that_can_not_be_used(content, message) -> None:
+    refused(lambda: parse_study(content, Path()), f"^{re.escape(message)}", StudyError)
+
+
 def changed(section: str, key: str, value: object) -> dict[str, object]:
     return (REAL if section == "files" else SIMULATED) | {
         section: (FILES if section == "files" else {}) | {key: value}
@@ -119,8 +239,13 @@ def changed(section: str, key: str, value: object) -> dict[str, object]:
             changed("files", "geo", "~nobody-here/x"),
             "files.geo = '~nobody-here/x': there is no s",
         ),
-        (SIMULATED | {"files": FILES}, "needs either [files] (real data) or [simulate], not both"),
-        ({"name": "one", "title": "One"}, "needs either [files]"),
+        *(
+            (
+                {"name": "one", "title": "One", **forms},
+                "needs one of [compendium] (with [sets.N",
+            )
+            for forms in ({}, *map(dict, combinations(FORMS.items(), 2)), FORMS)
+        ),
         *(
             (SIMULATED | {"name": name}, "name")
             for name in ("", " ", 3, "a/b", "..", ".hidden", "a b", "-", "a\nb")
@@ -198,6 +323,9 @@ def test_settings_hold_what_decides_the_prepared_study_and_nothing_else() -> Non
             "seed": 2,
             "accept_wrong_dimensions": True,
             "force_platform": True,
+            "normalize": "none",
+            "max_zero_share": 0.5,
+            "min_genes": 9,
         },
         "simulate": {"seed": 2, "n_profiles": 5000},
     }

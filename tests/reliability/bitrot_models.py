@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax.config import NetworkConfig, TrainingConfig
+from dgex_jax.parts import PAPER
 from tests.reliability.bitrot_artefact import Read, every_file, fingerprint
 from tests.reliability.bitrot_studies import make_prepared
 
 if TYPE_CHECKING:
     from dgex_jax.train.run import Progress
 
-PARTS = ("va", "te", "1000G", "GTEx")
 NETWORK = NetworkConfig(hidden_layers=1, units=5, dropout=0.1)
 TRAINING = TrainingConfig(epochs=5)
 
@@ -44,7 +44,7 @@ def make_model(folder: Path) -> None:
         selected_on="va",
         quantile=np.sort(chance.normal(size=16)),
         landmark_quantile=np.sort(chance.normal(size=7)),
-        errors={part: chance.uniform(size=9) for part in PARTS},
+        errors={part: chance.uniform(size=9) for part in PAPER.evaluated},
         record={"study": {"name": "mine", "simulated": True}, "seconds": 0.1 + 0.2},
         copy_of_landmark=chance.uniform(size=9) < 0.3,
     )
@@ -133,11 +133,12 @@ def make_run(folder: Path) -> None:
         halves = []
         for size in sizes:
             best = [weights(chance, study.n_landmarks, size) for _ in range(2)]
-            halves.append(TrainedHalf(best[1], best[0], 3, best[1], 4))
-        errors = {part: chance.uniform(size=study.n_targets) for part in PARTS}
+            by_part = dict(zip(PAPER.choosers, best, strict=True))
+            halves.append(TrainedHalf(best[1], by_part, {"va": 3, "1000G": 4}))
+        errors = {part: chance.uniform(size=study.n_targets) for part in PAPER.evaluated}
         config = run_config(study, NETWORK, TRAINING)
         write_json(run / "config.json", config)
-        RunLog(run, sizes, history)
+        RunLog(run, sizes, PAPER, history)
         trained = TrainedNetwork(halves, errors)
         finish(run, config, study, NETWORK, TRAINING, trained, 12.5, jax.local_devices()[:1])
 

@@ -77,7 +77,9 @@ def outside_chunks(folder: Path) -> list[Region]:
     chunks: list[tuple[int, int]] = []
     with h5py.File(path) as file:
         for dataset in (
-            file[f"{group}/{kind}"] for group in ("GEO", "1000G", "GTEx") for kind in "XY"
+            file[f"{group}/{kind}"]
+            for group in ("compendium", "sets/1000G", "sets/GTEx")
+            for kind in "XY"
         ):
             for n in range(dataset.id.get_num_chunks()):
                 chunk = dataset.id.get_chunk_info(n)

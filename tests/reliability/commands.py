@@ -249,7 +249,7 @@ def _draw_run(world: World) -> None:
     """Write the folder of a finished run with weights drawn, not trained, which takes seconds."""
     import jax
 
-    from dgex_jax.config import EVALUATED, NetworkConfig, TrainingConfig
+    from dgex_jax.config import NetworkConfig, TrainingConfig
     from dgex_jax.io.manifest import write_json
     from dgex_jax.prepare.prepared import open_prepared
     from dgex_jax.train import run
@@ -266,14 +266,15 @@ def _draw_run(world: World) -> None:
             }
             for name, size in (("hidden1", (n_in, 8)), ("output", (8, n_out)))
         }
-        return TrainedHalf(layers, layers, 0, layers, 0)
+        return TrainedHalf(layers, dict.fromkeys(choosers, layers), dict.fromkeys(choosers, 0))
 
     (world / "run").mkdir()
     with open_prepared(world / "prepared.h5") as study:
+        choosers = study.parts.choosers
         config = run.run_config(study, network, training)
         write_json(world / "run" / "config.json", config)
         halves = [half(study.n_landmarks, one.stop - one.start) for one in study.halves]
-        errors = {part: rng.uniform(size=study.n_targets) for part in EVALUATED}
+        errors = {part: rng.uniform(size=study.n_targets) for part in study.parts.evaluated}
         trained, devices = TrainedNetwork(halves, errors), jax.devices()[:1]
         run.finish(world / "run", config, study, network, training, trained, 1.0, devices)
 

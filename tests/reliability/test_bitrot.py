@@ -99,7 +99,7 @@ def test_an_older_prepared_study_is_read_as_it_is(made, tmp_path) -> None:
     older.write_bytes(older.read_bytes()[: older.read_bytes().rindex(b'{"size":')])
     assert read_prepared(older.parent) == read_prepared(whole.parent)
     with h5py.File(whole) as file:
-        bit = 8 * file["GEO/X_mean"].id.get_offset() + 40
+        bit = 8 * file["compendium/X_mean"].id.get_offset() + 40
     flip(whole, bit)
     flip(older, bit)
     with pytest.raises(FormatError, match=r"whole/prepared\.h5: damaged: names, attributes"):

@@ -18,6 +18,7 @@ from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, write_gct
 from dgex_jax.io.zarr import ZarrWriter
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.rawfiles import RawFiles
 from dgex_jax.train.record import mark_done, save_weights
@@ -162,7 +163,7 @@ def run(folder: Path, version: int) -> None:
     config = {"version": version}
     clear_folder(folder / "run")
     write_json(folder / "run" / "config.json", config)
-    log = RunLog(folder / "run", (3, 4))
+    log = RunLog(folder / "run", (3, 4), PAPER)
     for epoch in range(2):
         rates = np.full(2, 0.5, np.float32)
         log.append(EpochRecord(epoch, values(version, 2) ** 2 + epoch, rates, 0.25))

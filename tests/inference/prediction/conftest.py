@@ -72,8 +72,8 @@ def _genes(file: h5py.File, role: str, kind: str, raw: RawFiles, first: int) -> 
         symbols=tuple(genes.symbols[place] for place in places),
         entrez=tuple(str(first + 7 * n) for n in range(len(ids))),
         probes=tuple(genes.probes[place] for place in places),
-        mean=file[f"GEO/{kind}_mean"][:],
-        sd=file[f"GEO/{kind}_sd"][:] + 1e-3,
+        mean=file[f"compendium/{kind}_mean"][:],
+        sd=file[f"compendium/{kind}_sd"][:] + 1e-3,
     )
 
 
@@ -95,7 +95,10 @@ def model(prepared: Path, raw: RawFiles) -> Model:
         landmarks = _genes(file, "landmark", "X", raw, 780)
         targets = _genes(file, "target", "Y", raw, 5001)
         quantile = file["quantile"][:]
-        X = file["GEO/X"][:] * (file["GEO/X_sd"][:] + 1e-3) + file["GEO/X_mean"][:]
+        X = (
+            file["compendium/X"][:] * (file["compendium/X_sd"][:] + 1e-3)
+            + file["compendium/X_mean"][:]
+        )
     sizes = (22, len(targets) - 22)
     return Model(
         landmarks=landmarks,

@@ -137,10 +137,10 @@ def test_model_without_a_joint_quantile(model, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("platform", "standardize", "group", "name"),
     [
-        ("microarray", "training", "GEO", "geo"),
-        ("microarray", "input", "GEO", "geo"),
-        ("rnaseq", None, "GTEx", "gtex"),
-        ("rnaseq", None, "1000G", "thousand_genomes"),
+        ("microarray", "training", "compendium", "geo"),
+        ("microarray", "input", "compendium", "geo"),
+        ("rnaseq", None, "sets/GTEx", "gtex"),
+        ("rnaseq", None, "sets/1000G", "thousand_genomes"),
     ],
 )
 def test_own_raw_file_gives_what_was_prepared(
