@@ -20,8 +20,7 @@ from dgex_jax.io.expression import (
     listed,
     plain_name,
 )
-from dgex_jax.io.gctx import Gctx
-from dgex_jax.io.h5ad import H5ad
+from dgex_jax.io.files import Closing
 from dgex_jax.io.lines import kind_of, read_lines
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
@@ -131,10 +130,10 @@ def read_probe_list(path: Path | str, array: AnnotatedSource) -> ProbeList:
 
 
 def _read(path: Path) -> _Table:
-    if kind_of(path) not in {"gctx", "h5ad", "gct"}:
+    if kind_of(path) not in {"gctx", "h5ad", "archs4", "gct"}:
         return _of_text(path)
     source = open_expression(path)
-    with source if isinstance(source, Gctx | H5ad) else nullcontext():
+    with source if isinstance(source, Closing) else nullcontext():
         metadata = source.gene_metadata
         columns = [("", list(source.genes))]
         columns += [(str(name), list(map(str, metadata[name]))) for name in metadata.columns]
