@@ -140,7 +140,8 @@ class PrepareConfig(Settings):
         "quantile, RNA-seq by dense ranks on it (default of a study by `[files]`); "
         '"quantile": all by ranks on the mean quantile of the compendium (default of a study by '
         '`[compendium]`); "none": values as they are; "log_cpm": counts per million of all genes '
-        "of the file, log2(x + 1)",
+        "of the file (of several files: of the genes that all have; reads of no gene, as "
+        "`N_unmapped`, don't count), log2(x + 1)",
         choices=Normalize,
     )
     max_zero_share: float = setting(

@@ -108,7 +108,8 @@ class Compendium(Settings):
         None,
         "profiles that belong together go to the same part: a field of the profiles' annotation "
         "(`series_id`), or a file of two columns (.tsv, .csv, .txt), profile and group; needs "
-        '`scale_on = "train"`',
+        '`scale_on` "train"',
+        ". Several series in one cell are linked; a profile without a group is one of its own",
     )
     samples: Path | None = setting(
         None, "of an ARCHS4 file only these samples or series: a list of GSM or GSE ids"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -117,11 +119,13 @@ def gtex_v8(folder: Path) -> Public:
     path = folder / "GTEx_Analysis_2017-06-05_v8_RNASeQCv1.1.9_gene_tpm.gct.gz"
     _write(path, f"#1.2\n{len(table)}\t{len(samples)}\n", table, "Name")
     donor_of = {one: "-".join(one.split("-")[:2]) for one in samples}
-    lines = [f"{one}\t{donor}\n" for one, donor in donor_of.items()]
-    (folder / "tissue_donor.tsv").write_text("".join(lines))
+    study = _study(folder, "gtex_v8")
+    # The study's comment says how its file of donors is made.
+    recipe = "\n".join(re.findall(r"^#   (.+)", study.read_text(), re.MULTILINE))
+    subprocess.run(["/bin/sh", "-ec", recipe], cwd=folder, check=True)
     read = pd.read_csv(path, sep="\t", skiprows=2, index_col=0).drop(columns="Description").T
     groups = {one: {donor} for one, donor in donor_of.items()}
-    return Public(_study(folder, "gtex_v8"), np.log2(read + 1), groups=groups)
+    return Public(study, np.log2(read + 1), groups=groups)
 
 
 def recount3(folder: Path) -> Public:
