@@ -156,13 +156,13 @@ def read_run(folder: Path) -> Read:
     with open_prepared(folder / "prepared.h5") as study:
         if not is_done(run, run_config(study, NETWORK, TRAINING)):
             return "would be trained again", []
-    log = read_log(run / "log.tsv")
+    log = read_log(run / "log.tsv", "GTEx")
     found = [
         export_model(run, folder / "prepared.h5"),
         load_weights(run / "best_1000G.safetensors"),
         read_gene_errors(run / "errors.tsv"),
         {name: log[name].to_numpy() for name in log},
-        read_record(run, NETWORK),
+        read_record(run, NETWORK, study.parts),
     ]
     return fingerprint(*found), []
 
