@@ -193,6 +193,7 @@ REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
         "pretrain_epochs": (0, 51),
     },
     PredictOptions: {
+        "values": ("raw",),
         "platform": ("array", None),
         "standardize": ("other", "training"),
         "scale": ("raw",),

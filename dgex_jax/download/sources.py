@@ -16,7 +16,7 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import FiniteCheck, blocks, listed
-from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, make_folder, read_head
+from dgex_jax.io.files import GZIP_MAGIC, HDF5_MAGIC, Closing, make_folder, read_head
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.lines import kind_of, open_bytes, read_lines, write_lines
 from dgex_jax.io.progress import Progress
@@ -416,9 +416,7 @@ def _look_into_expression(
 
     Of a table every hundredth row where no gene maps are there.
     """
-    # They import pandas, which is not needed to list sources.
-    from dgex_jax.io.gctx import Gctx  # noqa: PLC0415
-    from dgex_jax.io.h5ad import H5ad  # noqa: PLC0415
+    # It imports pandas, which is not needed to list sources.
     from dgex_jax.io.open import open_expression  # noqa: PLC0415
 
     wanted = {gene for genes in maps.values() for gene in genes.ensembl}
@@ -433,7 +431,7 @@ def _look_into_expression(
 
     with ExitStack() as files:
         opened = open_expression(path, genes=is_kept)
-        if isinstance(opened, Gctx | H5ad):
+        if isinstance(opened, Closing):
             files.enter_context(opened)
             rows = list(opened.genes)
             n = len(opened.profiles)

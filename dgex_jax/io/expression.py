@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +32,18 @@ def _no_metadata() -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 (what writes ids alone starts sooner without it)
 
     return pd.DataFrame()
+
+
+def annotation_frame(ids: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Annotation of an axis, indexed by its ids; lists of text stay text."""
+    import pandas as pd  # noqa: PLC0415
+
+    index: pd.Index[Any] = pd.Index(list(ids), dtype=object)
+    series = {
+        name: pd.Series(values, index=index, dtype=object if isinstance(values, list) else None)
+        for name, values in columns.items()
+    }
+    return pd.DataFrame(series, index=index, columns=pd.Index(list(series), dtype=object))
 
 
 class ExpressionSource(Protocol):

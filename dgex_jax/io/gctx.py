@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import MISSING, check_ids, positions
-from dgex_jax.io.files import HDF5_MAGIC, Closing, Unchanged, read_head
-from dgex_jax.io.hdf5 import (
-    decode_padded,
-    hdf5_errors,
-    narrow_dtype,
-    open_hdf5,
-    read_matrix,
-    require_column_sizes,
-    require_inside,
-)
+from dgex_jax.io.expression import MISSING, annotation_frame, check_ids, positions
+from dgex_jax.io.hdf5 import Hdf5File, decode_padded, narrow_dtype, read_ids, read_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -36,7 +24,7 @@ MATRIX = "0/DATA/0/matrix"
 CACHE = {"rdcc_nbytes": 1 << 25, "rdcc_nslots": 10007}
 
 
-class Gctx(Closing):
+class Gctx(Hdf5File):
     """A GCTX 1.0 file opened for reading in parts (an `AnnotatedSource`).
 
     Opening reads the ids (unique, in file order; numbers as decimals) and the shape, never the
@@ -48,26 +36,18 @@ class Gctx(Closing):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if read_head(self.path) != HDF5_MAGIC:
-            raise FormatError(f"{self.path}: is not GCTX: it does not begin as an HDF5 file")
-        with hdf5_errors(self.path):
-            self._file = open_hdf5(self.path, **CACHE)
-        try:
-            self._unchanged = Unchanged.of_hdf5(self.path, self._file)
-            with hdf5_errors(self.path):
-                self._check_version()
-                profiles = self._dataset("0/META/COL/id")
-                genes = self._dataset("0/META/ROW/id")
-                # Before as many ids are read as a damaged file says there are.
-                self._matrix = self._find_matrix((profiles.size, genes.size))
-                self.profiles = _read_ids(self.path, profiles)
-                self.genes = _read_ids(self.path, genes)
-            check_ids(self.path, "profile", self.profiles)
-            check_ids(self.path, "gene", self.genes)
-        except BaseException:
-            self._file.close()
-            raise
+        super().__init__(path, "GCTX", **CACHE)
+
+    def _look(self) -> None:
+        self._check_version()
+        profiles = self._dataset("0/META/COL/id")
+        genes = self._dataset("0/META/ROW/id")
+        # Before as many ids are read as a damaged file says there are.
+        self._matrix = self._find_matrix((profiles.size, genes.size))
+        self.profiles = read_ids(self.path, profiles)
+        self.genes = read_ids(self.path, genes)
+        check_ids(self.path, "profile", self.profiles)
+        check_ids(self.path, "gene", self.genes)
 
     def _check_version(self) -> None:
         # Some writers store it as a scalar, others as an array of one, and some not at all.
@@ -80,17 +60,8 @@ class Gctx(Closing):
         if found != [VERSION]:
             raise FormatError(f"{self.path}: version {', '.join(found)!r} is not {VERSION}")
 
-    def _dataset(self, name: str) -> Any:
-        dataset = self._file.get(name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise FormatError(f"{self.path}: has no dataset /{name}")
-        require_inside(self.path, self._file, dataset)
-        return dataset
-
     def _find_matrix(self, wanted: tuple[int, int]) -> Any:
-        matrix = self._dataset(MATRIX)
-        if matrix.dtype.kind not in "fiu":
-            raise FormatError(f"{self.path}: /{MATRIX} holds {matrix.dtype}, not numbers")
+        matrix = self._numbers(MATRIX)
         if matrix.shape == wanted:
             return matrix
         text = f"/{MATRIX} is {' x '.join(map(str, matrix.shape))}"
@@ -101,14 +72,6 @@ class Gctx(Closing):
                 "it must be profiles x genes"
             )
         raise FormatError(f"{self.path}: {text}, which does not fit {ids}")
-
-    @contextmanager
-    def _opened(self) -> Iterator[None]:
-        if not self._file:
-            raise ValueError(f"{self.path}: is closed")
-        with hdf5_errors(self.path):
-            yield
-        self._unchanged.check()
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
@@ -131,24 +94,13 @@ class Gctx(Closing):
         return self._fields("ROW", self.genes)
 
     def _fields(self, axis: str, ids: tuple[str, ...]) -> pd.DataFrame:
-        index = pd.Index(ids, dtype=object)
-        columns: dict[str, Any] = {}
+        group = f"0/META/{axis}"
         with self._opened():
-            for name, dataset in self._file[f"0/META/{axis}"].items():
-                if name == "id":
-                    continue
-                place = f"/0/META/{axis}/{name}"
-                if not isinstance(dataset, h5py.Dataset):
-                    raise FormatError(f"{self.path}: {place} is not a dataset")
-                require_inside(self.path, self._file, dataset)
-                if dataset.size != len(ids):
-                    raise FormatError(
-                        f"{self.path}: {place} has {dataset.size} values for {len(ids)} ids"
-                    )
-                annotation = _annotation(self.path, place, _read_column(self.path, dataset))
-                dtype = object if isinstance(annotation, list) else None
-                columns[name] = pd.Series(annotation, index=index, dtype=dtype)
-            return pd.DataFrame(columns, index=index, columns=pd.Index(list(columns), dtype=object))
+            names = [name for name in self._file[group] if name != "id"]
+            columns = {
+                name: _with_missing(self._field(f"{group}/{name}", len(ids))) for name in names
+            }
+        return annotation_frame(ids, columns)
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> FloatArray:
         """Read a selection of the values: slices or integer arrays, ``None`` for all.
@@ -165,49 +117,17 @@ class Gctx(Closing):
         values[values == MISSING] = np.nan
         return values
 
-    def close(self) -> None:
-        """Close the file; ids and metadata already read stay."""
-        self._file.close()
 
-
-def _read_ids(path: Path, dataset: Any) -> tuple[str, ...]:
-    values = _read_column(path, dataset)
-    if values.dtype.kind in "OSU":
-        return tuple(map(decode_padded, values.tolist()))
-    if values.dtype.kind == "f" and np.isfinite(values).all() and np.all(values % 1 == 0):
-        return tuple(str(int(value)) for value in values.tolist())
-    if values.dtype.kind in "iu":
-        return tuple(map(str, values.tolist()))
-    raise FormatError(
-        f"{path}: {dataset.name} holds {values.dtype}, neither text nor whole numbers"
-    )
-
-
-def _read_column(path: Path, dataset: Any) -> NDArray[Any]:
-    """Read a dataset of shape (n,), or (n, 1) or (1, n) as some Matlab writers have it."""
-    if dataset.ndim == 0 or max(dataset.shape) != dataset.size:
-        raise FormatError(f"{path}: {dataset.name} has no column of values but {dataset.shape}")
-    if dataset.dtype.kind == "O" and h5py.check_string_dtype(dataset.dtype) is None:
-        raise FormatError(f"{path}: {dataset.name} holds {dataset.dtype}, neither text nor numbers")
-    require_column_sizes(path, dataset)
-    values: NDArray[Any] = dataset[...].reshape(-1)
-    return values
-
-
-def _annotation(path: Path, place: str, values: NDArray[Any]) -> Any:
-    if values.dtype.kind in "OSU":
-        return [decode_padded(value) for value in values.tolist()]
-    if values.dtype.kind == "b":
+def _with_missing(values: list[str] | NDArray[Any]) -> Any:
+    """Numbers with -666 as NaN (integers: pandas' nullable dtype); all else as it is."""
+    if isinstance(values, list) or values.dtype.kind == "b":
         return values
-    if values.dtype.kind not in "iuf":
-        raise FormatError(f"{path}: {place} holds {values.dtype}, neither text nor numbers")
-    native = values.astype(values.dtype.newbyteorder("="))
-    missing = native == MISSING
-    if native.dtype.kind == "f":
-        return np.where(missing, np.nan, native).astype(native.dtype)
+    missing = values == MISSING
+    if values.dtype.kind == "f":
+        return np.where(missing, np.nan, values).astype(values.dtype)
     if not missing.any():
-        return native
-    dtype: Any = f"Int{8 * native.dtype.itemsize}"
-    nullable: Any = pd.array(native, dtype=dtype)
+        return values
+    dtype: Any = f"Int{8 * values.dtype.itemsize}"
+    nullable: Any = pd.array(values, dtype=dtype)
     nullable[missing] = pd.NA
     return nullable

@@ -15,7 +15,9 @@ import json
 import math
 import os
 import re
+from abc import abstractmethod
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -23,11 +25,18 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import as_slice, decode_text
-from dgex_jax.io.files import HDF5_CAUSE, hash_range, one_line
+from dgex_jax.io.files import (
+    HDF5_CAUSE,
+    HDF5_MAGIC,
+    Closing,
+    Unchanged,
+    hash_range,
+    one_line,
+    read_head,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -72,6 +81,99 @@ def open_hdf5(path: Path, **options: Any) -> h5py.File:
     return h5py.File(path, "r", locking="best-effort", **options)
 
 
+class Hdf5File(Closing):
+    """An HDF5 file of some `kind` opened for reading in parts; it must not change meanwhile.
+
+    A context manager; `close` it otherwise. Raises `FormatError` for no such file, not HDF5,
+    truncated or damaged, and whatever `_look` finds.
+    """
+
+    def __init__(self, path: Path | str, kind: str, **options: Any) -> None:
+        self.path = Path(path)
+        if read_head(self.path) != HDF5_MAGIC:
+            raise FormatError(f"{self.path}: is not {kind}: it does not begin as an HDF5 file")
+        with hdf5_errors(self.path):
+            self._file = open_hdf5(self.path, **options)
+        try:
+            self._unchanged = Unchanged.of_hdf5(self.path, self._file)
+            with hdf5_errors(self.path):
+                self._look()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Read the ids and find the matrix, whose values are not read."""
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        if not self._file:
+            raise ValueError(f"{self.path}: is closed")
+        with hdf5_errors(self.path):
+            yield
+        self._unchanged.check()
+
+    def _dataset(self, name: str) -> Any:
+        dataset = self._file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise FormatError(f"{self.path}: has no dataset /{name}")
+        require_inside(self.path, self._file, dataset)
+        return dataset
+
+    def _numbers(self, name: str) -> Any:
+        matrix = self._dataset(name)
+        if matrix.dtype.kind not in "fiu":
+            raise FormatError(f"{self.path}: /{name} holds {matrix.dtype}, not numbers")
+        return matrix
+
+    def _field(self, name: str, n_ids: int) -> list[str] | NDArray[Any]:
+        """Annotation: text as a list of str, numbers and truths as they are stored."""
+        dataset = self._file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise FormatError(f"{self.path}: /{name} is not a dataset")
+        require_inside(self.path, self._file, dataset)
+        if dataset.size != n_ids:
+            raise FormatError(f"{self.path}: /{name} has {dataset.size} values for {n_ids} ids")
+        values = _read_column(self.path, dataset)
+        if values.dtype.kind in "OSU":
+            return [decode_padded(value) for value in values.tolist()]
+        if values.dtype.kind not in "biuf":
+            raise FormatError(
+                f"{self.path}: /{name} holds {values.dtype}, neither text nor numbers"
+            )
+        return values.astype(values.dtype.newbyteorder("="))
+
+    def close(self) -> None:
+        """Close the file; ids and metadata already read stay."""
+        self._file.close()
+
+
+def read_ids(path: Path, dataset: Any) -> tuple[str, ...]:
+    """Read ids, text or whole numbers, from a column; `FormatError` for anything else."""
+    values = _read_column(path, dataset)
+    if values.dtype.kind in "OSU":
+        return tuple(map(decode_padded, values.tolist()))
+    if values.dtype.kind == "f" and np.isfinite(values).all() and np.all(values % 1 == 0):
+        return tuple(str(int(value)) for value in values.tolist())
+    if values.dtype.kind in "iu":
+        return tuple(map(str, values.tolist()))
+    raise FormatError(
+        f"{path}: {dataset.name} holds {values.dtype}, neither text nor whole numbers"
+    )
+
+
+def _read_column(path: Path, dataset: Any) -> NDArray[Any]:
+    """Read a dataset of shape (n,), or (n, 1) or (1, n) as some Matlab writers have it."""
+    if dataset.ndim == 0 or max(dataset.shape) != dataset.size:
+        raise FormatError(f"{path}: {dataset.name} has no column of values but {dataset.shape}")
+    if dataset.dtype.kind == "O" and h5py.check_string_dtype(dataset.dtype) is None:
+        raise FormatError(f"{path}: {dataset.name} holds {dataset.dtype}, neither text nor numbers")
+    require_column_sizes(path, dataset)
+    values: NDArray[Any] = dataset[...].reshape(-1)
+    return values
+
+
 def narrow_dtype(stored: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
     """Dtype in which stored numbers are read: float32 for floats of up to 32 bits, else float64."""
     narrow = stored.kind == "f" and stored.itemsize <= 4
@@ -114,11 +216,14 @@ def _all_below(element: Any) -> Iterator[Any]:
             waiting += one.values()
 
 
-def read_matrix(matrix: Any, rows: Places, columns: Places, dtype: np.dtype[Any]) -> FloatArray:
+def read_matrix(
+    matrix: Any, rows: Places, columns: Places, dtype: np.dtype[Any], *, turned: bool = False
+) -> FloatArray:
     """Read rows and columns of a two-dimensional HDF5 dataset, any order, repeats allowed.
 
-    Beside the result ``(n_rows, n_columns)`` at most about 32 MiB (or one row of chunks) are in
-    memory at a time. Raises `FormatError` for chunks larger than `CHUNK_BYTES`.
+    Beside the result ``(n_rows, n_columns)``, if `turned` ``(n_columns, n_rows)``, at most about
+    32 MiB (or one chunk) are in memory at a time. Raises `FormatError` for chunks larger than
+    `CHUNK_BYTES`.
     """
     chunk_bytes = math.prod(matrix.chunks or ()) * matrix.dtype.itemsize
     if chunk_bytes > CHUNK_BYTES:
@@ -126,28 +231,31 @@ def read_matrix(matrix: Any, rows: Places, columns: Places, dtype: np.dtype[Any]
             f"{matrix.file.filename}: {matrix.name} is stored in chunks of {chunk_bytes} bytes (at "
             f"most {CHUNK_BYTES} can be read)"
         )
-    values = np.empty((len(rows), len(columns)), dtype)
-    if not values.size:
-        return values
+    shape = len(rows), len(columns)
+    result = np.empty(shape[::-1] if turned else shape, dtype)
+    if not result.size:
+        return result
     part = as_slice(rows), as_slice(columns)
-    if isinstance(part[0], slice) and isinstance(part[1], slice):
-        matrix.read_direct(values, part)
+    if not turned and isinstance(part[0], slice) and isinstance(part[1], slice):
+        matrix.read_direct(result, part)
     else:
-        _gather(matrix, values, rows, columns)
-    return values
+        _gather(matrix, result.T if turned else result, rows, columns)
+    return result
 
 
 def _gather(matrix: Any, values: FloatArray, rows: Places, columns: Places) -> None:
     """Fill `values` from few larger reads, each touching every chunk it needs once."""
-    itemsize = values.dtype.itemsize
+    # NumPy converts while it copies anyway; HDF5 would do it in a pass of its own.
+    stored = matrix.dtype.newbyteorder("=")
+    itemsize = stored.itemsize
     chunk_rows, chunk_columns = matrix.chunks or (1, NEAR_BYTES // itemsize)
-    for left, right, here, wanted in _pieces(columns, chunk_columns, matrix.shape[1]):
-        fitting = READ_BYTES // ((right - left) * itemsize)
-        longest = max(chunk_rows, fitting - fitting % chunk_rows)
+    widest = READ_BYTES // (chunk_rows * itemsize)
+    for left, right, here, wanted in _pieces(columns, chunk_columns, widest):
+        longest = READ_BYTES // ((right - left) * itemsize)
         for top, bottom, there, needed in _pieces(rows, chunk_rows, longest):
-            block = np.empty((bottom - top, right - left), values.dtype)
+            block = np.empty((bottom - top, right - left), stored)
             matrix.read_direct(block, np.s_[top:bottom, left:right])
-            part = block[needed].take(wanted, axis=1)
+            part = block[as_slice(needed)][:, as_slice(wanted)]
             if isinstance(here, slice) or isinstance(there, slice):
                 values[there, here] = part
             else:
@@ -160,17 +268,19 @@ def _pieces(
     """Split positions in any order (not none, repeats allowed) into spans to read.
 
     Positions up to `gap` apart share a span (what lies between comes with the same chunk, or costs
-    less than a further call), and no span is longer than `longest`. Gives for each its start and
-    stop, which of `chosen` lie in it (ascending), and where in it they lie.
+    less than a further call). Spans longer than `longest` are cut, between chunks, into as many
+    chunks as fit, or one. Gives for each its start and stop, which of `chosen` lie in it
+    (ascending), and where in it they lie.
     """
+    longest = max(gap, longest - longest % gap)
     order = np.argsort(chosen, kind="stable")
     ascending = chosen[order]
     breaks = np.flatnonzero(np.diff(ascending) > gap) + 1
     firsts = ascending[np.concatenate([[0], breaks])].tolist()
     lasts = ascending[np.concatenate([breaks - 1, [len(ascending) - 1]])].tolist()
     for first, last in zip(firsts, lasts, strict=True):
-        for start in range(first, last + 1, longest):
-            stop = min(start + longest, last + 1)
+        for edge in range(first - first % gap, last + 1, longest):
+            start, stop = max(edge, first), min(edge + longest, last + 1)
             places = np.sort(order[slice(*np.searchsorted(ascending, (start, stop)))])
             if len(places):  # a long span is cut also where nothing is chosen
                 yield start, stop, as_slice(places), chosen[places] - start

@@ -42,9 +42,9 @@ may hold a line, or lines, of 1 GB: it is refused when it passes them."""
 Line = tuple[int, bytes]
 """Line number (from 1) and the line without its end."""
 
-FileKind = Literal["gctx", "h5ad", "gct", "geuvadis", "series matrix", "table"]
-"""GCTX; AnnData; GCT; the GEUVADIS table; a GEO series matrix; any other table of separated cells,
-of which only its ids can tell whether its rows or its columns are the genes."""
+FileKind = Literal["gctx", "h5ad", "archs4", "gct", "geuvadis", "series matrix", "table"]
+"""GCTX; AnnData; ARCHS4; GCT; the GEUVADIS table; a GEO series matrix; any other table of separated
+cells, of which only its ids can tell whether its rows or its columns are the genes."""
 
 GEUVADIS_COLUMNS = ("TargetID", "Gene_Symbol", "Chr", "Coord")
 """The first columns of the published table; a column for each sample follows."""
@@ -100,8 +100,6 @@ BY_FIRST_WORDS: dict[str, str] = {
 BY_NAMES_INSIDE = {
     ("barcodes",): "is a 10x Genomics HDF5 file; write an .h5ad of it (scanpy: read_10x_h5, then "
     "write_h5ad)",
-    ("meta", "expression"): "is an ARCHS4 HDF5 file; write the samples you want as a table (the "
-    "package archs4py)",
     ("row_attrs", "col_attrs"): "is a loom file; write an .h5ad of it (scanpy: read_loom, then "
     "write_h5ad)",
     ("assays", "cell.names"): "is a Seurat file (.h5Seurat); write an .h5ad of it (R: SeuratDisk's "
@@ -301,6 +299,8 @@ def _kind_of_hdf5(path: Path) -> FileKind:
             return "gctx"
         if "obs" in file and "var" in file:
             return "h5ad"
+        if "meta" in file and "data/expression" in file:
+            return "archs4"
         groups = [one for name in file if isinstance(one := file.get(name), h5py.Group)]
         inside = {*file, *file.attrs, *(name for group in groups for name in group)}
         for wanted, what in BY_NAMES_INSIDE.items():
@@ -308,6 +308,6 @@ def _kind_of_hdf5(path: Path) -> FileKind:
                 raise FormatError(f"{path}: {what}")
         names = ", ".join(repr(name) for name in list(file)[:5]) or "nothing"
     raise FormatError(
-        f"{path}: is an HDF5 file, but neither GCTX (no group /0/DATA) nor AnnData (no obs and "
-        f"var): it holds {names}"
+        f"{path}: is an HDF5 file, but neither GCTX (no group /0/DATA), AnnData (no obs and "
+        f"var) nor ARCHS4 (no meta and data/expression): it holds {names}"
     )

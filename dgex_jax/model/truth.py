@@ -146,12 +146,9 @@ def _options(
 ) -> tuple[PredictOptions, PredictOptions]:
     """Give those of the input and those of the truth."""
     default: Platform = "rnaseq" if options.platform == "l1000" and not same else options.platform
+    units = standardize or options.standardize or "input"
     first, second = (
-        replace(
-            options,
-            platform=one,
-            standardize=None if one == "standardized" else standardize or "input",
-        )
+        replace(options, platform=one, standardize=None if one == "standardized" else units)
         for one in (options.platform, platform or default)
     )
     if standardize and not (first.standardize or second.standardize):

@@ -20,8 +20,7 @@ from dgex_jax.io.expression import (
     listed,
     plain_name,
 )
-from dgex_jax.io.gctx import Gctx
-from dgex_jax.io.h5ad import H5ad
+from dgex_jax.io.files import Closing
 from dgex_jax.io.lines import kind_of, read_cells
 from dgex_jax.io.open import open_expression
 from dgex_jax.prepare.genes import (
@@ -149,10 +148,10 @@ def landmark_file(name: str) -> Path:
 def read_list(path: Path | str) -> GeneList:
     """Read a list of genes, or the rows of an expression file; all columns as they stand."""
     path = Path(path)
-    if kind_of(path) not in {"gctx", "h5ad", "gct"}:
+    if kind_of(path) not in {"gctx", "h5ad", "archs4", "gct"}:
         return read_text(path)
     source = open_expression(path)
-    with source if isinstance(source, Gctx | H5ad) else nullcontext():
+    with source if isinstance(source, Closing) else nullcontext():
         metadata = source.gene_metadata
         columns = [("", list(source.genes))]
         columns += [(str(name), list(map(str, metadata[name]))) for name in metadata.columns]

@@ -201,8 +201,11 @@ def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSo
     """
     if isinstance(raw, GeoOnlyFiles):
         return _open_geo_only(raw, config, files)
-    study = as_study_files(raw) if isinstance(raw, RawFiles) else raw
-    return _Opening(study, normalization(raw, config), config, files).sources()
+    rule = normalization(raw, config)
+    if isinstance(raw, RawFiles):
+        opening = _Opening(as_study_files(raw), rule, config, files)
+        return opening.by_maps(read_gene_map(raw.landmarks), read_gene_map(raw.targets))
+    return _Opening(raw, rule, config, files).sources()
 
 
 def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
@@ -252,7 +255,7 @@ class _Opening:
         landmarks, targets = self.raw.compendium.landmarks, self.raw.compendium.targets
         maps = [one for one in (landmarks, targets) if isinstance(one, Path) and is_gene_map(one)]
         if len(maps) == 2:
-            return self._by_maps(*map(read_gene_map, maps))
+            return self.by_maps(*map(read_gene_map, maps))
         return self._by_rows()
 
     def _by_rows(self) -> RawSources:
@@ -359,7 +362,8 @@ class _Opening:
             groups=None if groups is None else _numbered(groups),
         )
 
-    def _by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
+    def by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
+        """Open all files; the genes are those of two maps."""
         compendium = self.raw.compendium
         both = Genes(
             landmarks.ensembl + targets.ensembl,

@@ -146,6 +146,7 @@ def make_run(folder: Path) -> None:
 def read_run(folder: Path) -> Read:
     """As ``dgex train`` (not trained again), ``dgex export``, Figure 5 and the report do."""
     from dgex_jax.model.export import export_model
+    from dgex_jax.parts import PAPER
     from dgex_jax.prepare.prepared import open_prepared
     from dgex_jax.train.record import is_done, load_weights, read_gene_errors
     from dgex_jax.train.run import run_config
@@ -162,7 +163,7 @@ def read_run(folder: Path) -> Read:
         load_weights(run / "best_1000G.safetensors"),
         read_gene_errors(run / "errors.tsv"),
         {name: log[name].to_numpy() for name in log},
-        read_record(run, NETWORK, study.parts),
+        read_record(run, NETWORK, PAPER),
     ]
     return fingerprint(*found), []
 
