@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
@@ -59,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
