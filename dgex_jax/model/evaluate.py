@@ -250,7 +250,7 @@ def _both_roles(
 def _by_id(
     path: Path, kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]
 ) -> NDArray[np.intp]:
-    """Find each of our genes among theirs; -1 where it is not there, or its symbol is two genes'."""
+    """Find each of our genes among theirs; -1 where it isn't there, or its symbol is twice."""
     if kind == "ensembl":
         named = [place for place, one in enumerate(theirs) if one]
         try:
