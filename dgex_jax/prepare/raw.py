@@ -284,6 +284,8 @@ class _Opening:
             return files[0]
         joined = Joined(files)
         self.notes += [note for note in joined.notes if note not in self.notes]
+        if self.rule == "log_cpm" and any(len(one.genes) > len(joined.genes) for one in files):
+            self.notes.append("counts are per million of the genes that all files have")
         return joined
 
     def _training_file(self, path: Path, landmarks: Path) -> AnnotatedSource:

@@ -17,7 +17,7 @@ from dgex_jax.prepare.hgnc import hgnc
 from tests.io.archs4_file import write_archs4
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 EXAMPLES = Path(__file__).parents[2] / "reproduce" / "studies" / "examples"
 N_LANDMARKS, N_GENES = 60, 300
@@ -29,14 +29,14 @@ PAR_Y = "PLCXD1"
 class Public:
     """A study in a folder, and the logarithms of its files, as pandas reads these.
 
-    `logs` and `sets` are profiles x rows, by their ids in the (first) file; `groups` says what the
-    profiles are split by.
+    `logs` and `sets` are profiles x rows, by their ids in the (first) file; `groups` has
+    the ids that each profile is split by.
     """
 
     study: Path
     logs: pd.DataFrame
     sets: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    groups: Sequence[set[str]] = ()
+    groups: Mapping[str, set[str]] = field(default_factory=dict)
     counts: pd.DataFrame | None = None
 
 
@@ -120,7 +120,7 @@ def gtex_v8(folder: Path) -> Public:
     lines = [f"{one}\t{donor}\n" for one, donor in donor_of.items()]
     (folder / "tissue_donor.tsv").write_text("".join(lines))
     read = pd.read_csv(path, sep="\t", skiprows=2, index_col=0).drop(columns="Description").T
-    groups = [{one for one in samples if donor_of[one] == donor} for donor in donors]
+    groups = {one: {donor} for one, donor in donor_of.items()}
     return Public(_study(folder, "gtex_v8"), np.log2(read + 1), groups=groups)
 
 
@@ -200,21 +200,9 @@ def archs4(folder: Path, version: int = 2) -> Public:
         else {"genes": genes.index.to_list()},
         version=version,
     )
-    bulk = [one for one, p in zip(samples, single, strict=True) if p < 0.5]
-    # Series that a sample of theirs links go together.
-    groups: list[set[str]] = []
-    series: list[set[str]] = []
-    for sample, one in zip(samples, of, strict=True):
-        if sample not in bulk:
-            continue
-        if series and series[-1] & {*one}:
-            groups[-1].add(sample)
-            series[-1].update(one)
-        else:
-            groups.append({sample})
-            series.append({*one})
     counts.columns = genes.index if version == 1 else genes["ensembl"]
-    return Public(_study(folder, "archs4"), per_million(counts.loc[bulk]), groups=groups)
+    groups = dict(zip(samples, map(set, of), strict=True))
+    return Public(_study(folder, "archs4"), per_million(counts[single < 0.5]), groups=groups)
 
 
 MAKERS: dict[str, Callable[[Path], Public]] = {
