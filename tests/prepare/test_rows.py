@@ -71,9 +71,10 @@ def test_rows_that_are_genes_are_known_by_every_id(ids, kind) -> None:
     assert (rows.annotation.entrez[first], rows.annotation.symbols[first]) == ("780", "DDR1")
 
 
-def test_rows_that_are_no_genes_among_genes_are_left_out() -> None:
-    rows = genes_of_rows(source([*GENES["ensembl"], "__no_feature", "N_unmapped"]), None)
-    assert rows.ids == tuple(GENES["ensembl"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_no_genes_among_genes_are_left_out(kind) -> None:
+    rows = genes_of_rows(source([*GENES[kind], "__no_feature", "N_unmapped"]), None)
+    assert rows.ids == tuple(GENES[kind])
     assert any("2 rows without such an id are left out: __no_feature" in x for x in rows.notes)
 
 
