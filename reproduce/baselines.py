@@ -19,7 +19,7 @@ from dgex_jax.io.manifest import digest, known_sha256, read_json, write_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.parts import OF_COMPENDIUM
 from dgex_jax.prepare.normalize import OFFSET
-from dgex_jax.rawfiles import StudyFiles, normalization
+from dgex_jax.rawfiles import normalization
 from dgex_jax.scores import choose, mae_per_gene
 from dgex_jax.train.record import DONE, write_gene_errors
 from reproduce.stages import inputs_of, make_folder, write_step
@@ -294,8 +294,8 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
     known = weights.known
     errors = {part: np.full(study.n_targets, np.nan) for part in study.parts.evaluated}
     for part in study.parts.names:
-        scalings = study.scaling(part, "X"), study.scaling(part, "Y")
-        predicted = standardised_prediction(weights, arrays.X[part], *scalings)
+        deviations = (study.scaling(part, kind)[1] for kind in "XY")
+        predicted = standardised_prediction(weights, arrays.X[part], *deviations)
         errors[part][known] = mae_per_gene(predicted[:, known], arrays.Y[part][:, known])
     told = "on the sets alone, since all of LINCS' compendium was in their fit"
     notes = [f"{LINCS}: the weights of {published.path.name}, {told}"]
@@ -304,12 +304,10 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
             f"{len(weights.held):,} of their {len(published.landmarks):,} landmarks are not in the "
             f"study and held at their means over {study.parts.label('tr')}"
         )
-    sets = config.files.sets.values() if isinstance(config.files, StudyFiles) else []
-    if not sets or any(one.standardize == "input" for one in sets):
-        notes.append(
-            "they infer log2 values, so that what differs between platforms gene by gene is in "
-            "their errors, while other methods infer what each set standardised by itself has"
-        )
+    notes.append(
+        "they are applied to deviations from the means that each set was standardised with, so "
+        "that no method has more than another to bear of what differs between platforms"
+    )
     rule = "original" if config.files is None else normalization(config.files, config.prepare)
     if rule != "none":
         notes.append(f'the scale of the study (normalize = "{rule}") is not theirs')

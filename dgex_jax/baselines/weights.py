@@ -14,7 +14,7 @@ from dgex_jax.baselines.linear import predict_linear
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import FiniteCheck, listed
 from dgex_jax.io.gctx import Gctx
-from dgex_jax.prepare.normalize import OFFSET, standardise
+from dgex_jax.prepare.normalize import OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -160,17 +160,19 @@ def read_weights(path: Path | str, landmarks: Collection[str] | None = None) -> 
 
 
 def standardised_prediction(
-    weights: StudyWeights, X: ArrayLike, x_scaling: Scaling, y_scaling: Scaling
+    weights: StudyWeights, X: ArrayLike, x_deviation: Doubles, y_deviation: Doubles
 ) -> Doubles:
     """Predict standardised targets ``(n_profiles, n_targets)`` from standardised landmarks.
 
-    Each scaling is means and deviations ``(n_genes,)`` as `Prepared.scaling` gives them for the
-    same profiles; the weights see the log2 values that X was made of. NaN where there are no
-    weights. Raises `DgexError` as `predict_linear`.
+    By deviations: those of the landmarks from the means that X was standardised with (log2, the
+    standard deviations ``(n_genes,)`` as `Prepared.scaling` gives them) times the weights are those
+    of the targets. So the weights stand on the footing of every other method, which is spared what
+    differs between platforms gene by gene; with the means of training it is their own prediction.
+    NaN where there are no weights. Raises `DgexError` as `predict_linear`.
     """
-    (x_mean, x_sd), (y_mean, y_sd) = x_scaling, y_scaling
-    standardised = check_matrix("X", X, n_genes=len(x_mean)).astype(np.float64)
-    return standardise(weights.predict(standardised * (x_sd + OFFSET) + x_mean), y_mean, y_sd)
+    standardised = check_matrix("X", X, n_genes=len(x_deviation)).astype(np.float64)
+    apart = weights.predict(standardised * (x_deviation + OFFSET)) - weights.intercept
+    return np.asarray(apart / (y_deviation + OFFSET))
 
 
 def _no_landmarks(ids: Sequence[str], landmarks: Collection[str] | None) -> list[str]:

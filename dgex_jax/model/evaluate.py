@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import PRECISION, network_of, told_device
-from dgex_jax.prepare.genes import ensembl_key, match_ensembl
+from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.network import BATCH
 
@@ -200,11 +200,16 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
         )
     best: tuple[GeneIdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
     for kind in NAMING:
-        # A study of an older format lacks some of them.
-        with suppress(FormatError):
-            ours, theirs = (_by_id(kind, *of) for of in _both_roles(model, study, kind))
-            if best is None or (ours >= 0).sum() > (best[1] >= 0).sum():
-                best = kind, ours, theirs
+        try:
+            roles = list(_both_roles(model, study, kind))
+        except FormatError:
+            # A study of an older format lacks some of them.
+            continue
+        ours, theirs = (_by_id(study.path, kind, *of) for of in roles)
+        if best is None or (ours >= 0).sum() > (best[1] >= 0).sum():
+            best = kind, ours, theirs
+        if (ours >= 0).all():
+            break
     if best is None:
         raise FormatError(f"{study.path}: its genes have no ids that are the model's")
     kind, landmarks, targets = best
@@ -242,10 +247,18 @@ def _both_roles(
         yield getattr(genes, f"{kind}s" if kind in ("symbol", "probe") else kind), theirs
 
 
-def _by_id(kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]) -> NDArray[np.intp]:
-    """Find each of our genes among theirs; -1 where it is not there, or its id is not unique."""
-    keys: dict[str, Callable[[Any], Any]] = {"ensembl": ensembl_key, "probe": frozenset}
-    key = keys.get(kind, str)
+def _by_id(
+    path: Path, kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]
+) -> NDArray[np.intp]:
+    """Find each of our genes among theirs; -1 where it isn't there, or its symbol is twice."""
+    if kind == "ensembl":
+        named = [place for place, one in enumerate(theirs) if one]
+        try:
+            found = match_ensembl(ours, [theirs[place] for place in named])
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+        return np.append(np.array(named, np.intp), -1)[found]
+    key = frozenset if kind == "probe" else str
     counts = Counter(map(key, theirs))
     places = {key(one): place for place, one in enumerate(theirs) if one}
     return np.array(

@@ -85,6 +85,7 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
             errors=_errors(run / "errors.tsv", study, halves, best),
             record=_record(run, config, done, study),
             copy_of_landmark=study.copy_of_landmark,
+            parts=study.parts,
         )
 
 

@@ -28,6 +28,11 @@ ENSEMBL = re.compile(r"ENS[A-Z]*\d{11}(\.\d+)?(_PAR_Y)?|ENSGR\d{10}(\.\d+)?")
 VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+(_PAR_Y)?")
 PAR_Y = re.compile(r"ENSG0(\d{10})_PAR_Y")
 ENTREZ = re.compile(r"([1-9]\d*)(\.0*)?")
+NO_GENE = re.compile(
+    r"__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)"
+    r"|N_(unmapped|multimapping|noFeature|ambiguous)"
+)
+"""Rows of reads that are of no gene, as HTSeq and STAR count them beside the genes."""
 NOTHING = {"", "-666", "---", "na", "nan", "<na>", "none"}
 
 MAP_HEADERS = [
@@ -95,9 +100,9 @@ def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np
 
 
 def symbol_text(value: object) -> str:
-    """Read a symbol; empty if it is one of the usual ways to say nothing."""
+    """Read a symbol; empty if it is one of the usual ways to say nothing, or reads of no gene."""
     text = str(value).strip()
-    return "" if text.casefold() in NOTHING else text
+    return "" if text.casefold() in NOTHING or NO_GENE.fullmatch(text) else text
 
 
 def entrez_text(value: object) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from dgex_jax.errors import FormatError
 from dgex_jax.io.expression import FiniteCheck, blocks, positions
 from dgex_jax.io.progress import in_order
+from dgex_jax.prepare.genes import NO_GENE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -220,7 +221,8 @@ class RowStore:
 class LogScale:
     """A file of counts, TPM or the like, read as logarithms: log2(x + 1), float32.
 
-    With `per_million` x is first divided by the sum over all genes of the file, in millions.
+    With `per_million` x is first divided by the sum over all genes of the file, in millions; rows
+    of reads that are of no gene (`NO_GENE`) don't count.
     `path`, `profiles`, `genes` and `gene_metadata` are those of the file.
     """
 
@@ -228,6 +230,8 @@ class LogScale:
         self._base, self._per_million = base, per_million
         self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
         self.gene_metadata = base.gene_metadata
+        counted = [place for place, name in enumerate(base.genes) if not NO_GENE.fullmatch(name)]
+        self._counted = slice(None) if len(counted) == len(base.genes) else counted
 
     def read(self, profiles: Selection = None, genes: Selection = None) -> NDArray[np.float32]:
         """Read logarithms ``(n_profiles, n_genes)``; `FormatError` for a value below 0."""
@@ -239,7 +243,7 @@ class LogScale:
         """Read values as they stand, and their logarithms."""
         if self._per_million:
             every = self._base.read(profiles, None)
-            totals = every.sum(axis=1, keepdims=True, dtype=np.float64)
+            totals = every[:, self._counted].sum(axis=1, keepdims=True, dtype=np.float64)
             self._refuse(totals == 0, profiles, "counts no reads")
             block = every[:, slice(None) if genes is None else genes]
             logs = block * (1e6 / totals)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
@@ -43,7 +41,7 @@ from dgex_jax.prepare.probelist import landmark_file, read_probe_list, select_pr
 from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
 from dgex_jax.prepare.samples import Archs4Selection
 from dgex_jax.prepare.samples import select as select_samples
-from dgex_jax.prepare.split import linked_groups
+from dgex_jax.prepare.split import SEPARATORS, ids_of_cell, linked_groups
 from dgex_jax.rawfiles import (
     GeoOnlyFiles,
     OtherSet,
@@ -59,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -71,9 +70,8 @@ if TYPE_CHECKING:
     from dgex_jax.rawfiles import AnyRawFiles
 
 GIB = 2**30
-ACCESSION = r"(?:[A-Z]{3,4}\d+|E-[A-Z]+-\d+)"
-SERIES = re.compile(rf"{ACCESSION}(?:(?:[,;|\t ]+|Xx-xX){ACCESSION})*")
-"""Accessions of series (GSE, SRP, E-MTAB); of these several may be in one cell."""
+SERIES = re.compile(r"[A-Z]{3,4}\d+|E-[A-Z]+-\d+")
+"""The accession of a series (GSE, SRP, E-MTAB); of these several may be in one cell."""
 PLATFORMS: dict[SetPlatform, Platform] = {
     "array": "microarray",
     "rnaseq": "rnaseq",
@@ -286,6 +284,8 @@ class _Opening:
             return files[0]
         joined = Joined(files)
         self.notes += [note for note in joined.notes if note not in self.notes]
+        if self.rule == "log_cpm" and any(len(one.genes) > len(joined.genes) for one in files):
+            self.notes.append("counts are per million of the genes that all files have")
         return joined
 
     def _training_file(self, path: Path, landmarks: Path) -> AnnotatedSource:
@@ -469,6 +469,8 @@ class _Opening:
     ) -> AnnotatedSource:
         """Open a file in which genes of the maps are looked for; text keeps only those."""
         trusting = self.config.accept_wrong_dimensions
+        if self.rule == "log_cpm":
+            genes = None  # a million reads are those of all genes
         opened = open_input(path, self.files, genes=genes, accept_wrong_dimensions=trusting)
         if genes is not None and not any(map(is_gene, opened.genes)):
             # Its genes are named otherwise: all of them are needed to find out how.
@@ -486,10 +488,12 @@ class _Opening:
 
 def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
     """Give each profile the number of its group; those that share one of several series are one."""
-    if all(SERIES.fullmatch(name) for name in groups if name):
-        return linked_groups(groups)
-    alone = (name or f"\0{place}" for place, name in enumerate(groups))
-    return np.unique(list(alone), return_inverse=True)[1].astype(np.intp)
+    cells = []
+    for name in groups:
+        ids = ids_of_cell(name.replace(" ", ","))
+        several = bool(ids) and all(map(SERIES.fullmatch, ids))
+        cells.append(",".join(ids) if several else SEPARATORS.sub("\0", name))
+    return linked_groups(cells)
 
 
 def _group_of(path: Path) -> dict[str, str]:

@@ -131,7 +131,9 @@ def split_groups(groups: NDArray[np.intp], seed: int) -> tuple[NDArray[np.intp],
     for part in (2, 1):
         held = 0
         for group in drawn:
-            if parts[group] == 0 and held < tenth and held + sizes[group] <= 2 * tenth:
+            fits = held < tenth and held + sizes[group] <= 2 * tenth
+            # The other parts need groups too.
+            if fits and parts[group] == 0 and np.count_nonzero(parts == 0) > part:
                 parts[group], held = part, held + sizes[group]
         left = np.flatnonzero(parts == 0)
         if not held and len(left):

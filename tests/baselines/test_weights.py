@@ -64,12 +64,12 @@ def test_weights_of_least_squares_predict_as_it_does(fit, name, at, turned, list
     assert prediction.dtype == np.float64
     np.testing.assert_allclose(prediction[:, 1:-1], fit.predicted[:, chosen], rtol=0, atol=1e-5)
     assert np.isnan(prediction[:, [0, -1]]).all()
-    # Standardised by whatever a study standardises by.
-    x_scaling = rng.normal(size=12), rng.gamma(2.0, size=12)
-    y_scaling = rng.normal(size=22), rng.gamma(2.0, size=22)
-    standardised = (X - x_scaling[0]) / (x_scaling[1] + OFFSET)
-    wanted = (fit.predicted[:, chosen] - y_scaling[0][1:-1]) / (y_scaling[1][1:-1] + OFFSET)
-    found = standardised_prediction(weights, standardised, x_scaling, y_scaling)
+    # Standardised by whatever a study standardises by: what is at the means is inferred as 0.
+    (mean, x_sd), y_sd = (rng.normal(size=12), rng.gamma(2.0, size=12)), rng.gamma(2.0, size=22)
+    standardised = (X - mean) / (x_sd + OFFSET)
+    at_the_means = np.append(1, mean[:9]) @ fit.weights[[0, *(1 + order)]]
+    wanted = (fit.predicted - at_the_means)[:, chosen] / (y_sd[1:-1] + OFFSET)
+    found = standardised_prediction(weights, standardised, x_sd, y_sd)
     np.testing.assert_allclose(found[:, 1:-1], wanted, rtol=1e-9, atol=1e-9)
     assert np.isnan(found[:, [0, -1]]).all()
 

@@ -235,7 +235,9 @@ class InMemory(Prepared):
     def target_probes(self) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(name.split(",")) for name in self.targets)
 
-    landmark_entrez = target_entrez = quantile = landmark_quantile = property(lambda _: None)
+    landmark_entrez = property(lambda self: ("",) * len(self.landmarks))
+    target_entrez = property(lambda self: ("",) * len(self.targets))
+    quantile = landmark_quantile = property(lambda _: None)
     scaling = close = lambda *_: None
 
 

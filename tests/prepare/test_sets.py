@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 from dgex_jax.cli import main
 from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError, FormatError, PreparationError, StudyError
-from dgex_jax.io.writers import GctxWriter
+from dgex_jax.io.expression import Expression
+from dgex_jax.io.writers import GctxWriter, write_gct
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.prepare.study import read_study
@@ -223,6 +224,20 @@ def test_values_are_those_of_the_rules_for_any_block_size(
         assert tuple(opened.parts) == ("tr", "va", "te", "check", "own", "pairs", "same")
         assert opened.parts.choosers == ("va", "check")
         np.testing.assert_array_equal(opened.Y("same"), datasets(opened.path)["sets/same/Y"])
+
+
+def test_counts_of_text_are_per_million_of_all_its_genes(make, maps, run_prepare, tmp_path) -> None:
+    """Not only of those that the maps have, which alone are read of text otherwise."""
+    files = {"compendium": make("c", 60, PROBES, "counts"), "own": make("own", 14, GENES, "counts")}
+    for name, made in files.items():
+        path = made.path.with_suffix(".gct")
+        write_gct(path, Expression(path, made.values, tuple(made.profiles), tuple(made.genes)))
+        files[name] = replace(made, path=path)
+    sets = {"own": OtherSet("rnaseq", files["own"].path, values="counts")}
+    compendium = Compendium((files["compendium"].path,), *maps, "c", "rnaseq", "counts")
+    study, config = StudyFiles(compendium, sets), replace(QUICK, normalize="log_cpm")
+    run_prepare(study, tmp_path / "p.h5", config)
+    check_study(tmp_path / "p.h5", study, files, config)
 
 
 PAPER_AGAIN = """

@@ -342,7 +342,7 @@ def _loom(file: h5py.File) -> None:
     ("fill", "cause"),
     [
         (_ten_x, "is a 10x Genomics HDF5 file"),
-        (_archs4, "is an ARCHS4 HDF5 file"),
+        (_archs4, "has no GSM ids (/meta/samples/geo_accession)"),
         (_loom, "is a loom file"),
         (lambda file: file.create_group("data"), "neither GCTX"),
     ],

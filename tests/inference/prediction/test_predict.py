@@ -129,7 +129,10 @@ def test_hdf5_files_that_can_not_be_read(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.h5ad"
     with h5py.File(path, "w") as file:
         file["X"] = np.zeros((2, 2))
-    with pytest.raises(FormatError, match=r"neither GCTX .* nor AnnData"), ExitStack() as files:
+    with (
+        pytest.raises(FormatError, match=r"neither GCTX .* AnnData .* nor ARCHS4"),
+        ExitStack() as files,
+    ):
         open_input(path, files)
     with h5py.File(path, "a") as file:
         file.create_group("obs")
@@ -262,6 +265,7 @@ def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) 
     assert told["options"] == {
         "platform": "rnaseq",
         "standardize": "input",
+        "values": None,
         "scale": "reference",
         "impute": True,
         "force_platform": False,

@@ -253,7 +253,15 @@ def test_options_that_contradict_each_other() -> None:
         PredictOptions("array")  # type: ignore[arg-type]
     with pytest.raises(StudyError, match="block_size = 0: must be at least 1"):
         PredictOptions("l1000", block_size=0)
-    assert PredictOptions("rnaseq").standardized_by == "input"
-    assert PredictOptions("microarray").standardized_by == "training"
-    assert PredictOptions("l1000").standardized_by == "training"
-    assert PredictOptions("standardized").standardized_by is None
+    settled = {
+        (trained_on, platform): PredictOptions(platform).settled(trained_on).standardize
+        for trained_on in ("array", "rnaseq", "l1000")
+        for platform in ("microarray", "rnaseq", "l1000", "standardized")
+    }
+    by_training = {
+        *(("array", "microarray"), ("array", "l1000"), ("rnaseq", "rnaseq")),
+        *(("l1000", "l1000"), ("l1000", "microarray")),
+    }
+    assert {pair for pair, by in settled.items() if by == "training"} == by_training
+    assert {platform for (_, platform), by in settled.items() if by is None} == {"standardized"}
+    assert PredictOptions("rnaseq", standardize="input").settled("rnaseq").standardize == "input"

@@ -173,8 +173,8 @@ def test_raw_files_of_a_study_score_as_it_does(
     pairs = None
     if part == "te":
         with h5py.File(prepared) as file:
-            rows = file["GEO/split/test"][:]
-            ids = file["GEO/profiles"].asstr()[:][rows]
+            rows = file["compendium/split/test"][:]
+            ids = file["compendium/profiles"].asstr()[:][rows]
         pairs = tmp_path / "te.csv"
         pd.DataFrame({"a": ids, "b": ids}).to_csv(pairs, index=False)
     options = PredictOptions(platform)
