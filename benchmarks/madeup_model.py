@@ -9,6 +9,7 @@ import numpy as np
 from dgex_jax.config import NetworkConfig
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.model.model import Model, ModelGenes
+from dgex_jax.parts import PAPER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,7 @@ def made_up_model(units: int, hidden_layers: int = 1, targets: int = TARGETS) ->
         halves=[half(size) for size in sizes],
         half_sizes=sizes,
         selected_on="va",
+        parts=PAPER,
         quantile=quantile,
         landmark_quantile=np.sort(rng.uniform(4, 15, LANDMARKS)),
         errors={},

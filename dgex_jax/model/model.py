@@ -104,8 +104,8 @@ class Model:
     landmark_quantile: NDArray[np.float64]
     errors: Mapping[str, NDArray[np.float64]]
     record: Mapping[str, Any]
+    parts: Parts
     copy_of_landmark: NDArray[np.bool_] | None = None
-    parts: Parts = PAPER
 
     @property
     def n_parameters(self) -> int:

@@ -57,6 +57,7 @@ def model_of(study: Prepared) -> Model:
         ],
         half_sizes=sizes,
         selected_on="va",
+        parts=PAPER,
         quantile=study.quantile,
         landmark_quantile=study.landmark_quantile,
         errors={},

@@ -74,6 +74,7 @@ def make_model(
         halves=halves,
         half_sizes=half_sizes,
         selected_on=selected_on,
+        parts=PAPER,
         quantile=None if bare else np.sort(rng.normal(size=n_landmarks + n_targets)),
         landmark_quantile=np.sort(rng.normal(size=n_landmarks)),
         errors={} if bare else {part: rng.uniform(size=n_targets) for part in PAPER.evaluated},

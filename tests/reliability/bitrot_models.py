@@ -42,6 +42,7 @@ def make_model(folder: Path) -> None:
         halves=[weights(chance, 7, size) for size in (4, 5)],
         half_sizes=(4, 5),
         selected_on="va",
+        parts=PAPER,
         quantile=np.sort(chance.normal(size=16)),
         landmark_quantile=np.sort(chance.normal(size=7)),
         errors={part: chance.uniform(size=9) for part in PAPER.evaluated},

@@ -24,6 +24,7 @@ from dgex_jax.io.writers import write_gct, write_gctx
 from dgex_jax.model.model import Model, ModelGenes
 from dgex_jax.model.predict import inferred, network_of
 from dgex_jax.model.scale import make_plan
+from dgex_jax.parts import PAPER
 from dgex_jax.prepare.genes import read_gene_map
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.rawfiles import RawFiles
@@ -107,6 +108,7 @@ def model(prepared: Path, raw: RawFiles) -> Model:
         halves=[_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
         half_sizes=sizes,
         selected_on="va",
+        parts=PAPER,
         quantile=quantile,
         landmark_quantile=np.sort(X, axis=1).mean(axis=0),
         errors={part: rng.uniform(0.2, 0.9, len(targets)) for part in ("va", "te", "GTEx")},
