@@ -30,7 +30,9 @@ def write_archs4(
     with h5py.File(path, "w") as file:
         first = version == 2 if genes_first is None else genes_first
         file.create_dataset("data/expression", data=values.T if first else values, **storage)
-        groups = ("meta/samples/", "meta/genes/") if version == 2 else ("meta/Sample_", "meta/gene_")
+        groups = (
+            ("meta/samples/", "meta/genes/") if version == 2 else ("meta/Sample_", "meta/gene_")
+        )
         for group, fields in zip(groups, (samples, genes), strict=True):
             for name, field in fields.items():
                 place = "meta/genes" if (version, name) == (1, "genes") else f"{group}{name}"
