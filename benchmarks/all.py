@@ -37,6 +37,7 @@ BENCHMARKS = (
     Benchmark("baselines"),
     Benchmark("inference"),
     Benchmark("growth"),
+    Benchmark("archs4"),
     Benchmark("startup"),
     Benchmark("training_gpu", needs_gpu=True),
     Benchmark("precision", needs_gpu=True),

@@ -40,9 +40,8 @@ FIELDS = (
 )
 """What is read of the samples' metadata; files have some forty fields, a few of them long texts."""
 
-CACHE = {"rdcc_nbytes": 1 << 27, "rdcc_nslots": 100_003}
-"""A block of samples mostly ends inside a chunk, if chunks are wider than one sample (those of
-ARCHS4 itself are 2,000 genes of one): room for all genes of the next blocks' chunks."""
+CACHE_SLOTS, CACHE_BYTES = 10_007, 1 << 27
+"""Of unpacked chunks that are wider than one sample: blocks of samples mostly end inside them."""
 
 
 class Archs4(Hdf5File):
@@ -62,7 +61,7 @@ class Archs4(Hdf5File):
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path | str) -> None:
-        super().__init__(path, "ARCHS4", **CACHE)
+        super().__init__(path, "ARCHS4")
 
     def _look(self) -> None:
         if not isinstance(self._file.get("meta"), h5py.Group):
@@ -90,6 +89,7 @@ class Archs4(Hdf5File):
             raise FormatError(f"{self.path}: has {told}: they don't fit each other")
         # Before as many ids are read as a damaged file says there are.
         self._genes_first = self._are_genes_first(sizes.pop(), samples.size)
+        self._keep_wide_chunks()
         self.profiles = read_ids(self.path, samples)
         check_ids(self.path, "profile", self.profiles)
         self._name_genes({name: read_ids(self.path, one) for name, one in genes.items()})
@@ -115,6 +115,19 @@ class Archs4(Hdf5File):
                 f"{self.path}: has {ids}: on which axis of /{MATRIX} the genes are can't be told"
             )
         return bool(shape[0] == n_genes)
+
+    def _keep_wide_chunks(self) -> None:
+        """Give the matrix room for unpacked chunks of several samples.
+
+        Those of ARCHS4 itself (2,000 genes of one sample) are never read twice: to keep thousands
+        of them costs four times what reading does.
+        """
+        chunks = self._matrix.chunks
+        if chunks is not None and chunks[1 if self._genes_first else 0] > 1:
+            access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+            access.set_chunk_cache(CACHE_SLOTS, CACHE_BYTES, 0.75)
+            del self._matrix  # an open dataset keeps the cache that it has
+            self._matrix = h5py.Dataset(h5py.h5d.open(self._file.id, MATRIX.encode(), access))
 
     def _name_genes(self, kinds: dict[str, tuple[str, ...]]) -> None:
         good = (name for name, ids in kinds.items() if "" not in ids and len({*ids}) == len(ids))

@@ -239,20 +239,27 @@ def read_matrix(
     if not turned and isinstance(part[0], slice) and isinstance(part[1], slice):
         matrix.read_direct(result, part)
     else:
-        _gather(matrix, result.T if turned else result, rows, columns)
+        _gather(matrix, result, rows, columns, turned=turned)
     return result
 
 
-def _gather(matrix: Any, values: FloatArray, rows: Places, columns: Places) -> None:
-    """Fill `values` from few larger reads, each touching every chunk it needs once."""
+def _gather(
+    matrix: Any, result: FloatArray, rows: Places, columns: Places, *, turned: bool
+) -> None:
+    """Fill `result` from few larger reads, each touching every chunk it needs once."""
+    values = result.T if turned else result
     # NumPy converts while it copies anyway; HDF5 would do it in a pass of its own.
     stored = matrix.dtype.newbyteorder("=")
     itemsize = stored.itemsize
     chunk_rows, chunk_columns = matrix.chunks or (1, NEAR_BYTES // itemsize)
-    widest = READ_BYTES // (chunk_rows * itemsize)
+    # Turned, few columns at a time lie nearer to each other where they are read and written.
+    widest = chunk_columns if turned else READ_BYTES // (chunk_rows * itemsize)
+    cut: dict[int, list[tuple[int, int, slice | Places, Places]]] = {}
     for left, right, here, wanted in _pieces(columns, chunk_columns, widest):
         longest = READ_BYTES // ((right - left) * itemsize)
-        for top, bottom, there, needed in _pieces(rows, chunk_rows, longest):
+        if longest not in cut:  # scattered columns are many spans of the same width
+            cut[longest] = list(_pieces(rows, chunk_rows, longest))
+        for top, bottom, there, needed in cut[longest]:
             block = np.empty((bottom - top, right - left), stored)
             matrix.read_direct(block, np.s_[top:bottom, left:right])
             part = block[as_slice(needed)][:, as_slice(wanted)]

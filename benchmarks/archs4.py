@@ -1,0 +1,124 @@
+"""Reading an ARCHS4 file in blocks of samples: rate and peak memory.
+
+The file is made up as ARCHS4's own are: counts of 35,000 genes by samples, uint32, in gzipped
+chunks of 2,000 genes of one sample. Each way of reading runs in a process of its own; h5py alone
+reads the same blocks as they are stored, samples as columns.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from benchmarks.machine import describe
+from benchmarks.memory import run as run_child
+from benchmarks.report import Line, Report
+from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.table import Table
+from benchmarks.timing import Timing
+from dgex_jax.io.archs4 import Archs4
+from dgex_jax.io.expression import View, blocks
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+NAME = "archs4"
+GENES, BLOCK = 35_000, 512
+CHUNKS = (2000, 1)
+MADE = 500
+"""Samples drawn; the file has them again and again."""
+WAYS = {
+    "all": "all samples, all genes",
+    "some": "every fifth sample, all genes",
+    "genes": "all samples, every third gene",
+    "h5py": "h5py alone: all samples, all genes",
+}
+
+
+def write_file(path: Path, n: int, n_genes: int) -> None:
+    """Write negative binomial counts; a third of the genes has none."""
+    rng = np.random.default_rng(0)
+    mean = rng.lognormal(3, 2.5, n_genes) * (rng.random(n_genes) > 1 / 3)
+    chunk = (min(CHUNKS[0], n_genes), 1)
+    with h5py.File(path, "w") as file:
+        file["meta/genes/symbol"] = [f"S{k}".encode() for k in range(n_genes)]
+        file["meta/samples/geo_accession"] = [f"GSM{k}".encode() for k in range(n)]
+        matrix = file.create_dataset(
+            "data/expression", (n_genes, n), "u4", None, chunks=chunk, compression=4
+        )
+        for sample in range(min(n, MADE)):
+            matrix[:, sample] = rng.poisson(rng.gamma(2, mean / 2))
+        # Packed chunks are copied: packing them anew would take longer than all reading.
+        for sample in range(MADE, n):
+            for gene in range(0, n_genes, chunk[0]):
+                _, packed = matrix.id.read_direct_chunk((gene, sample % MADE))
+                matrix.id.write_direct_chunk((gene, sample), packed)
+
+
+def read_file(path: Path, way: str) -> int:
+    """Read a file in one of the ways; gives how many samples were read."""
+    if way == "h5py":
+        with h5py.File(path) as file:
+            matrix = file["data/expression"]
+            return sum(matrix[:, rows].shape[1] for rows in blocks(matrix.shape[1], BLOCK))
+    with Archs4(path) as source:
+        places = np.arange(0, len(source.profiles), 5 if way == "some" else 1)
+        view = View(source, profile_places=places)
+        genes = slice(None, None, 3) if way == "genes" else None
+        return sum(len(view.read(rows, genes)) for rows in blocks(len(places), BLOCK))
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Measure every way of reading."""
+    n, n_genes = (600, 300) if options.small else (options.samples, GENES)
+    lines, rows = [], []
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        path = Path(name) / "archs4.h5"
+        progress(f"writing {n:,} samples")
+        write_file(path, n, n_genes)
+        size = path.stat().st_size
+        for way, what in WAYS.items():
+            progress(what)
+            done = run_child([sys.executable, "-m", "benchmarks.archs4", "--read", str(path), way])
+            if done.exit_code:
+                raise RuntimeError(f"reading {what} failed")
+            count = len(range(0, n, 5)) if way == "some" else n
+            lines.append(Line(what, Timing((done.seconds,))))
+            rows.append((what, f"{count / done.seconds:,.0f}", f"{done.peak_bytes / 1e6:,.0f} MB"))
+    return Report(
+        NAME,
+        f"Reading an ARCHS4 file of {n:,} samples x {n_genes:,} genes ({size / 1e9:.2f} GB)",
+        command_line(NAME),
+        describe(),
+        lines,
+        tables=[("Rates", Table(("", "samples/s", "peak memory"), tuple(rows)))],
+        notes=[
+            f"blocks of {BLOCK} samples; starting the process is included",
+            "the file had just been written: as much of it as fits was in the page cache",
+        ],
+    )
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    command.add_argument("--samples", type=int, default=50_000, help="default: %(default)s")
+    command.add_argument("--folder", type=Path, help="where the file is written (default: /tmp)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark, or in a process that it started one way of reading."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["--read"]:
+        read_file(Path(given[1]), given[2])
+        return 0
+    return run_benchmark(NAME, __doc__ or "", measure, arguments, add_options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
