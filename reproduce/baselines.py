@@ -297,9 +297,9 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
             "study and held at their means"
         )
     notes.append(
-        "they are applied, without their intercept, to deviations from the means that each set was "
-        "standardised with, as their plain prediction would have the shift between platforms in "
-        "its errors, which all other methods are spared"
+        "they are applied, without their intercept, to log2 deviations from the means that each "
+        "set was standardised with, as their plain prediction would have the shift between "
+        "platforms in its errors, which all other methods are spared; a gene's other spread stays"
     )
     rule = "original" if config.files is None else normalization(config.files, config.prepare)
     if rule != "none":

@@ -143,11 +143,11 @@ def standardised_prediction(
 
     By deviations and without the intercept: those of the landmarks from the means that X was
     standardised with (log2; the standard deviations ``(n_genes,)`` are as `Prepared.scaling` gives
-    them) times the coefficients are those of the targets. So the weights stand on the footing of
-    every other method, which is spared what differs between platforms gene by gene; standardised by
-    what they were fitted on it is their own prediction, as least squares passes through the means.
-    NaN where there are no weights. Raises `DgexError`: another number of landmarks, or values that
-    are not finite.
+    them) times the coefficients are those of the targets. So the weights are spared the shift
+    between platforms, as every other method is; what differs in a gene's spread stays. Standardised
+    by what they were fitted on it is their own prediction, as least squares passes through the
+    means. NaN where there are no weights. Raises `DgexError`: another number of landmarks, or
+    values that are not finite.
     """
     standardised = check_matrix("X", X, n_genes=len(x_deviation)).astype(np.float64)
     apart = standardised * (x_deviation + OFFSET) @ weights.coef.T
