@@ -40,7 +40,7 @@ FIELDS = (
 )
 """What is read of the samples' metadata; files have some forty fields, a few of them long texts."""
 
-CACHE = {"rdcc_nbytes": 1 << 28, "rdcc_nslots": 100_003}
+CACHE = {"rdcc_nbytes": 1 << 27, "rdcc_nslots": 100_003}
 """A block of samples mostly ends inside a chunk, if chunks are wider than one sample (those of
 ARCHS4 itself are 2,000 genes of one): room for all genes of the next blocks' chunks."""
 

@@ -79,7 +79,7 @@ class Tally:
 
 def bare_fault(path: Path) -> bool:
     """Whether plain h5py hangs, swells or dies too: no reader that uses it can do better."""
-    if path.suffix not in {".gctx", ".h5ad"} or not path.exists():
+    if path.suffix not in {".gctx", ".h5ad", ".h5"} or not path.exists():
         return False
     command = [sys.executable, "-m", "tests.fuzz.bare", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=CHECKOUT) as process:

@@ -229,6 +229,53 @@ def whole(dataset: Any) -> list[Any]:
     return [plain(x) for x in values] if values.dtype.kind in "OS" else values.tolist()
 
 
+def archs4(path: Path) -> Content:
+    """ARCHS4 by h5py alone."""
+    with h5py.File(path, "r") as file:
+        meta = file["meta"]
+        assert "transcripts" not in meta
+        if isinstance(meta.get("genes"), h5py.Group):
+            of_genes = dict(meta["genes"].items())
+        else:
+            of_genes = {k[5:]: x for k, x in meta.items() if k.startswith("gene_")}
+            of_genes |= {"genes": meta["genes"]} if "genes" in meta else {}
+        if isinstance(meta.get("samples"), h5py.Group):
+            of_samples = dict(meta["samples"].items())
+        else:
+            of_samples = {k[7:]: x for k, x in meta.items() if k.startswith("Sample_")}
+        profiles = tuple(id_text(x) for x in whole(of_samples["geo_accession"]))
+        kinds = [name for name in ("ensembl_gene", "symbol", "genes") if name in of_genes][:2]
+        ids = {name: [id_text(x) for x in whole(of_genes[name])] for name in kinds}
+        good = [name for name in kinds if len({*ids[name]} - {""}) == len(ids[name])]
+        name = [*good, kinds[-1]][0]
+        values = file["data/expression"][...]
+        if values.shape == (len(ids[name]), len(profiles)):
+            values = values.T
+        assert len({values.shape, values.shape[::-1]}) == 2
+        narrow = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+        fields = ("series_id", "singlecellprobability", "title")
+        fields += ("source_name_ch1", "characteristics_ch1")
+        rest = [
+            {field: plain_column(of_samples[field]) for field in fields if field in of_samples},
+            {field: plain_column(x) for field, x in of_genes.items() if field != name},
+        ]
+        values = values.astype(np.float32 if narrow else np.float64)
+        return Content(profiles, tuple(ids[name]), values, rest)
+
+
+def id_text(value: Any) -> str:
+    """An id as text: whole numbers as decimals."""
+    return value if isinstance(value, str) else str(int(value))
+
+
+def plain_column(dataset: Any) -> list[Any]:
+    """The values of a dataset; `None` where a number is NaN."""
+    values = dataset[...].ravel()
+    if values.dtype.kind in "OS":
+        return [plain(value) for value in values]
+    return [None if cell != cell else cell for cell in values.tolist()]  # noqa: PLR0124
+
+
 def h5ad(path: Path) -> Content:
     """AnnData by h5py alone: ids and X."""
     with h5py.File(path, "r") as file:
@@ -280,4 +327,5 @@ PARSERS = {
     "map": gene_map,
     "study": study,
     "h5ad": h5ad,
+    "archs4": archs4,
 }

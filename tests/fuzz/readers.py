@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import DgexError
+from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.delimited import read_delimited
 from dgex_jax.io.gct import read_gct, read_rpkm
 from dgex_jax.io.gctx import Gctx
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dgex_jax.io.expression import Expression
 
 SUFFIX = {"gct": ".gct", "gctx": ".gctx", "rpkm": ".txt", "table": ".tsv", "map": ".txt"}
-SUFFIX |= {"study": ".toml", "h5ad": ".h5ad"}
+SUFFIX |= {"study": ".toml", "h5ad": ".h5ad", "archs4": ".h5"}
 
 
 def fields_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
@@ -63,7 +64,7 @@ def our_map(path: Path) -> Content:
     return Content(rest=list(zip(found.symbols, found.ensembl, found.probes, strict=True)))
 
 
-def values_of(file: Gctx | H5ad) -> Any:
+def values_of(file: Gctx | H5ad | Archs4) -> Any:
     """All values; scattered selections, which take another way through the file, are the same."""
     values = file.read()
     if values.size:
@@ -82,6 +83,12 @@ def our_gctx(path: Path) -> Content:
 def our_h5ad(path: Path) -> Content:
     with H5ad(path) as file:
         return Content(file.profiles, file.genes, values_of(file))
+
+
+def our_archs4(path: Path) -> Content:
+    with Archs4(path) as file:
+        fields = [fields_of(file.profile_metadata), fields_of(file.gene_metadata)]
+        return Content(file.profiles, file.genes, values_of(file), fields)
 
 
 def our_study(path: Path) -> Content:
@@ -140,12 +147,13 @@ OURS: dict[str, Callable[[Path], Content]] = {
     "map": our_map,
     "study": our_study,
     "h5ad": our_h5ad,
+    "archs4": our_archs4,
 }
 
 
 def write_case(kind: str, path: Path, draw: random.Random, *, damage: bool = True) -> None:
     """A valid file of `kind`, with faults drawn at random if it is to be damaged."""
-    if kind in {"gctx", "h5ad"}:
+    if kind in {"gctx", "h5ad", "archs4"}:
         write_hdf5(kind, path, draw)
         if damage:
             mutate_hdf5(path, draw)
@@ -167,12 +175,17 @@ def plain_faults(text: bytes, draw: random.Random) -> bytes:
 
 def write_hdf5(kind: str, path: Path, draw: random.Random) -> None:
     table = tables.random_table(draw)
+    while kind == "archs4" and len(table.profiles) == len(table.genes):
+        table = tables.random_table(draw)
     if kind == "h5ad":
         tables.write_h5ad(path, table, draw.choice(["dense", "csr", "csc"]))
         return
     storage = draw.choice([{}, {"chunks": True}, {"chunks": True, "compression": "gzip"}])
     if draw.random() < 0.3:
         storage = {**storage, "chunks": True, "fletcher32": True}
+    if kind == "archs4":
+        tables.write_archs4(path, table, draw.choice([1, 2]), **storage)
+        return
     tables.write_gctx(path, table, draw.choice([np.float32, np.float64]), **storage)
 
 

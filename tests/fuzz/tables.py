@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from tests.io import archs4_file
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping, Sequence
@@ -149,6 +151,18 @@ def write_gctx(path: Path, table: Table, dtype: Any = np.float32, **storage: Any
                 encoded = [text.encode() for text in texts]
                 kind = h5py.string_dtype("utf-8", max(1, *map(len, encoded), 1))
                 file[f"0/META/{axis}/{name}"] = np.array(encoded, dtype=kind)
+
+
+def write_archs4(path: Path, table: Table, version: int, **storage: Any) -> None:
+    """An ARCHS4 file of counts, with Ensembl ids in version 2."""
+    counts = np.nan_to_num(np.clip(table.values, 0, 2**32 - 1)).astype(np.uint32)
+    numbers = np.arange(len(table.profiles)) / 7
+    samples = {"geo_accession": table.profiles, "singlecellprobability": numbers}
+    samples |= dict(zip(("title", "series_id"), table.profile_fields.values(), strict=False))
+    genes: dict[str, Sequence[str]] = {"genes": table.genes}
+    if version == 2:
+        genes = {"symbol": table.genes, "ensembl_gene": [f"E{k}" for k in range(len(table.genes))]}
+    archs4_file.write_archs4(path, counts, samples, genes, version=version, **storage)
 
 
 def write_h5ad(path: Path, table: Table, layout: str = "dense") -> None:

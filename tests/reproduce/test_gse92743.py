@@ -101,6 +101,9 @@ def check_errors(made: Made) -> dict[str, tuple[float, float]]:
     with h5py.File(space.prepared) as file:
         profiles = file["compendium/profiles"].asstr()[:]
         train = file["compendium/split/train"][:]
+        paired = [
+            file[f"sets/GTEx-L1000/{side}"].asstr()[:].tolist() for side in ("profiles", "truth")
+        ]
     training = matrix(mini.training).loc[profiles]
     X, Y = (standardised(training[one])[train] for one in (landmarks, targets))
     # Centred, so that where there are fewer profiles than landmarks the intercept stays free.
@@ -109,6 +112,7 @@ def check_errors(made: Made) -> dict[str, tuple[float, float]]:
     weights = matrix(mini.weights).loc[landmarks, targets].to_numpy()
     rnaseq, l1000 = matrix(mini.rnaseq), matrix(mini.l1000)
     pairs = pd.read_csv(mini.pairs, sep="\t")
+    assert {*zip(*paired, strict=True)} == {*zip(pairs.inst_id, pairs.rnaseq_inst_id, strict=True)}
     means = {}
     for part, inputs, truth in (
         ("GTEx", rnaseq, rnaseq),
@@ -130,6 +134,7 @@ def test_the_whole_study_and_what_numpy_makes_of_the_raw_files(simulated) -> Non
     means = check_errors(simulated)
     tables = {path.stem: pd.read_csv(path) for path in space.tables.glob("table*.csv")}
     assert tables.keys() > WITH_LINCS | WITHOUT
+    assert "tableS4" not in tables
     assert {name for name in tables if LINCS in set(tables[name].get("method", ()))} == WITH_LINCS
     for name, part in (("table2", "GTEx"), ("table2_GTEx-L1000", "GTEx-L1000")):
         shown = tables[name].set_index("method")["mean"]

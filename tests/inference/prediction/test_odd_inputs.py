@@ -27,6 +27,7 @@ from dgex_jax.io.progress import Progress
 from dgex_jax.model.model import write_model
 from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import make_plan
+from tests.io.archs4_file import write_archs4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,11 +328,6 @@ def _ten_x(file: h5py.File) -> None:
     file["matrix/data"] = [1]
 
 
-def _archs4(file: h5py.File) -> None:
-    file["data/expression"] = np.zeros((2, 2))
-    file["meta/genes/symbol"] = [b"A", b"B"]
-
-
 def _loom(file: h5py.File) -> None:
     file["matrix"] = np.zeros((2, 2))
     file.create_group("row_attrs")
@@ -342,7 +338,6 @@ def _loom(file: h5py.File) -> None:
     ("fill", "cause"),
     [
         (_ten_x, "is a 10x Genomics HDF5 file"),
-        (_archs4, "has no GSM ids (/meta/samples/geo_accession)"),
         (_loom, "is a loom file"),
         (lambda file: file.create_group("data"), "neither GCTX"),
     ],
@@ -351,6 +346,45 @@ def test_other_hdf5_files_are_named(fill, cause, refused, tmp_path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         fill(file)
     assert cause in refused((tmp_path / "a.h5").read_bytes())
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("named", ["symbol", "ensembl_gene"])
+def test_archs4_is_the_same_as_its_counts_as_a_table(
+    version, named, frame, model, tmp_path, capsys
+) -> None:
+    """By the command, to every bit; also where a symbol that no one needs comes twice."""
+    made = counted(frame)
+    write_model(tmp_path / "model", model)
+    genes = {"ensembl_gene": list(made.index), "biotype": ["protein_coding"] * len(made)}
+    if named == "symbol":
+        places = {name: n for n, name in enumerate(made.index)}
+        symbols = [""] * len(made)
+        for of in (model.targets, model.landmarks):
+            for name, symbol in zip(of.ensembl, of.symbols, strict=True):
+                symbols[places[name]] = symbol
+        made.index = pd.Index(symbols)
+        twice = pd.DataFrame(7, index=["OTHER", "OTHER"], columns=made.columns)
+        made = pd.concat([made, twice])
+        genes = {"genes" if version == 1 else "symbol": list(made.index)}
+    samples = {"geo_accession": list(made.columns), "series_id": ["GSE1"] * N}
+    storage = {"chunks": (5, 1), "compression": "gzip"}
+    values = made.to_numpy().T.astype(np.uint32)
+    write_archs4(tmp_path / "a.h5", values, samples, genes, version=version, **storage)
+    (tmp_path / "a.tsv").write_text(text(made, "\t"))
+    found = []
+    for ending in ("h5", "tsv"):
+        words = ["predict", tmp_path / "model", tmp_path / f"a.{ending}", "--platform", "rnaseq"]
+        words += ["-o", tmp_path / f"{ending}.gctx", "--standardize", "training"]
+        assert main(list(map(str, words))) == 0, capsys.readouterr().err
+        with h5py.File(tmp_path / f"{ending}.gctx") as file:
+            found.append(file["0/DATA/0/matrix"][...])
+            ids = file["0/META/COL/id"].asstr()[:].tolist()
+            assert ids == list(made.columns)
+    np.testing.assert_array_equal(*found, strict=True)
+    with h5py.File(tmp_path / "h5.gctx") as file:
+        assert file["0/META/COL/series_id"].asstr()[0] == "GSE1"
+        assert ("OTHER" in file.attrs["provenance"]) == (named == "symbol")
 
 
 GCT = "#1.2\n{n}\t{p}\n"
