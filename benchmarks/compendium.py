@@ -30,6 +30,7 @@ from benchmarks.timing import Timing, show
 from dgex_jax.errors import DgexError
 from dgex_jax.io.lines import read_cells
 from dgex_jax.io.writers import GctxWriter
+from dgex_jax.prepare.hgnc import hgnc
 from dgex_jax.prepare.probelist import landmark_file
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Size:
 def make(folder: Path, size: Size) -> None:
     """Write the three matrices, unless they are there, and the study file."""
     landmarks = [cells[0] for _, cells in read_cells(landmark_file("l1000"))][1:]
-    others = (str(number) for number in range(200_000_000, 200_000_000 + size.genes))
-    genes = [*landmarks, *others][: size.genes]
+    others = (one.entrez[0] for one in hgnc().ids.values() if len(one.entrez) == 1)
+    genes = [*dict.fromkeys([*landmarks, *others])][: size.genes]
     for name, n, seed in (("training", size.profiles, 1), ("rnaseq", size.others, 2)):
         shape = Shape(n, 2, 2, 0, 0, size.genes, 100, 100, 120, 10, seed)
         profiles = [f"P{row:06d}" for row in range(n)]
