@@ -18,7 +18,6 @@ from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import digest, known_sha256, read_json, write_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.parts import OF_COMPENDIUM
-from dgex_jax.prepare.normalize import OFFSET
 from dgex_jax.rawfiles import normalization
 from dgex_jax.scores import choose, mae_per_gene
 from dgex_jax.train.record import DONE, write_gene_errors
@@ -283,14 +282,7 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
             (study.targets, study.target_entrez),
         )
     )
-    x_mean, y_mean = (
-        values.mean(axis=0, dtype=np.float64) * (deviation + OFFSET) + mean
-        for values, (mean, deviation) in (
-            (arrays.X["tr"], study.scaling("tr", "X")),
-            (arrays.Y["tr"], study.scaling("tr", "Y")),
-        )
-    )
-    weights = published.aligned(landmarks, targets, (x_mean, y_mean))
+    weights = published.aligned(landmarks, targets)
     known = weights.known
     errors = {part: np.full(study.n_targets, np.nan) for part in study.parts.evaluated}
     for part in study.parts.names:
@@ -302,11 +294,12 @@ def _measure_weights(config: Study, study: Prepared, arrays: StudyArrays) -> Mea
     if weights.held:
         notes.append(
             f"{len(weights.held):,} of their {len(published.landmarks):,} landmarks are not in the "
-            f"study and held at their means over {study.parts.label('tr')}"
+            "study and held at their means"
         )
     notes.append(
-        "they are applied to deviations from the means that each set was standardised with, so "
-        "that no method has more than another to bear of what differs between platforms"
+        "they are applied, without their intercept, to log2 deviations from the means that each "
+        "set was standardised with, as their plain prediction would have the shift between "
+        "platforms in its errors, which all other methods are spared; a gene's other spread stays"
     )
     rule = "original" if config.files is None else normalization(config.files, config.prepare)
     if rule != "none":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgex_jax.baselines.arrays import check_matrix
-from dgex_jax.baselines.linear import predict_linear
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import FiniteCheck, listed
 from dgex_jax.io.gctx import Gctx
@@ -30,24 +29,16 @@ ENTREZ_ID = re.compile(r"[1-9]\d*")
 
 @dataclass(frozen=True)
 class StudyWeights:
-    """Published weights in the order of a study's genes.
+    """Published coefficients in the order of a study's genes, for deviations from means.
 
-    `coef` is ``(n_targets, n_landmarks)``, `intercept` ``(n_targets,)``: NaN where `known`, of the
-    same shape, is false, as there are no weights for that target. `held` are the landmarks that the
-    study lacks, each held at its mean over the training profiles.
+    `coef` is ``(n_targets, n_landmarks)``, NaN where `known`, ``(n_targets,)``, is false, as there
+    are no weights for that target. `held` are the landmarks that the study lacks: each is held at
+    its mean.
     """
 
     coef: Doubles
-    intercept: Doubles
     known: NDArray[np.bool_]
-    held: tuple[str, ...] = ()
-
-    def predict(self, X: ArrayLike) -> Doubles:
-        """Predict ``(n_profiles, n_targets)`` log2 from log2 ``(n_profiles, n_landmarks)``.
-
-        Columns without weights are NaN. Raises `DgexError` as `predict_linear`.
-        """
-        return predict_linear(X, self.coef, self.intercept)
+    held: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,49 +56,35 @@ class OlsWeights:
     targets: tuple[str, ...]
     intercept_id: str
 
-    def aligned(
-        self,
-        landmarks: Sequence[str],
-        targets: Sequence[str],
-        training_means: tuple[Doubles, Doubles] | None = None,
-    ) -> StudyWeights:
+    def aligned(self, landmarks: Sequence[str], targets: Sequence[str]) -> StudyWeights:
         """Put the weights in the order of a study's genes (Entrez ids, empty where unknown).
 
         A landmark of the study without weights counts for nothing. One of the weights that the
-        study lacks is held at its mean over the training profiles, where `training_means` gives
-        those of the study's landmarks and targets (log2): a least squares fit passes through the
-        means of what it was fitted on, so what such landmarks add there is what the others leave
-        of the targets' means.
+        study lacks is held at its mean, from which it then never deviates.
 
         Raises
         ------
         DgexError
-            A landmark of the weights is lacking and there are no `training_means`, the study has
-            one twice, or it shares no target with the weights.
+            The study has a landmark of the weights twice, or none of them, or none of the targets.
         """
         counts = Counter(landmarks)
         twice = [name for name, n in counts.items() if name and n > 1]
         if twice:
             raise DgexError(f"{self.path}: the study has landmarks twice: {listed(twice)}")
         absent = tuple(name for name in self.landmarks if name not in counts)
-        if absent and (training_means is None or len(absent) == len(self.landmarks)):
+        if len(absent) == len(self.landmarks):
             raise DgexError(
-                f"{self.path}: the study lacks {len(absent):,} of the {len(self.landmarks):,} "
-                f"landmarks of these weights: {listed(absent)}"
+                f"{self.path}: the study has none of the {len(absent):,} landmarks of these "
+                f"weights: {listed(absent)}"
             )
         rows, columns = _places(self.landmarks, landmarks), _places(self.targets, targets)
         known = columns >= 0
         if not known.any():
             raise DgexError(f"{self.path}: has no weights for any target of the study")
-        coef = np.zeros((len(targets), len(landmarks)))
+        coef = np.where(known[:, None], np.zeros(len(landmarks)), np.nan)
         used = rows >= 0
         coef[np.ix_(known, used)] = self.coefficients[np.ix_(rows[used], columns[known])].T
-        if absent and training_means is not None:
-            x_mean, y_mean = training_means
-            intercept = np.where(known, y_mean - coef @ x_mean, np.nan)
-        else:
-            intercept = np.where(known, self.intercept[columns], np.nan)
-        return StudyWeights(coef, intercept, known, absent)
+        return StudyWeights(coef, known, absent)
 
 
 def read_weights(path: Path | str, landmarks: Collection[str] | None = None) -> OlsWeights:
@@ -164,14 +141,16 @@ def standardised_prediction(
 ) -> Doubles:
     """Predict standardised targets ``(n_profiles, n_targets)`` from standardised landmarks.
 
-    By deviations: those of the landmarks from the means that X was standardised with (log2, the
-    standard deviations ``(n_genes,)`` as `Prepared.scaling` gives them) times the weights are those
-    of the targets. So the weights stand on the footing of every other method, which is spared what
-    differs between platforms gene by gene; with the means of training it is their own prediction.
-    NaN where there are no weights. Raises `DgexError` as `predict_linear`.
+    By deviations and without the intercept: those of the landmarks from the means that X was
+    standardised with (log2; the standard deviations ``(n_genes,)`` are as `Prepared.scaling` gives
+    them) times the coefficients are those of the targets. So the weights are spared the shift
+    between platforms, as every other method is; what differs in a gene's spread stays. Standardised
+    by what they were fitted on it is their own prediction, as least squares passes through the
+    means. NaN where there are no weights. Raises `DgexError`: another number of landmarks, or
+    values that are not finite.
     """
     standardised = check_matrix("X", X, n_genes=len(x_deviation)).astype(np.float64)
-    apart = weights.predict(standardised * (x_deviation + OFFSET)) - weights.intercept
+    apart = standardised * (x_deviation + OFFSET) @ weights.coef.T
     return np.asarray(apart / (y_deviation + OFFSET))
 
 

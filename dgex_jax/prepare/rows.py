@@ -329,10 +329,10 @@ def _rows_are_probes(
         for ids in (full.ensembl, full.symbols, full.entrez)
     )
     columns = tuple(tuple(rows[place] for place in of_gene) for of_gene in groups.values())
-    notes.append(
-        f"its rows are probes: {len(rows)} of {len(known)} averaged to {len(groups)} genes by "
-        "their annotation"
-    )
+    several_rows = len(groups) < len(rows)
+    made = f"averaged to {len(groups)} genes" if several_rows else "are a gene each"
+    kind = "probes" if several_rows else "genes"
+    notes.append(f"its rows are {kind}: {len(rows)} of {len(known)} {made} by their annotation")
     several = [row for row, gene in enumerate(known) if gene is None]
     _count_left_out("of several genes", source, several, notes)
     nothing = [row for row, gene in enumerate(known) if gene == ("", "", "")]

@@ -1,137 +1,175 @@
-"""The study ``gse92743`` as it stands, on a miniature in exactly its files."""
+"""The study of GSE92743 as it stands, on its miniature; NumPy and pandas on the raw files judge."""
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
-from dgex_jax.io.gctx import Gctx
-from dgex_jax.prepare.prepare import prepare
-from dgex_jax.prepare.study import read_study
 from reproduce import all as everything
-from reproduce.workspace import STUDIES
-from tests.gse92743_mini import write_real, write_simulated
+from reproduce import table2
+from reproduce.baselines import LINCS
+from reproduce.workspace import STUDIES, Workspace, open_workspace
+from tests.cli.case import command
+from tests.gse92743_mini import Mini, write_real, write_simulated
+from tests.prepare.checks import assert_same
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.gse92743_mini import Mini
-
+NAMED = re.compile(r'"\.\./\.\./data/gse92743/([^"]*?)(?:_n\d+x\d+)?(\.\w+)"')
 SMALL = """
+k_max = 5
+l1_lambdas = [1e-2, 1e-1]
+l2_lambdas = [1e-2, 1e-1]
 [networks]
 hidden_layers = [1, 2]
-units = [8, 12]
+units = [9]
 [training]
 epochs = 2
 monitor_size = 50
-learning_rate = 3e-3
+batch_size = 50
+learning_rate = 1e-2
 """
-OFFSET = 1e-3
+"""Behind the study's last table, ``[baselines]``."""
+WITH_LINCS = {"table2", "table2_GTEx-L1000", "tableS5", "tableS5_GTEx-L1000"}
+WITHOUT = {"table1", "tableS2", "tableS3"}
 
 
-def study_of(mini: Mini, folder: Path, more: str = SMALL) -> Path:
-    """Write the study file with the names of the miniature, which differ in their numbers."""
-    text = (STUDIES / "gse92743.toml").read_text(encoding="utf-8")
-    for path in (mini.training, mini.rnaseq, mini.l1000, mini.weights, mini.genes, mini.pairs):
-        pattern = re.sub(r"n\d+x\d+", r"n\\d+x\\d+", re.escape(path.name))
-        text, n = re.subn(rf"\.\./\.\./data/gse92743/{pattern}", path.name, text)
-        assert n, path
-    study = folder / "study.toml"
-    study.write_text(text + more, encoding="utf-8")
-    return study
+@dataclass(frozen=True)
+class Made:
+    mini: Mini
+    study: Path
+    space: Workspace
+    said: str
 
 
-def frame(path: Path) -> pd.DataFrame:
-    with Gctx(path) as file:
-        return pd.DataFrame(file.read().astype(float), file.profiles, file.genes)
-
-
-def standardised(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(axis=0)) / (values.std(axis=0) + OFFSET)
-
-
-@pytest.mark.long
-def test_the_whole_way(tmp_path) -> None:
-    mini = write_simulated(tmp_path)
-    study = study_of(mini, tmp_path)
-    assert everything.main(["--study", str(study), "--out", str(tmp_path / "out")]) == 0
-    out = tmp_path / "out" / "gse92743"
-    tables = {path.stem for path in (out / "tables").glob("*.csv")}
-    sets = {"table2", "table2_GTEx-L1000", "tableS5", "tableS5_GTEx-L1000"}
-    assert {"table1", "tableS1", "tableS2", "tableS3", *sets} <= tables
-    assert "tableS4" not in tables
-    for figure in ("figure1", "figure3", "figure4", "figure4_GTEx-L1000", "figure5"):
-        assert (out / "figures" / f"{figure}.png").is_file()
-    for name in tables & {"table1", "tableS2", "tableS3", *sets}:
-        methods = set(pd.read_csv(out / "tables" / f"{name}.csv")["method"])
-        assert ("LINCS-OLS" in methods) == (name in sets), name
-
-    # By other code, from the raw files: pairs, least squares, LINCS' weights.
-    training, rnaseq, l1000 = map(frame, (mini.training, mini.rnaseq, mini.l1000))
-    pairs = pd.read_csv(mini.pairs, sep="\t").set_index("inst_id")["rnaseq_inst_id"]
-    with h5py.File(out / "prepared.h5") as file:
-        genes = {kind: file[kind].asstr()[:] for kind in ("landmarks", "targets")}
-        kept = file["compendium/profiles"].asstr()[:][file["compendium/split/train"][:]]
-        of_l1000, of_truth = (
-            file[f"sets/GTEx-L1000/{kind}"].asstr()[:] for kind in ("profiles", "truth")
-        )
-    assert list(of_truth) == list(pairs[of_l1000])
-    X, Y = (standardised(training[genes[kind]].to_numpy()) for kind in ("landmarks", "targets"))
-    rows = training.index.get_indexer(kept)
-    design = np.column_stack([np.ones(len(rows)), X[rows]])
-    coefficients = np.linalg.lstsq(design, Y[rows], rcond=None)[0]
-    weights = frame(mini.weights).loc[genes["landmarks"], genes["targets"]].to_numpy()
-    errors = {
-        method: pd.read_csv(
-            out / "baselines" / f"{method}.tsv", sep="\t", dtype={"target": str}
-        ).set_index("target")
-        for method in ("LR", "LINCS-OLS")
-    }
-    for part, measured, truth in (
-        ("GTEx", rnaseq, rnaseq),
-        ("GTEx-L1000", l1000.loc[of_l1000], rnaseq.loc[of_truth]),
-    ):
-        x, y = measured[genes["landmarks"]].to_numpy(), truth[genes["targets"]].to_numpy()
-        sd = y.std(axis=0) + OFFSET
-        inferred = {
-            "LR": np.column_stack([np.ones(len(x)), standardised(x)]) @ coefficients,
-            "LINCS-OLS": (x - x.mean(axis=0)) @ weights / sd,
-        }
-        for method, values in inferred.items():
-            wanted = np.abs(values - standardised(y)).mean(axis=0)
-            ours = errors[method].loc[genes["targets"], f"MAE_{part}"]
-            np.testing.assert_allclose(ours, wanted, atol=2e-5, err_msg=f"{method} {part}")
-
-
-def test_the_order_of_the_pairs_says_nothing(tmp_path) -> None:
-    mini = write_simulated(tmp_path, n_profiles=120, n_targets=40, n_pairs=35)
-    study = read_study(study_of(mini, tmp_path))
-    made = []
-    for name in ("first", "second"):
-        output = tmp_path / f"{name}.h5"
-        assert study.files is not None
-        prepare(study.files, output, study.prepare, name="m", title="m", simulated=False)
-        with h5py.File(output) as file:
-            made.append({key: file[f"sets/GTEx-L1000/{key}"][()] for key in ("X", "Y", "truth")})
-        table = pd.read_csv(mini.pairs, sep="\t", dtype=str).sample(frac=1, random_state=1)
-        table.to_csv(mini.pairs, sep="\t", index=False)
-    for key, values in made[0].items():
-        np.testing.assert_array_equal(values, made[1][key])
-
-
-@pytest.mark.long
-def test_real_arrays_in_these_files(tmp_path, shared) -> None:
-    mini = write_real(tmp_path, shared)
-    study = read_study(study_of(mini, tmp_path))
-    assert study.files is not None
-    report = prepare(
-        study.files, tmp_path / "p.h5", study.prepare, name="m", title="m", simulated=False
+def reproduce(mini: Mini, script) -> Made:
+    """Change the names of the study's files to the miniature's, and run a script of it."""
+    folder = mini.training.parent
+    text, n = NAMED.subn(
+        lambda name: f'"{next(folder.glob(f"{name[1]}*{name[2]}"))}"',
+        (STUDIES / "gse92743.toml").read_text(encoding="utf-8"),
     )
-    assert report.counts["landmarks"] == 970
-    assert report.counts["targets"] == len(frame(mini.training).columns) - 970
-    assert report.counts["gtex-l1000_profiles"] == 80
+    assert n == 8
+    study, out = folder / "study.toml", folder / "out"
+    study.write_text(text + SMALL, encoding="utf-8")
+    with (
+        threadpool_limits(1),
+        redirect_stdout(io.StringIO()) as said,
+        redirect_stderr(io.StringIO()),
+    ):
+        assert script.main(["--study", str(study), "--out", str(out)]) == 0
+    return Made(mini, study, open_workspace(str(study), out), said.getvalue())
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> Made:
+    return reproduce(write_simulated(tmp_path_factory.mktemp("gse92743")), everything)
+
+
+def matrix(path: Path) -> pd.DataFrame:
+    """Columns of a GCTX file by its rows, float64, without our reader."""
+    with h5py.File(path) as file:
+        ids = (file[f"0/META/{axis}/id"].asstr()[:] for axis in ("COL", "ROW"))
+        return pd.DataFrame(file["0/DATA/0/matrix"][:].astype(float), *ids)
+
+
+def standardised(values: pd.DataFrame) -> np.ndarray:
+    return ((values - values.mean()) / (values.std(ddof=0) + 1e-3)).to_numpy()
+
+
+def check_errors(made: Made) -> dict[str, tuple[float, float]]:
+    """Expect the errors of LR and of LINCS' weights on both sets; returns their means."""
+    mini, space = made.mini, made.space
+    genes = pd.read_csv(mini.genes, sep="\t", dtype=str)
+    landmarks = genes.pr_gene_id[genes.pr_is_lm == "1"]
+    found = {
+        name: pd.read_csv(space.baselines / f"{name}.tsv", sep="\t", dtype={"target": str})
+        for name in ("LR", LINCS)
+    }
+    targets = found["LR"]["target"]
+    assert sorted(targets) == sorted(genes.pr_gene_id[genes.pr_is_lm == "0"])
+    with h5py.File(space.prepared) as file:
+        profiles = file["compendium/profiles"].asstr()[:]
+        train = file["compendium/split/train"][:]
+        paired = [
+            file[f"sets/GTEx-L1000/{side}"].asstr()[:].tolist() for side in ("profiles", "truth")
+        ]
+    training = matrix(mini.training).loc[profiles]
+    X, Y = (standardised(training[one])[train] for one in (landmarks, targets))
+    # Centred, so that where there are fewer profiles than landmarks the intercept stays free.
+    coef = np.linalg.lstsq(X - X.mean(axis=0), Y - Y.mean(axis=0), rcond=None)[0]
+    intercept = Y.mean(axis=0) - X.mean(axis=0) @ coef
+    weights = matrix(mini.weights).loc[landmarks, targets].to_numpy()
+    rnaseq, l1000 = matrix(mini.rnaseq), matrix(mini.l1000)
+    pairs = pd.read_csv(mini.pairs, sep="\t")
+    assert {*zip(*paired, strict=True)} == {*zip(pairs.inst_id, pairs.rnaseq_inst_id, strict=True)}
+    means = {}
+    for part, inputs, truth in (
+        ("GTEx", rnaseq, rnaseq),
+        ("GTEx-L1000", l1000.loc[pairs.inst_id], rnaseq.loc[pairs.rnaseq_inst_id]),
+    ):
+        x, y = inputs[landmarks], truth[targets]
+        predicted = standardised(x) @ coef + intercept
+        by_lincs = (x - x.mean()).to_numpy() @ weights / (y.std(ddof=0) + 1e-3).to_numpy()
+        wanted = [np.abs(one - standardised(y)).mean(axis=0) for one in (predicted, by_lincs)]
+        for errors, own in zip(found.values(), wanted, strict=True):
+            np.testing.assert_allclose(errors[f"MAE_{part}"], own, rtol=0, atol=1e-5)
+        means[part] = tuple(errors.mean() for errors in wanted)
+    assert found[LINCS][["MAE_va", "MAE_te"]].isna().all(axis=None)
+    return means
+
+
+def test_the_whole_study_and_what_numpy_makes_of_the_raw_files(simulated) -> None:
+    space = simulated.space
+    means = check_errors(simulated)
+    tables = {path.stem: pd.read_csv(path) for path in space.tables.glob("table*.csv")}
+    assert tables.keys() > WITH_LINCS | WITHOUT
+    assert "tableS4" not in tables
+    assert {name for name in tables if LINCS in set(tables[name].get("method", ()))} == WITH_LINCS
+    for name, part in (("table2", "GTEx"), ("table2_GTEx-L1000", "GTEx-L1000")):
+        shown = tables[name].set_index("method")["mean"]
+        assert tuple(shown[["LR", LINCS]]) == pytest.approx(means[part], rel=1e-4)
+        # Both are least squares; theirs on all profiles, but without two landmarks.
+        assert abs(shown[LINCS] - shown["LR"]) < 0.25 * (shown["Mean"] - shown["LR"])
+        text = (space.tables / f"{name}.md").read_text(encoding="utf-8")
+        assert "2 of their 62 landmarks are not in the study and held at their means" in text
+        assert text in simulated.said
+    assert "LINCS: its rows are genes: 300 of 300 are a gene each by their" in simulated.said
+    figures = {path.stem for path in space.figures.glob("*.png")}
+    both = {f"figure{n}{of}" for n in (4, 5) for of in ("", "_GTEx-L1000")}
+    assert {"figure1", "figure2", "figure3", *both} <= figures
+    assert (space.results / "report.html").is_file()
+
+
+def test_pairs_are_found_in_any_order_of_their_table(simulated, tmp_path) -> None:
+    """What their samples are is in the test above: its truth is joined by pandas."""
+    lines = simulated.mini.pairs.read_text().splitlines()
+    order = np.random.default_rng(7).permutation(len(lines) - 1) + 1
+    table = tmp_path / simulated.mini.pairs.name
+    table.write_text("\n".join([lines[0], *(lines[n] for n in order)]) + "\n")
+    study = tmp_path / "study.toml"
+    study.write_text(simulated.study.read_text().replace(str(simulated.mini.pairs), str(table)))
+    assert str(table) in study.read_text()
+    assert command("prepare", study, "-o", tmp_path / "prepared.h5", "--quiet") == 0
+    assert_same(tmp_path / "prepared.h5", simulated.space.prepared)
+
+
+@pytest.mark.long
+def test_of_real_arrays(shared, tmp_path) -> None:
+    """Fewer profiles than landmarks: LR and the weights are not the same, but both are judged."""
+    real = reproduce(write_real(tmp_path, shared), table2)
+    means = check_errors(real)
+    for name, part in (("table2", "GTEx"), ("table2_GTEx-L1000", "GTEx-L1000")):
+        shown = pd.read_csv(real.space.tables / f"{name}.csv").set_index("method")["mean"]
+        assert tuple(shown[["LR", LINCS]]) == pytest.approx(means[part], rel=1e-4)
+        assert shown[LINCS] < shown["Mean"]
