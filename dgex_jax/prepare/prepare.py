@@ -32,7 +32,6 @@ from dgex_jax.prepare.normalize import (
 )
 from dgex_jax.prepare.prepared import COMPENDIUM, FORMAT_VERSION, SETS
 from dgex_jax.prepare.raw import (
-    RawSources,
     check_room,
     checksums,
     open_raw,
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
     from dgex_jax.parts import Parts
     from dgex_jax.prepare.genes import Selection, StudyGenes
     from dgex_jax.prepare.normalize import RowStore, Rule
-    from dgex_jax.prepare.raw import RawFile
+    from dgex_jax.prepare.opened import RawFile, RawSources
     from dgex_jax.rawfiles import AnyRawFiles
 
 CHUNK_BYTES = 1 << 20

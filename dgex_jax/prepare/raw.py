@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dgex_jax.errors import FormatError, PreparationError
+from dgex_jax.errors import FormatError, PreparationError, StudyError
 from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
     Genes,
@@ -21,7 +21,7 @@ from dgex_jax.io.expression import (
 from dgex_jax.io.lines import kind_of, read_cells
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
-from dgex_jax.parts import ARRAYS_ALONE, Parts
+from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
@@ -33,13 +33,12 @@ from dgex_jax.prepare.genes import (
     symbol_text,
 )
 from dgex_jax.prepare.joined import Joined
-from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
+from dgex_jax.prepare.looks import without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
-from dgex_jax.prepare.normalize import LogScale
+from dgex_jax.prepare.opened import RawFile, RawSet, RawSources
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.probelist import landmark_file, read_probe_list, select_probes
 from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
-from dgex_jax.prepare.samples import Archs4Selection
 from dgex_jax.prepare.samples import select as select_samples
 from dgex_jax.prepare.split import SEPARATORS, ids_of_cell, linked_groups
 from dgex_jax.rawfiles import (
@@ -54,16 +53,14 @@ from dgex_jax.rawfiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import ExitStack
 
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
-    from dgex_jax.config import IdKind, Normalize, Platform, PrepareConfig, SetPlatform, Values
-    from dgex_jax.io.expression import AnnotatedSource, ExpressionSource, FloatArray, GeneFilter
-    from dgex_jax.io.expression import Selection as Chosen
+    from dgex_jax.config import IdKind, Normalize, PrepareConfig, SetPlatform, Values
+    from dgex_jax.io.expression import AnnotatedSource, GeneFilter
     from dgex_jax.io.progress import Progress
     from dgex_jax.prepare.genes import GeneMap
     from dgex_jax.prepare.prepared import GeneIds
@@ -72,122 +69,6 @@ if TYPE_CHECKING:
 GIB = 2**30
 SERIES = re.compile(r"[A-Z]{3,4}\d+|E-[A-Z]+-\d+")
 """The accession of a series (GSE, SRP, E-MTAB); of these several may be in one cell."""
-PLATFORMS: dict[SetPlatform, Platform] = {
-    "array": "microarray",
-    "rnaseq": "rnaseq",
-    "l1000": "l1000",
-}
-
-
-class RawFile:
-    """A raw file of a study as it is read: looked at, and on a log scale.
-
-    `name` is for people; `path`, `profiles` and `genes` are those of the file.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        base: AnnotatedSource,
-        platform: SetPlatform,
-        values: Values,
-        rule: Normalize,
-    ) -> None:
-        self.name, self.base = name, base
-        self.platform, self.values, self.rule = platform, values, rule
-        self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
-        self._watched = Watched(base)
-        self._source = self._logs(self._watched)
-
-    def _logs(self, source: ExpressionSource) -> ExpressionSource:
-        if self.values in ("log2", "log1p"):
-            return source
-        return LogScale(source, per_million=self.rule == "log_cpm")
-
-    @property
-    def unwatched(self) -> ExpressionSource:
-        """The same, to be read before."""
-        return self._logs(self.base)
-
-    @property
-    def gene_metadata(self) -> pd.DataFrame:
-        """Annotation of the genes."""
-        return self.base.gene_metadata
-
-    def read(self, profiles: Chosen = None, genes: Chosen = None) -> FloatArray:
-        """Read the next profiles, always the same genes of them."""
-        return self._source.read(profiles, genes)
-
-    def taken(self, profiles: NDArray[np.intp]) -> RawFile:
-        """Return some of the profiles."""
-        base = View(self.base, profile_places=profiles)
-        return RawFile(self.name, base, self.platform, self.values, self.rule)
-
-    def verdict(self, *, force: bool) -> tuple[list[str], list[str]]:
-        """Judge what was read: notes and warnings; raises `FormatError` (see `Watched.verdict`)."""
-        # The original takes values of any scale, by their ranks.
-        said = None if self.rule == "original" else self.values
-        note, warnings = self._watched.verdict(PLATFORMS[self.platform], said, force=force)
-        if self.values == "counts" and self.rule == "quantile":
-            warnings.append("counts know no lengths: ranks between genes depend on them")
-        return [f"{self.name}: {note}"] * bool(note), [f"{self.name}: {one}" for one in warnings]
-
-
-@dataclass(frozen=True)
-class RawSet:
-    """A set, open: the file of its landmarks, and that of its targets if it is another."""
-
-    settings: OtherSet
-    landmarks: RawFile
-    truth: RawFile | None = None
-
-    @property
-    def sides(self) -> tuple[AnnotatedSource, AnnotatedSource]:
-        """Give the file of the landmarks and that of the targets."""
-        return self.landmarks.base, (self.truth or self.landmarks).base
-
-
-@dataclass(frozen=True)
-class RawSources:
-    """The raw files of a study, open, and the genes that all platforms have."""
-
-    parts: Parts
-    compendium: RawFile
-    sets: Mapping[str, RawSet]
-    genes: Selection
-    gene_ids: GeneIds
-    annotation: Annotation
-    """What is known of the compendium's rows."""
-    notes: tuple[str, ...]
-    """What was left out of the files, and by which names genes were found, a line each."""
-    file_names: tuple[str, ...] | None = None
-    """Of each profile of the compendium its file, if there are several."""
-    group_names: tuple[str, ...] | None = None
-    """Of each profile what it is split by, as written."""
-    groups: NDArray[np.intp] | None = None
-    """Of each profile the number of its group ``(n_profiles,)``."""
-
-    def files(self) -> Iterator[RawFile]:
-        """Give every file."""
-        yield self.compendium
-        for one in self.sets.values():
-            yield one.landmarks
-            if one.truth is not None:
-                yield one.truth
-
-    def taken(self, profiles: NDArray[np.intp]) -> RawSources:
-        """Return some profiles of the compendium."""
-
-        def some(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return None if texts is None else tuple(texts[place] for place in profiles.tolist())
-
-        return replace(
-            self,
-            compendium=self.compendium.taken(profiles),
-            file_names=some(self.file_names),
-            group_names=some(self.group_names),
-            groups=None if self.groups is None else self.groups[profiles],
-        )
 
 
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
@@ -288,20 +169,28 @@ class _Opening:
             self.notes.append("counts are per million of the genes that all files have")
         return joined
 
+    def _chosen(self, path: Path, source: AnnotatedSource) -> AnnotatedSource:
+        """Choose the samples of an ARCHS4 file; of another none can be asked for."""
+        compendium = self.raw.compendium
+        if isinstance(source, Archs4):
+            chosen, notes = select_samples(source, compendium, self.config.seed)
+            self.notes += [f"{path.name}: {note}" for note in notes]
+            return chosen
+        asked = [
+            one.name
+            for one in fields(compendium)
+            if one.name in ("samples", "sample", "single_cell")
+            and getattr(compendium, one.name) != one.default
+        ]
+        if asked:
+            raise FormatError(f"{path}: {', '.join(asked)}: is no ARCHS4 file to choose from")
+        return source
+
     def _training_file(self, path: Path, landmarks: Path) -> AnnotatedSource:
         """Open a file of the compendium; of ARCHS4 only the samples asked for."""
-        compendium = self.raw.compendium
         trusting = self.config.accept_wrong_dimensions
         source: AnnotatedSource = open_input(path, self.files, accept_wrong_dimensions=trusting)
-        asked = compendium.samples is not None or compendium.sample is not None
-        if isinstance(source, Archs4):
-            selection = Archs4Selection(
-                compendium.single_cell, compendium.samples, compendium.sample, self.config.seed
-            )
-            source, notes = select_samples(source, selection)
-            self.notes += [f"{path.name}: {note}" for note in notes]
-        elif asked:
-            raise FormatError(f"{path}: samples and sample choose from an ARCHS4 file; it is none")
+        source = self._chosen(path, source)
         turned = False
         if _may_be_turned(path):
             in_rows, in_columns = (
@@ -365,6 +254,10 @@ class _Opening:
     def by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
         """Open all files; the genes are those of two maps."""
         compendium = self.raw.compendium
+        if compendium.genes is not None:
+            raise StudyError(
+                "compendium.genes: landmarks and targets are maps, which say the genes"
+            )
         both = Genes(
             landmarks.ensembl + targets.ensembl,
             landmarks.symbols + targets.symbols,
@@ -475,6 +368,8 @@ class _Opening:
         if genes is not None and not any(map(is_gene, opened.genes)):
             # Its genes are named otherwise: all of them are needed to find out how.
             opened = open_input(path, self.files, accept_wrong_dimensions=trusting)
+        if unique:
+            opened = self._chosen(path, opened)
         if _may_be_turned(path):
             opened = _turned(opened, is_gene, both)
         left, left_out = without_annotation(opened, force=self.config.force_platform, training=True)

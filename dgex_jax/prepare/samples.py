@@ -1,15 +1,11 @@
 """Which samples of an ARCHS4 file a study uses: no single cells, a list, a random part."""
 
-# ruff: noqa: RUF009  (`setting` makes a field)
-
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dgex_jax.config import Settings, documented, setting
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.expression import View, decode_text, listed
 from dgex_jax.io.lines import read_lines
@@ -21,41 +17,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.io.archs4 import Archs4
+    from dgex_jax.rawfiles import Compendium
 
 PROBABILITY = "singlecellprobability"
 
 
-@documented
-@dataclass(frozen=True)
-class Archs4Selection(Settings):
-    """Which samples of an ARCHS4 file are used."""
-
-    single_cell: float = setting(
-        0.5,
-        "samples whose `singlecellprobability` is this or more are left out as single cells",
-        "; above 1 none is",
-        low=0.0,
-    )
-    samples: Path | None = setting(
-        None,
-        "only samples of this list: GSM or GSE ids, one a line",
-        "; what follows a `#` is a comment, ids that the file lacks are named",
-    )
-    sample: int | None = setting(None, "so many of the samples that are left, at random", low=1)
-    seed: int = setting(1, "of the random choice", low=0, high=2**32 - 1)
-
-
-def select(source: Archs4, selection: Archs4Selection) -> tuple[View, tuple[str, ...]]:
-    """Choose samples of a file, in file order; also gives notes with all counts.
+def select(source: Archs4, chosen: Compendium, seed: int) -> tuple[View, tuple[str, ...]]:
+    """Choose the samples a compendium asks for, in file order; also gives notes with all counts.
 
     Single cells go first, then what is not listed; the random choice is among the rest. Raises
     `FormatError` if nothing is left, or the list or a field of metadata can't be read;
     `PreparationError` if more samples are asked for than are left.
     """
     n = len(source.profiles)
-    left, notes = _bulk(source, selection.single_cell)
-    if selection.samples is not None:
-        there, told = _in_list(source, selection.samples)
+    left, notes = _bulk(source, chosen.single_cell)
+    if chosen.samples is not None:
+        there, told = _in_list(source, chosen.samples)
         notes += told
         if single := np.count_nonzero(there & ~left):
             notes.append(f"{single:,} of them are single cells")
@@ -63,13 +40,13 @@ def select(source: Archs4, selection: Archs4Selection) -> tuple[View, tuple[str,
     places = np.flatnonzero(left)
     if not len(places):
         raise FormatError(f"{source.path}: none of its {n:,} samples is left: {'; '.join(notes)}")
-    if (wanted := selection.sample) is not None:
+    if (wanted := chosen.sample) is not None:
         if wanted > len(places):
             raise PreparationError(
                 f"{source.path}: sample = {wanted}: only {len(places)} samples are left"
             )
-        notes.append(f"{wanted:,} of {len(places):,} samples by chance (seed {selection.seed})")
-        places = np.sort(places[shuffled(selection.seed, "samples", len(places))[:wanted]])
+        notes.append(f"{wanted:,} of {len(places):,} samples by chance (seed {seed})")
+        places = np.sort(places[shuffled(seed, "samples", len(places))[:wanted]])
     notes.append(f"{len(places):,} of its {n:,} samples are used")
     return View(source, profile_places=places), tuple(notes)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
+from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.io.archs4 import Archs4
-from dgex_jax.prepare.samples import Archs4Selection, select
+from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.samples import select
+from dgex_jax.rawfiles import Compendium, StudyFiles
 from tests.io.archs4_file import write_archs4
 
 if TYPE_CHECKING:
@@ -41,7 +47,8 @@ def chosen(tmp_path: Path):
             options["samples"] = tmp_path / "list.txt"
             options["samples"].write_text(listed)
         with Archs4(path) as source:
-            view, notes = select(source, Archs4Selection(**options))
+            seed = options.pop("seed", 1)
+            view, notes = select(source, Compendium((path,), "l1000", **options), seed)
             places = [int(name[3:]) for name in view.profiles]
             np.testing.assert_array_equal(view.read(), COUNTS[places])
             assert view.profile_metadata.index.tolist() == list(view.profiles)
@@ -106,6 +113,40 @@ def test_what_can_not_be_chosen(chosen, tmp_path: Path) -> None:
         with pytest.raises(DgexError, match=match) as caught:
             chosen(**options)
         assert "\n" not in str(caught.value)
-    for options in ({"sample": 0}, {"seed": -1}, {"single_cell": float("nan")}):
+    for options in ({"sample": 0}, {"single_cell": float("nan")}):
         with pytest.raises(StudyError, match=next(iter(options))):
-            Archs4Selection(**options)
+            Compendium((tmp_path / "a.h5",), "l1000", **options)
+
+
+def test_a_study_by_maps_chooses_too_and_ignores_nothing(tmp_path: Path) -> None:
+    fields = {"geo_accession": GSM.tolist(), "singlecellprobability": PROBABILITY}
+    path = write_archs4(tmp_path / "a.h5", COUNTS, fields, {"symbol": ["A", "B", "C"]})
+    maps = [tmp_path / "landmarks.txt", tmp_path / "targets.txt"]
+    for one, names in zip(maps, ("AB", "C"), strict=True):
+        lines = [f"{name}\tENSG{ord(name):011d}\t{name}\n" for name in names]
+        one.write_text("".join(lines), encoding="utf-8")
+    whole = Compendium((path,), *maps, platform="rnaseq", values="counts", sample=20)
+    config = PrepareConfig(duplicates="none", force_platform=True)
+    output = tmp_path / "p.h5"
+
+    def prepared(compendium: Compendium) -> set[str]:
+        files = StudyFiles(compendium, {})
+        prepare(files, output, config, name="n", title="t", simulated=False)
+        with h5py.File(output) as file:
+            return set(file["compendium/profiles"].asstr()[:])
+
+    with Archs4(path) as source:
+        wanted = set(select(source, whole, config.seed)[0].profiles)
+    assert prepared(whole) == wanted
+    assert len(wanted) == 20
+    table = tmp_path / "table.tsv"
+    pd.DataFrame(COUNTS.T, ["A", "B", "C"], GSM).to_csv(table, sep="\t", index_label="id")
+    plain = replace(whole, files=(table,), sample=None)
+    assert prepared(plain) == set(GSM)
+    for other, cause in (
+        (replace(plain, sample=20), "sample: is no ARCHS4 file to choose from"),
+        (replace(plain, single_cell=0.9), "single_cell: is no ARCHS4 file to choose from"),
+        (replace(whole, genes=table), "compendium.genes: landmarks and targets are maps"),
+    ):
+        with pytest.raises(DgexError, match=cause):
+            prepared(other)
