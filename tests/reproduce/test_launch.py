@@ -81,7 +81,14 @@ def test_a_failed_job_is_one_line_with_its_log(untrained, capsys) -> None:
 
 def test_a_signal_cancels_the_jobs(untrained, monkeypatch, capfd) -> None:
     arguments, runs = untrained
-    monkeypatch.setattr(GroupJob, "__call__", _sleep)
+
+    class Sleeper(GroupJob):
+        """Goes to the job's process by value, being local; a patched `GroupJob` would not."""
+
+        def __call__(self) -> None:
+            threading.Event().wait(60)
+
+    monkeypatch.setattr(launch, "GroupJob", Sleeper)
     looks = []
 
     def look(seconds: float) -> None:
@@ -102,10 +109,6 @@ def test_a_signal_cancels_the_jobs(untrained, monkeypatch, capfd) -> None:
         time.sleep(0.05)
     assert capfd.readouterr().err == ""
     assert not (runs / "10pct-6x1" / "done.json").exists()
-
-
-def _sleep(_job: GroupJob) -> None:
-    threading.Event().wait(60)
 
 
 @pytest.fixture
