@@ -14,7 +14,7 @@ FLOORS = (
     ("io",),
     ("simulate",),
     ("prepare",),
-    ("compiled", "train", "baselines"),
+    ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
     ("model",),
     ("estimators", "download", "verify"),

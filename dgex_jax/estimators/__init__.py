@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from dgex_jax.errors import DgexError
 
@@ -97,6 +105,62 @@ class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
         return getattr(self, "_fitted", False)
 
 
+class ValidatedRegressor(ExpressionRegressor):
+    """One that chooses by validation profiles: those given, or a share of the training profiles."""
+
+    validation_fraction: float | None
+
+    def _settings(self, kind: type[Any], **more: Any) -> Any:
+        """Make a configuration of the parameters, each checked to be of its default's type."""
+        for one in fields(kind):
+            if one.name not in more:
+                value = getattr(self, one.name)
+                if isinstance(one.default, int):
+                    value = number(one.name, value, int)
+                elif isinstance(one.default, float) or (one.default is None and value is not None):
+                    value = number(one.name, value, float)
+                more[one.name] = value
+        return kind(**more)
+
+    def _split(
+        self,
+        tables: Tables,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        groups: NDArray[Any] | None = None,
+        *,
+        seed: int,
+    ) -> tuple[Tables, Tables | None, NDArray[Any] | None]:
+        """Return the profiles to learn from, those to choose by, and the groups of the former.
+
+        Where profiles are set aside, `groups` ``(n_profiles,)`` are kept whole.
+        """
+        fraction = self.validation_fraction
+        if X_val is None and y_val is None:
+            if fraction is None:
+                return tables, None, groups
+            fraction = number("validation_fraction", fraction, float)
+            if not 0.0 < fraction < 1.0:
+                raise DgexError(f"validation_fraction = {fraction}: must be above 0 and below 1")
+            split = ShuffleSplit if groups is None else GroupShuffleSplit
+            splitter = split(1, test_size=fraction, random_state=seed)
+            ((kept, held_out),) = splitter.split(tables[0], groups=groups)
+            X, Y = tables
+            left = None if groups is None else groups[kept]
+            return (X[kept], Y[kept]), (X[held_out], Y[held_out]), left
+        if X_val is None or y_val is None:
+            raise DgexError("X_val, y_val: one is missing, they come together")
+        landmarks = validate_data(self, X_val, reset=False, dtype=FLOATS)
+        targets = check_array(y_val, dtype=FLOATS, ensure_2d=False, input_name="y_val")
+        check_consistent_length(landmarks, targets)
+        if targets.shape[1:] != self._target_shape:
+            raise DgexError(
+                f"y_val: must be of shape {(len(landmarks), *self._target_shape)} like y, "
+                f"not {targets.shape}"
+            )
+        return tables, (landmarks, targets.reshape(len(targets), self.n_outputs_)), groups
+
+
 def fit_scaler(values: FloatArray, standardize: bool) -> StandardScaler:
     """Learn means and deviations ``(n_genes,)``, or a scaler that leaves all as it is.
 
@@ -112,3 +176,22 @@ def number(name: str, value: Any, kind: type[T]) -> T:
     if isinstance(value, bool) or not isinstance(value, wanted):
         raise DgexError(f"{name} = {value!r}: must be a {'whole ' if kind is int else ''}number")
     return kind(value)
+
+
+def scaled(name: str, scaler: StandardScaler, values: FloatArray) -> NDArray[np.float32]:
+    """Return finite values scaled, as C-contiguous float32, in which networks compute."""
+    wide = scaler.transform(values)
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(wide, dtype=np.float32)
+    if narrow.dtype != wide.dtype and not np.isfinite(narrow).all():
+        raise DgexError(
+            f"{name}: has values beyond the range of float32, in which networks compute"
+        )
+    return narrow
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return a whole number as the seed it is; draw one from anything else (scikit-learn's way)."""
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import ShuffleSplit
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from dgex_jax.config import NetworkConfig, TrainingConfig, describe
 from dgex_jax.errors import DgexError
-from dgex_jax.estimators import FLOATS, ExpressionRegressor, fit_scaler, number
+from dgex_jax.estimators import ValidatedRegressor, draw_seed, fit_scaler, scaled
 from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.train.arrays import StudyArrays
 from dgex_jax.train.devices import choose_devices
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from dgex_jax.train.run import EpochRecord
 
 
-class DGEXRegressor(ExpressionRegressor):
+class DGEXRegressor(ValidatedRegressor):
     """The D-GEX network: hidden layers of tanh units shared by all target genes (section 2.3).
 
     Trained as in the paper, on the GPU if there is one. The defaults are the paper's but for the
@@ -154,10 +151,15 @@ class DGEXRegressor(ExpressionRegressor):
             that diverged (`dgex_jax.errors.DivergedError`).
         """
         network = self._settings(NetworkConfig)
-        training = self._settings(TrainingConfig, seed=_draw_seed(self.random_state))
+        training = self._settings(TrainingConfig, seed=draw_seed(self.random_state))
         tables = self._check_training(X, y)
         self.seed_ = training.seed
-        known, held_out = self._split(tables, X_val, y_val)
+        if self.validation_fraction is not None and (X_val is not None or y_val is not None):
+            raise DgexError(
+                f"validation_fraction = {self.validation_fraction}: validation profiles are given "
+                "(X_val, y_val), so none are set aside"
+            )
+        known, held_out, _ = self._split(tables, X_val, y_val, seed=self.seed_)
         self.x_scaler_ = fit_scaler(known[0], self.standardize)
         self.y_scaler_ = fit_scaler(known[1], self.standardize)
         study = self._study(known, held_out, training.halves)
@@ -203,7 +205,7 @@ class DGEXRegressor(ExpressionRegressor):
     def _inferred(self, X: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
         """Give profiles and their targets on the scale of y, in X's type, some at a time."""
         start = 0
-        for inferred in Forward(self.params_, self._precision)(_scaled("X", self.x_scaler_, X)):
+        for inferred in Forward(self.params_, self._precision)(scaled("X", self.x_scaler_, X)):
             rows = slice(start, start := start + len(inferred))
             yield rows, self.y_scaler_.inverse_transform(inferred.astype(X.dtype))
 
@@ -213,50 +215,6 @@ class DGEXRegressor(ExpressionRegressor):
         for rows, inferred in self._inferred(X):
             total += np.abs(np.subtract(inferred, Y[rows], dtype=np.float64)).sum(axis=0)
         return total / len(X)
-
-    def _settings(self, kind: type[Any], **more: Any) -> Any:
-        """Make a configuration of the parameters, each checked to be of its default's type."""
-        for one in fields(kind):
-            if one.name not in more:
-                value = getattr(self, one.name)
-                if isinstance(one.default, int):
-                    value = number(one.name, value, int)
-                elif isinstance(one.default, float) or (one.default is None and value is not None):
-                    value = number(one.name, value, float)
-                more[one.name] = value
-        return kind(**more)
-
-    def _split(
-        self, tables: Tables, X_val: ArrayLike | None, y_val: ArrayLike | None
-    ) -> tuple[Tables, Tables | None]:
-        """Return the profiles to learn from, and those to choose the epoch by."""
-        fraction = self.validation_fraction
-        if X_val is None and y_val is None:
-            if fraction is None:
-                return tables, None
-            fraction = number("validation_fraction", fraction, float)
-            if not 0.0 < fraction < 1.0:
-                raise DgexError(f"validation_fraction = {fraction}: must be above 0 and below 1")
-            splitter = ShuffleSplit(1, test_size=fraction, random_state=self.seed_)
-            ((kept, held_out),) = splitter.split(tables[0])
-            X, Y = tables
-            return (X[kept], Y[kept]), (X[held_out], Y[held_out])
-        if X_val is None or y_val is None:
-            raise DgexError("X_val, y_val: one is missing, they come together")
-        if fraction is not None:
-            raise DgexError(
-                f"validation_fraction = {fraction}: validation profiles are given (X_val, y_val), "
-                "so none are set aside"
-            )
-        landmarks = validate_data(self, X_val, reset=False, dtype=FLOATS)
-        targets = check_array(y_val, dtype=FLOATS, ensure_2d=False, input_name="y_val")
-        check_consistent_length(landmarks, targets)
-        if targets.shape[1:] != self._target_shape:
-            raise DgexError(
-                f"y_val: must be of shape {(len(landmarks), *self._target_shape)} like y, "
-                f"not {targets.shape}"
-            )
-        return tables, (landmarks, targets.reshape(len(targets), self.n_outputs_))
 
     def _study(self, known: Tables, held_out: Tables | None, n_halves: int) -> StudyArrays:
         """Make the study that training takes, in the units of training.
@@ -272,8 +230,8 @@ class DGEXRegressor(ExpressionRegressor):
         middle = n_targets // 2
         cuts = (0, middle, n_targets) if n_halves == 2 else (0, n_targets)
         return StudyArrays(
-            X={part: _scaled("X", self.x_scaler_, X) for part, (X, _) in parts.items()},
-            Y={part: _scaled("y", self.y_scaler_, Y) for part, (_, Y) in parts.items()},
+            X={part: scaled("X", self.x_scaler_, X) for part, (X, _) in parts.items()},
+            Y={part: scaled("y", self.y_scaler_, Y) for part, (_, Y) in parts.items()},
             halves=tuple(starmap(slice, pairwise(cuts))),
             parts=ARRAYS_ALONE,
         )
@@ -296,22 +254,3 @@ def _history_row(
     for half, rate in enumerate(rates, start=1):
         row["learning_rate" if len(rates) == 1 else f"learning_rate_half{half}"] = rate
     return row | {"seconds": record.seconds}
-
-
-def _scaled(name: str, scaler: StandardScaler, values: FloatArray) -> NDArray[np.float32]:
-    """Return finite values scaled, as C-contiguous float32, in which networks compute."""
-    wide = scaler.transform(values)
-    with np.errstate(over="ignore"):
-        narrow = np.ascontiguousarray(wide, dtype=np.float32)
-    if narrow.dtype != wide.dtype and not np.isfinite(narrow).all():
-        raise DgexError(
-            f"{name}: has values beyond the range of float32, in which networks compute"
-        )
-    return narrow
-
-
-def _draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Return a whole number as the seed it is; draw one from anything else (scikit-learn's way)."""
-    if isinstance(random_state, (int, np.integer)):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31))

@@ -1,0 +1,110 @@
+"""Methods beyond the paper's as scikit-learn estimators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from dgex_jax.errors import DgexError
+from dgex_jax.estimators import ValidatedRegressor, draw_seed, fit_scaler, scaled
+from dgex_jax.methods import Tables
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.preprocessing import StandardScaler
+
+    from dgex_jax.io.expression import FloatArray
+    from dgex_jax.methods import Fitted
+
+HELD_OUT = 0.1
+"""Share of the profiles set aside where no validation profiles are given."""
+
+
+class MethodRegressor(ValidatedRegressor):
+    """What the methods beyond the paper's share: standardised tables, validation, one `Fitted`.
+
+    Attributes
+    ----------
+    method_
+        What was fitted, on standardised values: all that a model folder would hold.
+    mae_per_target_
+        ``(n_outputs_,)`` float64: mean absolute error of each target in the units of y, on the
+        validation profiles.
+    x_scaler_, y_scaler_
+        The `sklearn.preprocessing.StandardScaler` of X and of y.
+    seed_
+        The seed used.
+    """
+
+    method_: Fitted
+    mae_per_target_: NDArray[np.float64]
+    x_scaler_: StandardScaler
+    y_scaler_: StandardScaler
+    seed_: int
+
+    standardize: bool
+    random_state: int | np.random.RandomState | None
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit all targets, and choose settings by validation profiles.
+
+        Parameters
+        ----------
+        X
+            ``(n_profiles, n_landmarks)``.
+        y
+            ``(n_profiles,)`` or ``(n_profiles, n_targets)``.
+        X_val, y_val
+            Tables of the same genes in other profiles, to choose by; without them
+            `validation_fraction` of the profiles are held out.
+        groups
+            ``(n_profiles,)``: the series of each profile. Whole series are held out, and methods
+            that leave profiles out leave out whole series.
+
+        Raises
+        ------
+        ValueError
+            Tables that don't fit together, are empty or not finite; a bad parameter.
+        """
+        self.seed_ = draw_seed(self.random_state)
+        tables = self._check_training(X, y)
+        series = None
+        if groups is not None:
+            series = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+            check_consistent_length(tables[0], series)
+        known, held_out, series = self._split(tables, X_val, y_val, series, seed=self.seed_)
+        if held_out is None:
+            raise DgexError("validation_fraction = None: give validation profiles (X_val, y_val)")
+        self.x_scaler_ = fit_scaler(known[0], self.standardize)
+        self.y_scaler_ = fit_scaler(known[1], self.standardize)
+        (X, Y), (X_val, Y_val) = (
+            (scaled("X", self.x_scaler_, landmarks), scaled("y", self.y_scaler_, targets))
+            for landmarks, targets in (known, held_out)
+        )
+        self.method_ = self._fit(Tables(X, Y, X_val, Y_val, series))
+        self.mae_per_target_ = np.abs(
+            self._predict(held_out[0]) - np.asarray(held_out[1], np.float64)
+        ).mean(axis=0)
+        return self._done()
+
+    @abstractmethod
+    def _fit(self, tables: Tables) -> Fitted:
+        """Learn from standardised tables, by the estimator's parameters."""
+
+    def _predict(self, landmarks: FloatArray) -> NDArray[Any]:
+        inferred = self.method_.predict(scaled("X", self.x_scaler_, landmarks))
+        on_the_scale_of_y: NDArray[Any] = self.y_scaler_.inverse_transform(
+            inferred.astype(np.float64)
+        )
+        return on_the_scale_of_y
