@@ -33,13 +33,12 @@ from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.model.predict import (
     gene_metadata,
     inferred,
-    network_of,
     predict,
     prediction_job,
     provenance,
 )
 from dgex_jax.model.scale import make_plan
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +57,7 @@ def forward_only(model: Model, profiles: Path) -> None:
     with ExitStack() as files:
         plan = make_plan(model, open_input(profiles, files), OPTIONS, Progress())
         n = len(plan.match.source.profiles)
-        for _ in inferred(plan, network_of(model), slice(0, n)):
+        for _ in inferred(plan, slice(0, n)):
             pass
 
 

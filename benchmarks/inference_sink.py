@@ -17,7 +17,7 @@ from benchmarks.madeup_model import made_up_model
 from dgex_jax.config import PredictOptions
 from dgex_jax.io.expression import positions
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.predict import inferred, network_of
+from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import make_plan
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(n: int, targets: int) -> None:
     table = np.random.default_rng(1).uniform(4, 15, (4096, len(genes))).astype(np.float32)
     source = Endless(tuple(f"p{row}" for row in range(n)), genes, table)
     plan = make_plan(model, source, PredictOptions("l1000"), Progress())
-    for _ in inferred(plan, network_of(model), slice(0, n)):
+    for _ in inferred(plan, slice(0, n)):
         pass
 
 

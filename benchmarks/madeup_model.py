@@ -8,6 +8,7 @@ import numpy as np
 
 from dgex_jax.config import NetworkConfig
 from dgex_jax.io.writers import GctxWriter
+from dgex_jax.methods.network import network
 from dgex_jax.model.model import Model, ModelGenes
 from dgex_jax.parts import PAPER
 
@@ -55,9 +56,7 @@ def made_up_model(units: int, hidden_layers: int = 1, targets: int = TARGETS) ->
     return Model(
         landmarks=genes("l", LANDMARKS),
         targets=genes("t", targets),
-        network=NetworkConfig(hidden_layers, units, 0.1),
-        halves=[half(size) for size in sizes],
-        half_sizes=sizes,
+        method=network(NetworkConfig(hidden_layers, units, 0.1), [half(size) for size in sizes]),
         selected_on="va",
         parts=PAPER,
         quantile=quantile,

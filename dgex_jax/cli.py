@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dgex_jax.parts import Parts
-    from dgex_jax.prepare.study import Study
     from dgex_jax.rawfiles import AnyRawFiles
 
 RAW_FLAGS = {one.metadata["key"] or one.name: one for one in dataclasses.fields(RawFiles)}
@@ -62,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         (_simulate, _simulate_flags),
         (_prepare, _prepare_flags),
         (_train, _train_flags),
+        (cli_models.fit, cli_models.fit_flags),
         (cli_models.export, cli_models.export_flags),
         (cli_models.info, cli_models.info_flags),
         (cli_models.evaluate, cli_models.evaluate_flags),
@@ -193,9 +193,8 @@ def _prepare(options: argparse.Namespace) -> None:
         --landmarks map_lm.txt --targets map_tg.txt --seed 1 -o prepared.h5
     dgex prepare --geo bgedv2_QNORM.gctx --landmarks l1000.gctx -o arrays_alone.h5
     """
-    from dgex_jax.prepare.prepare import prepare
+    from dgex_jax.prepare.of_study import prepare_study
     from dgex_jax.prepare.study import Study, read_study
-    from dgex_jax.simulate.write import is_simulated
 
     given = {flag: path for flag in RAW_FLAGS if (path := getattr(options, f"raw_{flag}"))}
     if options.study is not None:
@@ -207,18 +206,7 @@ def _prepare(options: argparse.Namespace) -> None:
         study = Study(name=name, title=name, files=_named_files(given), simulation=None)
     changed = given_settings(options, PrepareConfig)
     study = dataclasses.replace(study, prepare=dataclasses.replace(study.prepare, **changed))
-    progress = not options.quiet
-    raw = study.files or _simulate_beside(options.output, study, progress)
-    report = prepare(
-        raw,
-        options.output,
-        study.prepare,
-        name=study.name,
-        title=study.title,
-        simulated=study.simulated or is_simulated(raw),
-        settings=study.preparation_settings(),
-        progress=progress,
-    )
+    report = prepare_study(study, options.output, progress=not options.quiet)
     print("\n".join(report.lines()))
     for text in report.warnings:
         print(f"dgex: warning: {text}", file=sys.stderr)
@@ -235,20 +223,6 @@ def _named_files(given: Mapping[str, Path]) -> AnyRawFiles:
             f"no study file, and {', '.join(missing)} missing (for arrays alone give just {pair})"
         )
     return RawFiles(**{one.name: given[flag] for flag, one in RAW_FLAGS.items()})
-
-
-def _simulate_beside(output: Path, study: Study, progress: bool) -> RawFiles:
-    """Make the raw files of a simulated study in the folder ``<output>.raw``."""
-    from dgex_jax.simulate.write import simulate
-
-    if study.simulation is None:
-        raise AssertionError("a study has real or simulated files")
-    if output.is_dir() or not output.parent.is_dir():
-        # Before the simulation, which would make the folder and leave its files there.
-        raise StudyError(f"{output}: can't be written: not a file in a folder that is there")
-    folder = output.with_name(f"{output.name}.raw")
-    say(f"simulating raw files of study {study.name!r} in {folder}")
-    return simulate(study.simulation, folder, progress=progress)
 
 
 def _train_flags(command: OneLineParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dgex_jax.cli_options import (
@@ -16,11 +17,11 @@ from dgex_jax.cli_options import (
     raw_truth_flags,
     stopped_by_sigterm,
 )
-from dgex_jax.config import PredictOptions
+from dgex_jax.config import FitOptions, PredictOptions
+from dgex_jax.errors import DgexError
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from dgex_jax.config import Scale
     from dgex_jax.model.predict import Prediction
@@ -58,9 +59,97 @@ def export(options: argparse.Namespace) -> None:
     write_model(options.output, model, overwrite=options.overwrite)
     data = " (simulated data)" if model.simulated else ""
     print(
-        f"{options.output}: {model.network.name}{data}, {len(model.landmarks):,} landmarks to "
+        f"{options.output}: {model.method.title}{data}, {len(model.landmarks):,} landmarks to "
         f"{len(model.targets):,} targets"
     )
+
+
+def fit_flags(command: OneLineParser) -> None:
+    """Add the flags of ``dgex fit``."""
+    text = "a study file, or a study that dgex prepare has made of one"
+    command.path("study", "STUDY.toml|PREPARED.h5", text)
+    command.path("--output", "MODEL", "a model folder", required=True)
+    command.settings(FitOptions)
+    command.add_argument(
+        "--best",
+        default="va",
+        metavar="PART",
+        help="validation part that chooses: va, or a validation set of the study, such as 1000G for "
+        "RNA-seq (default: va)",
+    )
+    command.path("--prepared", "PREPARED.h5", "keep what is prepared of STUDY.toml here")
+    command.switch("--overwrite", "replace a model in MODEL")
+    command.switch("--quiet", "no progress")
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Fit the best model for a study: several methods, stacked by their validation errors.
+
+    Below 2,000 training profiles ridge, kernel ridge, SampleLasso and a learned kernel; above ridge,
+    both kernels and an ensemble of residual networks. Beside the paper's network, which `train`
+    and `export` make.
+
+    Examples
+    --------
+    dgex fit study.toml -o models/mine                           prepare, fit, stack, export
+    dgex fit prepared.h5 -o models/rnaseq --best 1000G           for RNA-seq
+    dgex fit prepared.h5 -o models/quick --method kernel-ridge   one method alone
+    dgex fit prepared.h5 -o models/mine --minutes 10
+    """
+    from dgex_jax.compiled import keep_compiled
+    from dgex_jax.io.files import say
+    from dgex_jax.io.progress import Progress
+    from dgex_jax.model.fit import fit_lines, fit_model
+    from dgex_jax.model.model import refuse_place, write_model
+
+    chosen = FitOptions(**given_settings(options, FitOptions))
+    # Before the work.
+    refuse_place(options.output, options.overwrite)
+    keep_compiled()
+    with ExitStack() as files:
+        prepared = _prepared_of(options, files)
+        fitted = fit_model(
+            prepared,
+            chosen,
+            best=options.best,
+            progress=Progress(not options.quiet),
+            on_member=lambda one: say(
+                f"{one.name}: {one.error:.4f} on validation, {one.seconds:.1f} s"
+            ),
+        )
+    write_model(options.output, fitted.model, overwrite=options.overwrite)
+    model, parts = fitted.model, fitted.model.parts
+    print("\n".join(fit_lines(fitted, parts.label(options.best))))
+    data = " (simulated data)" if model.simulated else ""
+    print(
+        f"{options.output}: {model.method.title}{data}, {len(model.landmarks):,} landmarks to "
+        f"{len(model.targets):,} targets, {fitted.seconds:.0f} s"
+    )
+    for part in parts.tests_of(options.best):
+        print(f"{parts.label(part)}: error {model.errors[part].mean():.4f} in standardised units")
+
+
+def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
+    """Give the prepared study: the file given, or what is made of a study file."""
+    from tempfile import TemporaryDirectory
+
+    from dgex_jax.prepare.of_study import prepare_study
+    from dgex_jax.prepare.study import read_study
+
+    given: Path = options.study
+    kept: Path | None = options.prepared
+    if given.suffix != ".toml":
+        if kept is not None:
+            raise DgexError(f"--prepared {kept}: {given} is prepared already, leave it out")
+        return given
+    study = read_study(given)
+    if kept is None:
+        kept = Path(files.enter_context(TemporaryDirectory(prefix="dgex-fit-"))) / "prepared.h5"
+    report = prepare_study(study, kept, progress=not options.quiet)
+    print("\n".join(report.lines()))
+    for text in report.warnings:
+        print(f"dgex: warning: {text}", file=sys.stderr)
+    return kept
 
 
 def info_flags(command: OneLineParser) -> None:
@@ -226,7 +315,7 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in
-    from dgex_jax.model.predict import network_of, predict
+    from dgex_jax.model.predict import predict
 
     chosen = PredictOptions(**given_settings(options, PredictOptions))
     inputs, outputs, shard = options.inputs, [options.output], options.shard
@@ -241,7 +330,6 @@ def predict(options: argparse.Namespace) -> None:
             for path in paths:
                 check_output(output, path, shard)
         model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
-        network = network_of(model) if len(inputs) > 1 else None
         for given, path, output in zip(inputs, paths, outputs, strict=True):
             done = predict(
                 model,
@@ -249,7 +337,6 @@ def predict(options: argparse.Namespace) -> None:
                 output,
                 chosen,
                 genes=genes,
-                network=network,
                 model_sha256=sha256,
                 progress=not options.quiet,
                 wait=not options.no_wait,

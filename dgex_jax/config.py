@@ -33,6 +33,7 @@ SetPlatform = Literal["array", "rnaseq", "l1000"]
 Role = Literal["validation", "test"]
 Values = Literal["log2", "log1p", "counts", "tpm", "rpkm", "fpkm"]
 Normalize = Literal["original", "quantile", "none", "log_cpm"]
+Method = Literal["stack", "ridge", "kernel-ridge", "learned-kernel", "sample-lasso", "residual-mlp"]
 
 
 def check_choice(key: str, value: object, kind: object) -> None:
@@ -414,6 +415,26 @@ class TrainingConfig(Settings):
     def initial_rate(self, hidden_layers: int) -> float:
         """Learning rate of the first epoch for a network of `hidden_layers` layers."""
         return PAPER_RATES[hidden_layers] if self.learning_rate is None else self.learning_rate
+
+
+@documented
+@dataclass(frozen=True)
+class FitOptions(Settings):
+    """What ``dgex fit`` fits."""
+
+    method: Method = setting(
+        "stack",
+        '"stack": the methods that suit the number of profiles, combined by their validation '
+        "errors; or one of them alone",
+        choices=Method,
+    )
+    minutes: float | None = setting(
+        None,
+        "begin no further method of the stack once this time is over (default: fit them all)",
+        low=0.01,
+        high=1e6,
+    )
+    seed: int = setting(1, "of all that is drawn", low=0, high=2**32 - 1)
 
 
 ALIKE: dict[SetPlatform, tuple[Platform, ...]] = {

@@ -30,7 +30,7 @@ from dgex_jax.baselines.linear import ridge_path
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.prepare.prepared import open_prepared
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,6 +66,10 @@ class Fitted(ABC):
     def title(self) -> str:
         """What people call it, as in a table."""
         return self.kind
+
+    def facts(self) -> dict[str, str]:
+        """Say what was chosen, for people: a name of at most eleven letters → a text of a line."""
+        return {}
 
     @abstractmethod
     def infer(self, X: Float32) -> Float32:

@@ -37,6 +37,10 @@ class Linear(Fitted):
         """The method that gave the coefficients."""
         return str(self.settings["method"])
 
+    def facts(self) -> dict[str, str]:
+        """Say which penalty."""
+        return {"lambda": f"{self.settings['lambda']:.3g}"}
+
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""
         return X @ self._coef + self._intercept

@@ -114,7 +114,6 @@ def predict_anndata(
     from dgex_jax.model.predict import (  # noqa: PLC0415
         gene_metadata,
         inferred,
-        network_of,
         provenance,
     )
 
@@ -134,7 +133,7 @@ def predict_anndata(
     rows = slice(0, len(match.source.profiles))
     X = np.empty((rows.stop, len(written.places)), np.float32)
     start = 0
-    for block in inferred(plan, network_of(model), rows):
+    for block in inferred(plan, rows):
         X[start : start + len(block)] = block[:, written.places]
         start += len(block)
     if match.profile_places is not None:

@@ -16,13 +16,14 @@ from dgex_jax.io.expression import blocks, check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
+from dgex_jax.methods.network import PRECISION
 from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
-from dgex_jax.model.predict import PRECISION, network_of, told_device
+from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.io.progress import Listener, Tick
+    from dgex_jax.methods import Fitted
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
-    from dgex_jax.train.network import Forward
 
 LEARNED_FROM = "tr"
 PROFILES_AT_A_TIME = 4 * BATCH
@@ -134,12 +135,11 @@ def evaluate(
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
-    network = network_of(model)
     show = Progress(progress)
     found = {}
     for part in parts:
         with show.step(study.parts.label(part), study.n_profiles(part)) as tick:
-            genes = part_scores(network, study, part, shared, tick)
+            genes = part_scores(model.method, study, part, shared, tick)
         # On an array copies are other probes; elsewhere they repeat an input.
         repeats = study.parts.platform_of(part) != "array"
         found[part] = judged(genes, shared, repeats=repeats)
@@ -157,13 +157,13 @@ def judged(genes: GeneScores, shared: SharedTargets, *, repeats: bool) -> PartEv
 
 
 def part_scores(
-    network: Forward,
+    method: Fitted,
     study: Prepared,
     part: str,
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
 ) -> GeneScores:
-    """Score a network on a part of a study, some profiles at a time, in its standardised units.
+    """Score a method on a part of a study, some profiles at a time, in its standardised units.
 
     Without `genes` they are the study's, in its order. `tick` gets the number of profiles just
     done.
@@ -172,7 +172,7 @@ def part_scores(
     for block in blocks(study.n_profiles(part), PROFILES_AT_A_TIME):
         X = study.X(part, block)
         start = block.start
-        for every in network(X if genes is None else X[:, genes.landmarks]):
+        for every in method(X if genes is None else X[:, genes.landmarks]):
             rows = slice(start, start + len(every))
             Y = study.Y(part, rows=rows)
             if genes is None:
@@ -276,7 +276,7 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
     simulated = " (simulated data)" if study.simulated else ""
     counts = f"{len(shared.landmarks):,} landmarks to {len(shared.kept):,} targets"
     lines = [
-        f"{path}: {model.network.name} on {study.path}{simulated}",
+        f"{path}: {model.method.title} on {study.path}{simulated}",
         f"{counts}, matched by {NAMING[shared.kind]}",
     ]
     dropped = len(model.targets) - len(shared.kept)
@@ -334,7 +334,7 @@ def evaluation_json(path: Path, model: Model, study: Prepared, found: Evaluation
     """Give all that `evaluation_lines` says as JSON values; what is not defined is ``None``."""
     return {
         "model": str(path),
-        "network": model.network.name,
+        "method": model.method.title,
         "selected_on": model.selected_on,
         "prepared": str(study.path),
         "study": study.name,

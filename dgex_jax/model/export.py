@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax import __version__
-from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.config import NetworkConfig
+from dgex_jax.errors import DgexError, FormatError, StudyError
+from dgex_jax.io.files import one_line
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import is_hash_of, read_json, record
+from dgex_jax.methods.network import PRECISION, network
 from dgex_jax.model.evaluate import part_scores
-from dgex_jax.model.model import Model, ModelGenes, checksum, config_of
-from dgex_jax.model.predict import PRECISION, told_device
+from dgex_jax.model.model import Model, ModelGenes, checksum
+from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.normalize import OFFSET
 from dgex_jax.prepare.prepared import open_prepared
-from dgex_jax.train.network import Forward
 from dgex_jax.train.record import (
     CONFIG,
     DONE,
@@ -26,11 +28,12 @@ from dgex_jax.train.record import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from dgex_jax.methods import Fitted
     from dgex_jax.prepare.prepared import Prepared
 
 PREPARATION = ("prepare", "settings", "random_streams", "versions", "raw_files")
@@ -60,33 +63,59 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
                 f"{prepared}: is not the prepared study that {run} was trained on (study "
                 f"{config.get('study')!r}): its sha256 is not the one in {CONFIG}"
             )
-        if best not in study.parts.choosers:
-            raise DgexError(
-                f"{prepared}: has no validation part {best!r} to choose the best epoch on, only "
-                f"{', '.join(study.parts.choosers)}"
-            )
-        landmarks, targets = _genes(study, "landmark"), _genes(study, "target")
+        check_study(study, best)
         path = run / f"best_{best}.safetensors"
         halves = load_weights(path)
-        sizes = tuple(int(half["output"]["bias"].size) for half in halves)
-        if sum(sizes) != study.n_targets:
+        method = network(_config_of(run / CONFIG, config), halves)
+        if method.n_targets != study.n_targets:
             raise FormatError(
-                f"{path}: infers {sum(sizes)} targets, the study has {study.n_targets}"
+                f"{path}: infers {method.n_targets} targets, the study has {study.n_targets}"
             )
-        return Model(
-            landmarks=landmarks,
-            targets=targets,
-            network=config_of(run / CONFIG, config),
-            halves=halves,
-            half_sizes=sizes,
-            selected_on=best,
-            quantile=study.quantile,
-            landmark_quantile=study.landmark_quantile,
-            errors=_errors(run / "errors.tsv", study, halves, best),
-            record=_record(run, config, done, study),
-            copy_of_landmark=study.copy_of_landmark,
-            parts=study.parts,
+        errors = _errors(run / "errors.tsv", study, method, best)
+        return model_of(study, method, best, errors, _record(run, config, done, study))
+
+
+def model_of(
+    study: Prepared,
+    method: Fitted,
+    best: str,
+    errors: Mapping[str, NDArray[np.float64]],
+    record: Mapping[str, Any],
+) -> Model:
+    """Make a model of a method fitted on a prepared study and chosen on its part `best`."""
+    return Model(
+        landmarks=_genes(study, "landmark"),
+        targets=_genes(study, "target"),
+        method=method,
+        selected_on=best,
+        quantile=study.quantile,
+        landmark_quantile=study.landmark_quantile,
+        errors=errors,
+        record=record,
+        copy_of_landmark=study.copy_of_landmark,
+        parts=study.parts,
+    )
+
+
+def check_study(study: Prepared, best: str) -> None:
+    """Raise `DgexError` unless `best` is a validation part of the study, and a model can be made.
+
+    Before the work: of an ``.npz`` nobody knows the scale of the genes.
+    """
+    _genes(study, "landmark")
+    if best not in study.parts.choosers:
+        raise DgexError(
+            f"{study.path}: has no validation part {best!r} to choose on, only "
+            f"{', '.join(study.parts.choosers)}"
         )
+
+
+def _config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
+    """Give the network that a JSON file describes; raises `FormatError` if it can't be used."""
+    try:
+        return NetworkConfig(**content["network"])
+    except (KeyError, TypeError, StudyError) as error:
+        raise FormatError(f"{path}: network: can't be used: {one_line(error)}") from error
 
 
 def _genes(study: Prepared, role: str) -> ModelGenes:
@@ -102,18 +131,17 @@ def _genes(study: Prepared, role: str) -> ModelGenes:
 
 
 def _errors(
-    path: Path, study: Prepared, halves: Sequence[Any], best: str
+    path: Path, study: Prepared, method: Fitted, best: str
 ) -> dict[str, NDArray[np.float64]]:
     """MAE of these weights on every part, ``(n_targets,)`` float64, standardised units."""
     reported = read_gene_errors(path).mae
-    network = Forward(halves, PRECISION)
     errors = {}
     for part in study.parts.evaluated:
         # The run's other parts are of its other best epochs.
         own = study.parts.chooser_of(part) == best
         if own and part not in reported:
             raise FormatError(f"{path}: has no errors on {part}")
-        mae = reported[part] if own else part_scores(network, study, part).mae
+        mae = reported[part] if own else part_scores(method, study, part).mae
         if mae.shape != (study.n_targets,):
             raise FormatError(f"{path}: has {len(mae)} targets, the study {study.n_targets}")
         errors[part] = mae
@@ -123,22 +151,14 @@ def _errors(
 def _record(
     run: Path, config: dict[str, Any], done: dict[str, Any], study: Prepared
 ) -> dict[str, Any]:
-    made = _preparation(study.path)
+    made = preparation(study.path)
     training = config.get("training", {})
     inputs = {
         "run": {"name": f"{run.resolve().name}/{DONE}", "sha256": checksum(run / DONE)},
         "prepared": {"name": study.path.name, "sha256": study.sha256},
     }
     return {
-        "study": {
-            "name": study.name,
-            "title": study.title,
-            "simulated": study.simulated,
-            "gene_ids": study.gene_ids,
-            "profiles": {part: study.n_profiles(part) for part in study.parts},
-            "prepared_sha256": study.sha256,
-            "raw_files": made.get("raw_files", {}),
-        },
+        "study": study_record(study, made),
         "settings": {
             "study": made.get("settings", {}),
             "prepare": made.get("prepare", {}),
@@ -172,7 +192,20 @@ def _record(
     }
 
 
-def _preparation(path: Path) -> dict[str, Any]:
+def study_record(study: Prepared, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of which study a model is; `made` is what the study says of its own making."""
+    return {
+        "name": study.name,
+        "title": study.title,
+        "simulated": study.simulated,
+        "gene_ids": study.gene_ids,
+        "profiles": {part: study.n_profiles(part) for part in study.parts},
+        "prepared_sha256": study.sha256,
+        "raw_files": made.get("raw_files", {}),
+    }
+
+
+def preparation(path: Path) -> dict[str, Any]:
     """Read what a prepared study says of its own making."""
     with hdf5_errors(path), open_hdf5(path) as file:
         texts = {name: str(file.attrs[name]) for name in PREPARATION if name in file.attrs}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.config import NetworkConfig
 from dgex_jax.model.model import DESCRIPTION, known, read_model
 from dgex_jax.parts import Parts
 
@@ -36,6 +35,12 @@ def model_info(path: Path) -> dict[str, Any]:
     errors = np.zeros(0) if part is None else model.errors[part]
     return {
         **json.loads((path / DESCRIPTION).read_bytes()),
+        "method": {
+            "kind": model.method.kind,
+            "title": model.method.title,
+            "facts": model.method.facts(),
+            "settings": model.method.settings,
+        },
         "parts": model.parts.to_json(),
         "checksums": "ok",
         "errors": {
@@ -73,22 +78,17 @@ def part_roles(parts: Parts, selected_on: str) -> dict[str, str]:
 def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     """Say what `model_info` found of `path`, a fact a line."""
     parts = Parts.from_json(info["parts"])
-    network = NetworkConfig(**info["network"])
-    counts, sizes, record = info["counts"], info["half_sizes"], info["training"]
-    halves = "one network for all targets"
-    if len(sizes) > 1:
-        of = " + ".join(f"{size:,}" for size in sizes)
-        halves = f"a network for each half of the targets ({of})"
+    method = info["method"]
+    counts, record = info["counts"], info["training"]
     facts = {
         "infers": f"{counts['targets']:,} target genes from {counts['landmarks']:,} landmark genes",
         **_study(record, parts),
-        "network": f"{_some(network.hidden_layers, 'hidden layer')} of {network.units:,} units, "
-        f"dropout {network.dropout:.4g}; {halves}",
+        **method["facts"],
         "parameters": f"{counts['parameters']:,}",
         "weights": _weights(info["selected_on"], record, parts),
         **_training(record),
     }
-    lines = [f"{path}: {network.name} (model format {info['format_version']}, checksums ok)"]
+    lines = [f"{path}: {method['title']} (model format {info['format_version']}, checksums ok)"]
     lines += [f"{name:<{INDENT}}{text}" for name, text in facts.items()]
     if not info["errors"]:
         return [*lines, "", "errors: not recorded"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import DgexError, FormatError, StudyError
 from dgex_jax.io.expression import Genes, check_storable
 from dgex_jax.io.files import (
@@ -30,8 +27,9 @@ from dgex_jax.io.files import (
     writing,
 )
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
+from dgex_jax.methods.kinds import load_fitted
+from dgex_jax.methods.network import Network
 from dgex_jax.parts import PAPER, Parts
-from dgex_jax.train.record import halves_in, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,12 +37,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dgex_jax.config import Normalize, Values
+    from dgex_jax.methods import Fitted
 
 MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
-FORMAT, FORMAT_VERSION = "dgex model", 2
+FORMAT, FORMAT_VERSION = "dgex model", 3
 LANDMARK, TARGET = "landmark", "target"
-OBJECTS = ("network", "counts", "training", "files")
+OBJECTS = ("counts", "training", "files")
 
 QUANTILE, LANDMARK_QUANTILE = "quantile", "landmark_quantile"
 ERROR = "MAE_"
@@ -83,12 +82,11 @@ class ModelGenes(Genes):
 class Model:
     """A trained model with all it needs to infer target genes from profiles it has never seen.
 
-    `targets` are those of the first half, then of the second, `half_sizes` their numbers; `halves`
-    are the parameters of each half as Flax takes them, float32, of the best epoch `selected_on`, a
-    validation part of the study's `parts`. `quantile` ``(n_landmarks + n_targets,)`` float64 is
-    GEO's reference quantile of all genes, growing, ``None`` for a study without quantile
-    normalisation; `landmark_quantile` ``(n_landmarks,)`` the same of the landmarks alone, over
-    GEO-tr. `errors`: part (`Parts.evaluated`) → ``(n_targets,)``
+    `method` infers standardised targets of standardised landmarks; it was chosen (of a network the
+    best epoch) `selected_on` a validation part of the study's `parts`. `quantile`
+    ``(n_landmarks + n_targets,)`` float64 is GEO's reference quantile of all genes, growing,
+    ``None`` for a study without quantile normalisation; `landmark_quantile` ``(n_landmarks,)`` the
+    same of the landmarks alone, over GEO-tr. `errors`: part (`Parts.evaluated`) → ``(n_targets,)``
     float64 MAE of these very weights, standardised units. `record`: how it was trained, as JSON
     values (study, settings, seeds, versions, checksums). `copy_of_landmark` ``(n_targets,)`` bool:
     the target has the Ensembl id of a landmark; ``None`` if not known.
@@ -96,9 +94,7 @@ class Model:
 
     landmarks: ModelGenes
     targets: ModelGenes
-    network: NetworkConfig
-    halves: Sequence[Any]
-    half_sizes: tuple[int, ...]
+    method: Fitted
     selected_on: str
     quantile: NDArray[np.float64] | None
     landmark_quantile: NDArray[np.float64]
@@ -109,13 +105,14 @@ class Model:
 
     @property
     def n_parameters(self) -> int:
-        """Number of weights and biases, all halves."""
-        return sum(
-            int(array.size)
-            for half in self.halves
-            for layer in half.values()
-            for array in layer.values()
-        )
+        """Number of values in the method's tensors: of a network its weights and biases."""
+        return sum(int(array.size) for array in self.method.tensors.values())
+
+    @property
+    def half_sizes(self) -> tuple[int, ...]:
+        """Targets of each network, which come in this order; of other methods all in one."""
+        method = self.method
+        return method.half_sizes if isinstance(method, Network) else (method.n_targets,)
 
     @property
     def expected_on(self) -> str | None:
@@ -233,36 +230,38 @@ def read_model(path: Path | str) -> Model:
             raise FormatError(
                 f"{path / name}: damaged or replaced: its sha256 is not the one in {DESCRIPTION}"
             )
-    network = config_of(path / DESCRIPTION, content)
     parts = _parts_of(path / DESCRIPTION, content)
-    genes = _read_genes(path / GENES, parts)
+    genes, half_sizes = _read_genes(path / GENES, parts)
     n_landmarks, n_targets = len(genes["landmarks"]), len(genes["targets"])
-    half_sizes = genes["half_sizes"]
-    shapes = _weight_shapes(network, n_landmarks, half_sizes)
-    weights = _read_tensors(path / WEIGHTS, shapes, np.float32)
+    tensors = _read_tensors(path / WEIGHTS, np.float32)
+    method = _method_of(path, content, tensors)
     needed: Shapes = {LANDMARK_QUANTILE: (n_landmarks,)}
     allowed: Shapes = {QUANTILE: (n_landmarks + n_targets,)}
-    reference = _read_tensors(path / REFERENCE, needed, np.float64, allowed)
-    n_parameters = sum(values.size for values in weights.values())
-    found = {
-        "network": dataclasses.asdict(network),
-        "half_sizes": list(half_sizes),
-        "counts": {"landmarks": n_landmarks, "targets": n_targets, "parameters": n_parameters},
-    }
-    for name, value in found.items():
-        if content.get(name) != value:
-            cause = f"{name} = {content.get(name)}, but {value} by the other files"
-            raise FormatError(f"{path / DESCRIPTION}: {cause}")
-    return Model(
+    reference = _read_tensors(path / REFERENCE, np.float64)
+    _check_shapes(path / REFERENCE, reference, needed, allowed)
+    if (method.n_landmarks, method.n_targets) != (n_landmarks, n_targets):
+        raise FormatError(
+            f"{path / WEIGHTS}: infers {method.n_targets} targets of {method.n_landmarks} "
+            f"landmarks, but {GENES} has {n_targets} and {n_landmarks}"
+        )
+    n_parameters = sum(int(values.size) for values in tensors.values())
+    counts = {"landmarks": n_landmarks, "targets": n_targets, "parameters": n_parameters}
+    if content.get("counts") != counts:
+        cause = f"counts = {content.get('counts')}, but {counts} by the other files"
+        raise FormatError(f"{path / DESCRIPTION}: {cause}")
+    model = Model(
         **genes,
-        network=network,
-        halves=halves_in(path / WEIGHTS, weights),
+        method=method,
         selected_on=content["selected_on"],
         parts=parts,
         quantile=reference.get(QUANTILE),
         landmark_quantile=reference[LANDMARK_QUANTILE],
         record=content["training"],
     )
+    if model.half_sizes != half_sizes:
+        found = f"{list(model.half_sizes)}, but {list(half_sizes)}"
+        raise FormatError(f"{path / DESCRIPTION}: half_sizes = {found} by the other files")
+    return model
 
 
 # --- model.json
@@ -273,8 +272,7 @@ def _write_description(path: Path, model: Model) -> None:
     content: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "network": dataclasses.asdict(model.network),
-        "half_sizes": list(model.half_sizes),
+        "method": {"kind": model.method.kind, "settings": model.method.settings},
         "selected_on": model.selected_on,
         "parts": model.parts.to_json(),
         "counts": {
@@ -333,15 +331,18 @@ def _parts_of(path: Path, content: Mapping[str, Any]) -> Parts:
     return parts
 
 
-def config_of(path: Path, content: Mapping[str, Any]) -> NetworkConfig:
-    """Give the network that a JSON file describes; raises `FormatError` if it can't be used."""
+def _method_of(path: Path, content: Mapping[str, Any], tensors: Mapping[str, Any]) -> Fitted:
+    """Make the fitted method that a model folder describes; formats 1 and 2 had networks alone."""
     try:
-        network = NetworkConfig(**content["network"])
-    except (KeyError, TypeError, StudyError) as error:
-        raise FormatError(f"{path}: network: can't be used: {one_line(error)}") from error
-    if not all(type(size) is int for size in (network.hidden_layers, network.units)):
-        raise FormatError(f"{path}: network: can't be used: {network}")
-    return network
+        if content["format_version"] < 3:
+            settings = {**content["network"], "half_sizes": content["half_sizes"]}
+            return load_fitted(Network.kind, settings, tensors)
+        return load_fitted(content["method"]["kind"], content["method"]["settings"], tensors)
+    except (KeyError, TypeError, FormatError) as error:
+        cause = one_line(error)
+        if cause.startswith("tensor "):
+            raise FormatError(f"{path / WEIGHTS}: {cause}") from error
+        raise FormatError(f"{path / DESCRIPTION}: method: can't be used: {cause}") from error
 
 
 def checksum(path: Path) -> str:
@@ -354,40 +355,41 @@ def checksum(path: Path) -> str:
 
 
 def _write_tensors(folder: Path, model: Model) -> None:
-    about = {"network": model.network.name, "selected_on": model.selected_on}
+    about = {"method": model.method.title, "selected_on": model.selected_on}
     if model.simulated:
         about["data"] = "simulated"
-    save_weights(folder / WEIGHTS, model.halves, about)
-    reference = {LANDMARK_QUANTILE: np.ascontiguousarray(model.landmark_quantile)}
+    reference = {LANDMARK_QUANTILE: model.landmark_quantile}
     if model.quantile is not None:
-        reference[QUANTILE] = np.ascontiguousarray(model.quantile)
-    path = folder / REFERENCE
-    path.touch()
-    fill_tensors(path, reference, path)
+        reference[QUANTILE] = model.quantile
+    for name, tensors, more in (
+        (WEIGHTS, model.method.tensors, {"dgex": json.dumps(about, sort_keys=True)}),
+        (REFERENCE, reference, None),
+    ):
+        path = folder / name
+        path.touch()
+        fill_tensors(path, {key: np.ascontiguousarray(tensors[key]) for key in tensors}, path, more)
 
 
-def _weight_shapes(network: NetworkConfig, n_landmarks: int, half_sizes: Sequence[int]) -> Shapes:
-    shapes: Shapes = {}
-    for half, n_targets in enumerate(half_sizes, start=1):
-        sizes = [n_landmarks, *[network.units] * network.hidden_layers, n_targets]
-        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            shapes[f"half{half}/W{layer}"] = (fan_in, fan_out)
-            shapes[f"half{half}/b{layer}"] = (fan_out,)
-    return shapes
-
-
-def _read_tensors(
-    path: Path, needed: Shapes, dtype: type[np.floating[Any]], allowed: Shapes | None = None
-) -> dict[str, NDArray[Any]]:
-    """Read finite tensors of certain names and shapes."""
-    wanted = {**needed, **(allowed or {})}
+def _read_tensors(path: Path, dtype: type[np.floating[Any]]) -> dict[str, NDArray[Any]]:
+    """Read finite tensors of a dtype."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError, KeyError) as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
+    for name, values in tensors.items():
+        if values.dtype != dtype:
+            raise FormatError(f"{path}: tensor {name} is {values.dtype}, not {dtype.__name__}")
+        _check_finite(path, name, values)
+    return tensors
+
+
+def _check_shapes(
+    path: Path, tensors: Mapping[str, NDArray[Any]], needed: Shapes, allowed: Shapes
+) -> None:
     for name in needed:
         if name not in tensors:
             raise FormatError(f"{path}: tensor {name} is missing")
+    wanted = {**needed, **allowed}
     for name, values in tensors.items():
         if name not in wanted:
             raise FormatError(f"{path}: tensor {name} belongs to no such model")
@@ -395,10 +397,6 @@ def _read_tensors(
             raise FormatError(
                 f"{path}: tensor {name} has shape {values.shape}, expected {wanted[name]}"
             )
-        if values.dtype != dtype:
-            raise FormatError(f"{path}: tensor {name} is {values.dtype}, not {dtype.__name__}")
-        _check_finite(path, name, values)
-    return tensors
 
 
 def _check_finite(path: Path, name: str, values: NDArray[Any]) -> None:
@@ -444,8 +442,8 @@ def _texts(values: NDArray[np.float64]) -> list[str]:
     return [repr(value) for value in values.tolist()]
 
 
-def _read_genes(path: Path, of_study: Parts) -> dict[str, Any]:
-    """Read what `_write_genes` wrote, as parts of a `Model`."""
+def _read_genes(path: Path, of_study: Parts) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Read what `_write_genes` wrote, as parts of a `Model`, and the targets of each half."""
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -471,13 +469,13 @@ def _read_genes(path: Path, of_study: Parts) -> dict[str, Any]:
     copies = targets["copy_of_landmark"]
     if any(copies) and not set(copies) <= {"0", "1"}:
         raise FormatError(f"{path}: copy_of_landmark is neither 0 nor 1")
-    return {
+    genes = {
         "landmarks": _genes(path, landmarks),
         "targets": _genes(path, targets),
-        "half_sizes": sizes if sizes[1] else sizes[:1],
         "copy_of_landmark": np.array(copies) == "1" if any(copies) else None,
         "errors": {part: _numbers(path, targets, f"{ERROR}{part}") for part in parts},
     }
+    return genes, sizes if sizes[1] else sizes[:1]
 
 
 def _genes(path: Path, columns: Mapping[str, Sequence[str]]) -> ModelGenes:

@@ -18,7 +18,7 @@ from dgex_jax.io.partial import Resume
 from dgex_jax.io.wide import ParquetWriter, TextTableWriter
 from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter
 from dgex_jax.io.zarr import ZarrWriter, check_place
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -192,7 +192,7 @@ def _described(
     simulated = " (trained on simulated data)" if model["simulated"] else ""
     options = ", ".join(f"{key} {value}" for key, value in provenance["options"].items())
     described = metadata.copy() if len(metadata.columns) else pd.DataFrame(index=list(profiles))
-    described["dgex_model"] = f"{model['network']} {model['sha256'] or 'from memory'}{simulated}"
+    described["dgex_model"] = f"{model['method']} {model['sha256'] or 'from memory'}{simulated}"
     described["dgex_input"] = provenance["input"]["sha256"]
     described["dgex_options"] = f"{options}; {provenance['mapping']}; {provenance['made_by']}"
     return described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 from contextlib import ExitStack
@@ -22,25 +23,22 @@ from dgex_jax.io.files import Unchanged, say
 from dgex_jax.io.manifest import processor, record
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
+from dgex_jax.methods.network import PRECISION
 from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
 from dgex_jax.model.scale import Plan, make_plan
-from dgex_jax.train.network import BATCH, Forward
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import Platform, Precision, PredictOptions
+    from dgex_jax.config import Platform, PredictOptions
     from dgex_jax.io.progress import Listener
     from dgex_jax.model.choose import WrittenGenes
     from dgex_jax.model.model import Model
-
-PRECISION: Precision = "highest"
-"""Of all products of a model in use, float32: whatever `TrainingConfig.precision` it was trained
-with, which is a matter of speed, so that a model gives one result on every device."""
 
 TRUSTED = 0.5
 """Expected error, in standardised units, below which a gene is called worth trusting: half of its
@@ -73,7 +71,6 @@ def predict(
     options: PredictOptions,
     *,
     genes: Sequence[str] | None = None,
-    network: Forward | None = None,
     model_sha256: str | None = None,
     progress: bool | Listener = False,
     wait: bool = True,
@@ -87,14 +84,13 @@ def predict(
     measured, then the targets, or those of `genes` alone, under their ids (`written_genes`); it is
     replaced only on success, and its checksum lies beside it (`manifest.sidecar`).
 
-    `network` is the model's `network_of`, for several files in turn. `model_sha256` is what the
-    output says the model is; `progress` shows itself, or is called with (step, profiles done,
-    profiles in all). `wait`: for another process that writes this output (a ``.zarr`` store never
-    does); `report` gets a line when it waits, resumes or restarts. `part` is part i (from 1) of n
-    of the profiles, for a ``.zarr`` store: whoever comes last moves it into place. Raises
-    `FormatError` if the input can't be read, matched or standardised, or changes meanwhile,
-    `DgexError` if the output can't be written, or is in use and not to be waited for, or the model
-    lacks one of `genes`.
+    `model_sha256` is what the output says the model is; `progress` shows itself, or is called with
+    (step, profiles done, profiles in all). `wait`: for another process that writes this output (a
+    ``.zarr`` store never does); `report` gets a line when it waits, resumes or restarts. `part` is
+    part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it into
+    place. Raises `FormatError` if the input can't be read, matched or standardised, or changes
+    meanwhile, `DgexError` if the output can't be written, or is in use and not to be waited for, or
+    the model lacks one of `genes`.
     """
     input_path, output = Path(input_path), Path(output)
     check_output(output, input_path, part)
@@ -122,7 +118,7 @@ def predict(
             record=_record(told),
         )
         with open_output(target) as writer:
-            network, pending = network or network_of(model), writer.pending()
+            pending = writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
             columns = as_slice(written.places)
             with show.step("inferring", left) as tick:
@@ -133,7 +129,7 @@ def predict(
 
                 with Behind(write) as put:
                     for rows in pending:
-                        for block in inferred(plan, network, rows):
+                        for block in inferred(plan, rows):
                             put(block)
     targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
     expected_on = _expected_part(model, options.platform)
@@ -149,12 +145,7 @@ def predict(
     )
 
 
-def network_of(model: Model) -> Forward:
-    """Put both halves of a model on the default device, with products in float32."""
-    return Forward(model.halves, PRECISION)
-
-
-def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.float32]]:
+def inferred(plan: Plan, rows: slice) -> Iterator[NDArray[np.float32]]:
     """Yield landmarks and inferred targets of a run of profiles, batch by batch.
 
     ``(n, n_landmarks + n_targets)`` float32 in the scale of the plan's options, n <= `BATCH`.
@@ -170,7 +161,7 @@ def inferred(plan: Plan, network: Forward, rows: slice) -> Iterator[NDArray[np.f
     for block in blocks(rows.stop - rows.start, full_batches):
         X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
         start = 0
-        for Y in network(X):
+        for Y in plan.model.method(X):
             values = np.concatenate([X[start : start + len(Y)], Y], axis=1)
             start += len(Y)
             if plan.options.scale == "reference":
@@ -239,7 +230,7 @@ def provenance(
         "precision": PRECISION,
         "model": {
             "sha256": model_sha256,
-            "network": model.network.name,
+            "method": model.method.title,
             "selected_on": model.selected_on,
             "study": known(model.record, str, "study", "name"),
             "simulated": model.simulated,
@@ -324,11 +315,12 @@ def _device() -> jax.Device:
 def _content_sha256(model: Model) -> str:
     """Checksum of all of a model that decides results."""
     digest = hashlib.sha256()
-    arrays = [model.quantile, model.landmark_quantile]
+    arrays: list[Any] = [model.quantile, model.landmark_quantile]
     for genes in (model.landmarks, model.targets):
         arrays += [genes.mean, genes.sd]
-    for half in model.halves:
-        arrays += [half[layer][kind] for layer in sorted(half) for kind in ("kernel", "bias")]
+    told = {"kind": model.method.kind, "settings": model.method.settings}
+    digest.update(json.dumps(told, sort_keys=True).encode())
+    arrays += [model.method.tensors[name] for name in sorted(model.method.tensors)]
     for array in arrays:
         if array is None:
             digest.update(b"none")

@@ -23,7 +23,7 @@ from dgex_jax.model.evaluate import (
     score_lines,
 )
 from dgex_jax.model.model import checksum
-from dgex_jax.model.predict import inferred, network_of
+from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import ENOUGH_PROFILES, WARNING, Plan, plan_of, profiles_of
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.prepared import open_prepared
@@ -174,7 +174,7 @@ def _scores(plan: Plan, truth: Plan, shared: SharedTargets, tick: Tick) -> GeneS
     """Score batch by batch, which no block size changes."""
     running, start = RunningScores(len(shared.kept)), 0
     rows = slice(0, len(plan.match.source.profiles))
-    for block in inferred(plan, network_of(plan.model), rows):
+    for block in inferred(plan, rows):
         measured = truth.read(slice(start, start + len(block)))
         running.add(block[:, len(plan.model.landmarks) :][:, shared.kept], measured)
         start += len(block)
@@ -211,7 +211,7 @@ def files_lines(path: Path, model: Model, found: FilesEvaluation) -> list[str]:
     n, left_out = len(found.shared.kept), truth.imputed
     files = [f"{one.match.source.path} ({one.options.platform})" for one in found.plans]
     lines = [
-        f"{path}: {model.network.name} on {files[0]}, measured in {files[1]}",
+        f"{path}: {model.method.title} on {files[0]}, measured in {files[1]}",
         *found.notes,
         f"{len(plan.match.landmarks):,} landmarks to {n:,} targets",
     ]
@@ -228,7 +228,7 @@ def files_json(path: Path, model: Model, found: FilesEvaluation) -> dict[str, An
     plan, truth = found.plans
     return {
         "model": str(path),
-        "network": model.network.name,
+        "method": model.method.title,
         "selected_on": model.selected_on,
         **{what: str(one) for what, (one, _) in found.inputs.items()},
         "platform": plan.options.platform,

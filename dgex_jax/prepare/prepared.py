@@ -223,6 +223,19 @@ class Prepared(Closing):
         """Name the group of a part in ``prepared.h5``."""
         return COMPENDIUM if part in SPLIT else SETS.format(part)
 
+    def groups(self, part: str) -> NDArray[np.str_] | None:
+        """Give what each profile of a part was split by, ``(n_profiles,)`` text.
+
+        ``None`` where the study was split profile by profile, or the part is a set.
+        """
+        del part
+        return None
+
+    def profiles(self, part: str) -> tuple[str, ...] | None:
+        """Give the ids of the profiles of a part; ``None`` where they are not known."""
+        del part
+        return None
+
     @abstractmethod
     def n_profiles(self, part: str) -> int:
         """Return the number of profiles of one of `parts`."""
@@ -424,6 +437,20 @@ class Hdf5Prepared(Prepared):
         if part in SPLIT:
             return int(self._rows[part].stop - self._rows[part].start)
         return len(self._dataset(f"{self._group(part)}/X"))
+
+    def groups(self, part: str) -> NDArray[np.str_] | None:
+        """Give what each profile of a part was split by; see `Prepared.groups`."""
+        if part not in SPLIT or f"{self._group(part)}/group" not in self._file:
+            return None
+        return np.array(self._texts(part, "group"), dtype=np.str_)
+
+    def profiles(self, part: str) -> tuple[str, ...]:
+        """Give the ids of the profiles of a part."""
+        return self._texts(part, "profiles")
+
+    def _texts(self, part: str, name: str) -> tuple[str, ...]:
+        texts = _decoded(self._vector(f"{self._group(part)}/{name}"))
+        return texts[self._rows[part]] if part in SPLIT else texts
 
     def _read(self, part: str, kind: str, rows: slice, columns: slice) -> FloatArray:
         group, first = self._group(part), self._rows[part].start if part in SPLIT else 0

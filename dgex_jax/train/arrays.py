@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 
+BATCH = 256
+"""Profiles inferred at a time: enough for a GPU, few enough for a single profile. Fixed, because
+another shape may add products up in another order; so the bits of a profile depend on its place
+among the profiles given, never on how many there are."""
+
 
 @dataclass(frozen=True)
 class StudyArrays:

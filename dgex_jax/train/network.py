@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from dgex_jax.train.arrays import BATCH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,11 +27,6 @@ fast on a CPU, but JAX 0.10.2 and 0.12.0 can't compile it under `jax.pmap` on se
 
 THREEFRY_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 THREEFRY_PARITY = 0x1BD11BDA
-
-BATCH = 256
-"""Profiles inferred at a time: enough for a GPU, few enough for a single profile. Fixed, because
-another shape may add products up in another order; so the bits of a profile depend on its place
-among the profiles given, never on how many there are."""
 
 
 class MLP(nn.Module):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.config import NetworkConfig
+from dgex_jax.methods.network import network
 from dgex_jax.model.model import Model, ModelGenes, read_model, write_model
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import Prepared, open_prepared
@@ -51,11 +52,13 @@ def model_of(study: Prepared) -> Model:
     return Model(
         landmarks=genes("landmark", "X"),
         targets=genes("target", "Y"),
-        network=NetworkConfig(1, UNITS, 0.1),
-        halves=[
-            {"hidden1": layer(study.n_landmarks, UNITS), "output": layer(UNITS, n)} for n in sizes
-        ],
-        half_sizes=sizes,
+        method=network(
+            NetworkConfig(1, UNITS, 0.1),
+            [
+                {"hidden1": layer(study.n_landmarks, UNITS), "output": layer(UNITS, n)}
+                for n in sizes
+            ],
+        ),
         selected_on="va",
         parts=PAPER,
         quantile=study.quantile,
@@ -72,7 +75,7 @@ def oracle(model: Model, study: Prepared, part: str) -> np.ndarray:
     inferred = [
         np.tanh(X @ half["hidden1"]["kernel"] + half["hidden1"]["bias"]) @ half["output"]["kernel"]
         + half["output"]["bias"]
-        for half in model.halves
+        for half in model.method.halves
     ]
     return np.abs(np.concatenate(inferred, axis=1) - study.Y(part)).mean(axis=0)
 

@@ -121,7 +121,7 @@ def test_a_finished_run(folder) -> None:
 @both
 def test_a_finished_run_becomes_the_model_that_is_kept(folder) -> None:
     ours, kept = export_model(folder / "run", folder / "prepared.h5"), read_model(folder / "model")
-    for half, other in zip(ours.halves, kept.halves, strict=True):
+    for half, other in zip(ours.method.halves, kept.method.halves, strict=True):
         jax.tree.map(np.testing.assert_array_equal, half, other)
     for genes, others in ((ours.landmarks, kept.landmarks), (ours.targets, kept.targets)):
         for field in ("ensembl", "symbols", "entrez", "probes"):
@@ -130,7 +130,7 @@ def test_a_finished_run_becomes_the_model_that_is_kept(folder) -> None:
         np.testing.assert_array_equal(genes.sd, others.sd)
     np.testing.assert_array_equal(ours.landmark_quantile, kept.landmark_quantile)
     np.testing.assert_array_equal(ours.quantile, kept.quantile)
-    assert (ours.network, ours.half_sizes) == (kept.network, kept.half_sizes)
+    assert ours.method.settings == kept.method.settings
     assert ours.errors.keys() == kept.errors.keys()
     for part, errors in ours.errors.items():
         np.testing.assert_allclose(errors, kept.errors[part], **COMPUTED)

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import pytest
 
 from dgex_jax.cli import main
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
+from dgex_jax.methods.network import network
 from dgex_jax.model.model import Model, ModelGenes
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
@@ -70,9 +70,7 @@ def make_model(
     return Model(
         landmarks=make_genes(rng, "L", n_landmarks),
         targets=make_genes(rng, "T", n_targets),
-        network=NetworkConfig(hidden_layers, units, 0.1),
-        halves=halves,
-        half_sizes=half_sizes,
+        method=network(NetworkConfig(hidden_layers, units, 0.1), halves),
         selected_on=selected_on,
         parts=PAPER,
         quantile=None if bare else np.sort(rng.normal(size=n_landmarks + n_targets)),
@@ -96,11 +94,18 @@ def assert_same(one: Model, other: Model) -> None:
             assert getattr(genes, field) == getattr(others, field)
         assert genes.mean.tobytes() == others.mean.tobytes()
         assert genes.sd.tobytes() == others.sd.tobytes()
-    for field in ("network", "half_sizes", "selected_on", "parts", "record"):
+    for field in ("half_sizes", "selected_on", "parts", "record"):
         assert getattr(one, field) == getattr(other, field)
-    assert jax.tree.structure(one.halves) == jax.tree.structure(other.halves)
+    for field in ("kind", "title", "settings"):
+        assert getattr(one.method, field) == getattr(other.method, field)
+    assert sorted(one.method.tensors) == sorted(other.method.tensors)
     arrays = [
-        [*jax.tree.leaves(m.halves), m.landmark_quantile, *m.errors.values()] for m in (one, other)
+        [
+            *(m.method.tensors[k] for k in sorted(m.method.tensors)),
+            m.landmark_quantile,
+            *m.errors.values(),
+        ]
+        for m in (one, other)
     ]
     for field in ("quantile", "copy_of_landmark"):
         values = [getattr(model, field) for model in (one, other)]
@@ -156,7 +161,7 @@ def signed() -> Callable[..., None]:
 def infer(model: Model, X: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The network in plain NumPy, float64."""
     outputs = []
-    for half in model.halves:
+    for half in model.method.halves:
         hidden = np.asarray(X, np.float64)
         for name in layer_names(len(half))[:-1]:
             hidden = np.tanh(hidden @ half[name]["kernel"] + half[name]["bias"])

@@ -14,6 +14,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from dgex_jax.errors import DgexError, FormatError, StudyError
+from dgex_jax.methods.network import Network
 from dgex_jax.model.evaluate import (
     evaluate,
     evaluation_json,
@@ -24,7 +25,7 @@ from dgex_jax.model.export import export_model
 from dgex_jax.parts import PAPER, Parts
 from dgex_jax.prepare.prepared import Prepared, open_prepared
 from dgex_jax.scores import summarise
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 from tests.inference.conftest import infer
 
 if TYPE_CHECKING:
@@ -378,10 +379,12 @@ def test_constant_genes_are_counted_and_empty(model, tmp_path) -> None:
 
 
 def test_constant_inferences_are_counted(model) -> None:
-    half = dict(model.halves[0])
-    half["output"] = {**half["output"], "kernel": half["output"]["kernel"].copy()}
-    half["output"]["kernel"][:, 1] = 0
-    flat = dataclasses.replace(model, halves=[half, model.halves[1]])
+    last = f"half1/W{model.method.config.hidden_layers}"
+    kernel = model.method.tensors[last].copy()
+    kernel[:, 1] = 0
+    flat = dataclasses.replace(
+        model, method=Network(model.method.settings, {**model.method.tensors, last: kernel})
+    )
     study = in_memory(model, tables(model, 30))
     found = evaluate(flat, study)
     assert np.isnan(found.parts["te"].genes.r).tolist() == [place == 1 for place in range(9)]

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.methods.network import Network
 from dgex_jax.model import model as module
 from dgex_jax.model.model import MODEL_FILES, read_model, write_model
 from dgex_jax.parts import ARRAYS_ALONE
@@ -160,9 +161,8 @@ def first(values: np.ndarray, value: float) -> np.ndarray:
 
 def with_weights(model, change):
     """The model with its first kernel changed."""
-    halves = [{name: dict(layer) for name, layer in half.items()} for half in model.halves]
-    halves[0]["hidden1"]["kernel"] = change(halves[0]["hidden1"]["kernel"].copy())
-    return {"halves": halves}
+    tensors = {**model.method.tensors, "half1/W0": change(model.method.tensors["half1/W0"].copy())}
+    return {"method": Network(model.method.settings, tensors)}
 
 
 def with_targets(model, **changes):
@@ -179,8 +179,6 @@ MISFITS = {
         "weights.safetensors: half1/W0: 1 values are not finite",
     ),
     "dtype": (lambda m: with_weights(m, np.float64), "half1/W0 is float64, not float32"),
-    "half": (lambda m: {"halves": m.halves[:1]}, "half2/W0 is missing"),
-    "sizes": (lambda _: {"half_sizes": (4, 4)}, "half2/W2 has shape (5, 5), expected (5, 4)"),
     "quantile": (lambda m: {"quantile": m.quantile[1:]}, "has shape (15,), expected (16,)"),
     "sd": (lambda m: with_targets(m, sd=first(m.targets.sd, 0.0)), "sd: 0.0 is not above 0"),
     "tab": (lambda m: with_first(m, "symbols", "a\tb"), "'a\\tb': the format can't hold '\\t'"),
@@ -316,18 +314,24 @@ def test_json_that_is_no_description(model, name) -> None:
 
 # --- contents that can't be, with valid checksums
 
-NEWER = "made by a newer version of this program (model format 3; this one reads up to 2)"
+NEWER = "made by a newer version of this program (model format 4; this one reads up to 3)"
 SIGNED = {
-    "newer": ({"format_version": 3}, NEWER),
+    "newer": ({"format_version": 4}, NEWER),
     # A newer version may describe itself otherwise.
-    "newer, other keys": ({"format_version": 3, "counts": None, "content_sha256": None}, NEWER),
+    "newer, other keys": ({"format_version": 4, "counts": None, "content_sha256": None}, NEWER),
     "older": ({"format_version": 0}, "format_version = 0: there is no such format"),
     "version as truth": ({"format_version": True}, "format_version = True: there is no such"),
     "no counts": ({"counts": None}, "counts is missing or not an object"),
     "no landmarks": ({"counts__landmarks": None}, "counts = {'targets': 9, 'parameters': 194}, bu"),
     "parameters": ({"counts__parameters": 1}, "'parameters': 194} by the other files"),
-    "no halves": ({"half_sizes": None}, "half_sizes = None, but [4, 5] by the other files"),
-    "swapped halves": ({"half_sizes": [5, 4]}, "half_sizes = [5, 4], but [4, 5] by the other"),
+    "no halves": (
+        {"method__settings__half_sizes": None},
+        "settings are hidden_layers, units, dropout, not",
+    ),
+    "swapped halves": (
+        {"method__settings__half_sizes": [5, 4]},
+        "half1/W2 has shape (5, 4), expected (5, 5)",
+    ),
     "selected": ({"selected_on": "te"}, "selected_on = 'te': must be 'va' or '1000G'"),
     "selected list": ({"selected_on": ["va"]}, "selected_on = ['va']: must be 'va' or '1000G'"),
     "no parts": ({"parts": None}, "model.json: parts: can't be used: "),
@@ -337,13 +341,19 @@ SIGNED = {
         "must be 'va'",
     ),
     "strange platform": ({"parts__platform": "chip"}, "parts: can't be used: platform = 'chip'"),
-    "layers": ({"network__hidden_layers": 4}, "hidden_layers = 4: must be between"),
-    "units": ({"network__units": "5"}, "model.json: network: can't be used: "),
-    "part of a layer": ({"network__hidden_layers": 2.0}, "can't be used: NetworkConfig(hidden_la"),
-    "many units": ({"network__units": 6}, "has shape (7, 5), expected (7, 6)"),
-    "strange network": ({"network__depth": 6}, "model.json: network: can't be used: "),
-    "dropout": ({"network__dropout": 1.5}, "dropout = 1.5: must be between"),
-    "no dropout": ({"network__dropout": None}, "'dropout': 0.1} by the other files"),
+    "layers": ({"method__settings__hidden_layers": 4}, "hidden_layers = 4: must be between"),
+    "units": ({"method__settings__units": "5"}, "model.json: method: can't be used: "),
+    "part of a layer": (
+        {"method__settings__hidden_layers": 2.0},
+        "can't be used: no such network: NetworkConf",
+    ),
+    "many units": ({"method__settings__units": 6}, "has shape (7, 5), expected (7, 6)"),
+    "strange network": ({"method__settings__depth": 6}, "model.json: method: can't be used: "),
+    "dropout": ({"method__settings__dropout": 1.5}, "dropout = 1.5: must be between"),
+    "no dropout": (
+        {"method__settings__dropout": None},
+        "settings are hidden_layers, units, half_sizes, not",
+    ),
     "no record": ({"training": None}, "training is missing or not an object"),
     "files": ({"files": ["genes.tsv"]}, "files is missing or not an object"),
     "no sum of genes": ({"files__genes.tsv": None}, "genes.tsv: damaged or replaced: its sha256"),

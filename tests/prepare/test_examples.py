@@ -169,7 +169,7 @@ def trained(path: Path, *more: str) -> Path:
 def inferred(path: Path, X: NDArray[np.floating]) -> NDArray[np.float64]:
     """Apply the network of a model, by NumPy, to landmarks in its order."""
     halves = []
-    for half in read_model(path).halves:
+    for half in read_model(path).method.halves:
         *hidden, last = (
             {name: values.astype(np.float64) for name, values in layer.items()}
             for layer in half.values()

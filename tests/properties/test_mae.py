@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from dgex_jax import scores as module
 from dgex_jax.errors import DgexError
 from dgex_jax.scores import RunningScores, mae_per_gene, overall
+from dgex_jax.train.arrays import BATCH
 from dgex_jax.train.epoch import absolute_errors
-from dgex_jax.train.network import BATCH, MLP, Forward
+from dgex_jax.train.network import MLP, Forward
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
 if TYPE_CHECKING:

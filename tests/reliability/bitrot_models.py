@@ -21,6 +21,7 @@ TRAINING = TrainingConfig(epochs=5)
 
 def make_model(folder: Path) -> None:
     """A model of 7 landmarks and two halves, with all that a model may have."""
+    from dgex_jax.methods.network import network
     from dgex_jax.model.model import Model, ModelGenes, write_model
 
     chance = np.random.default_rng(1)
@@ -38,9 +39,7 @@ def make_model(folder: Path) -> None:
     model = Model(
         landmarks=genes("L", 7),
         targets=genes("T", 9),
-        network=NETWORK,
-        halves=[weights(chance, 7, size) for size in (4, 5)],
-        half_sizes=(4, 5),
+        method=network(NETWORK, [weights(chance, 7, size) for size in (4, 5)]),
         selected_on="va",
         parts=PAPER,
         quantile=np.sort(chance.normal(size=16)),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dgex_jax.train import network
+from dgex_jax.train.arrays import BATCH
 from dgex_jax.train.network import (
-    BATCH,
     MASK_GENERATOR,
     MLP,
     Forward,

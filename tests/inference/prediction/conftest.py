@@ -21,8 +21,9 @@ from dgex_jax.io.expression import Expression
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.io.writers import write_gct, write_gctx
+from dgex_jax.methods.network import network
 from dgex_jax.model.model import Model, ModelGenes
-from dgex_jax.model.predict import inferred, network_of
+from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import make_plan
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.genes import read_gene_map
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.train.network import Forward
 
 RAW = Path(__file__).parents[2] / "golden" / "preprocess"
 UNITS = 7
@@ -104,9 +104,10 @@ def model(prepared: Path, raw: RawFiles) -> Model:
     return Model(
         landmarks=landmarks,
         targets=targets,
-        network=NetworkConfig(2, UNITS, 0.1),
-        halves=[_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
-        half_sizes=sizes,
+        method=network(
+            NetworkConfig(2, UNITS, 0.1),
+            [_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
+        ),
         selected_on="va",
         parts=PAPER,
         quantile=quantile,
@@ -228,14 +229,8 @@ def write() -> Callable[[Table, Path, str], Path]:
     return write_table
 
 
-@pytest.fixture(scope="session")
-def network(model: Model) -> Forward:
-    """The compiled network."""
-    return network_of(model)
-
-
 @pytest.fixture
-def results(model: Model, network: Forward) -> Callable[..., NDArray[np.float32]]:
+def results(model: Model) -> Callable[..., NDArray[np.float32]]:
     """Give a function that infers from a file, without writing: landmarks, then targets."""
 
     def run(path: Path, platform: str = "standardized", **options: Any) -> NDArray[np.float32]:
@@ -243,6 +238,6 @@ def results(model: Model, network: Forward) -> Callable[..., NDArray[np.float32]
         with ExitStack() as files:
             plan = make_plan(model, open_input(path, files), chosen, Progress())
             rows = slice(0, len(plan.match.source.profiles))
-            return np.concatenate(list(inferred(plan, network, rows)))
+            return np.concatenate(list(inferred(plan, rows)))
 
     return run

@@ -50,7 +50,7 @@ def frame(model) -> pd.DataFrame:
 
 
 @pytest.fixture
-def read(model, network, tmp_path) -> Callable[..., tuple[tuple[str, ...], NDArray[Any], Any]]:
+def read(model, tmp_path) -> Callable[..., tuple[tuple[str, ...], NDArray[Any], Any]]:
     """Write a file, and give its profiles, the values inferred and the plan."""
 
     def run(content: bytes | Path, platform: str = "microarray", **options: Any) -> Any:
@@ -64,7 +64,7 @@ def read(model, network, tmp_path) -> Callable[..., tuple[tuple[str, ...], NDArr
             source = open_input(path, files, accept_wrong_dimensions=accept)
             plan = make_plan(model, source, chosen, Progress())
             profiles = plan.match.source.profiles
-            values = np.concatenate(list(inferred(plan, network, slice(0, len(profiles)))))
+            values = np.concatenate(list(inferred(plan, slice(0, len(profiles)))))
         return profiles, values, plan
 
     return run

@@ -180,7 +180,7 @@ def test_awkward_profile_fields_are_carried(name, model, table, tmp_path) -> Non
     ids = (written := written_genes(model)).ids
     genes = gene_metadata(make_plan(model, file, PLAIN, Progress()), written)
     told = {"made_by": "me", "options": {}, "mapping": "", "input": {"sha256": "1"}}
-    told["model"] = {"simulated": False, "network": "n", "sha256": None}
+    told["model"] = {"simulated": False, "method": "n", "sha256": None}
     with open_output(Output(tmp_path / name, table.profiles, ids, say, genes, told, {})) as writer:
         assert writer.pending() == (slice(0, 40),)
         writer.append(np.zeros((40, 65), np.float32))

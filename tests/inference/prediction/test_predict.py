@@ -23,7 +23,7 @@ from dgex_jax.io.progress import Progress
 from dgex_jax.io.writers import write_gctx
 from dgex_jax.model.predict import inferred, predict
 from dgex_jax.model.scale import make_plan
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 PLAIN = PredictOptions("standardized")
 KINDS = {
@@ -228,19 +228,19 @@ class Watched:
         return values
 
 
-def test_a_run_of_profiles_is_that_part_of_all(many, model, network) -> None:
+def test_a_run_of_profiles_is_that_part_of_all(many, model) -> None:
     """Shares of a file, cut where batches begin, have the bits of all; no more is read at once."""
     with Gctx(many) as gctx:
         source = Watched(gctx)
         n = len(source.profiles)
         plan = make_plan(model, source, PredictOptions("rnaseq", block_size=BATCH), Progress())
-        entire = np.concatenate(list(inferred(plan, network, slice(0, n))))
+        entire = np.concatenate(list(inferred(plan, slice(0, n))))
         assert (len(entire), source.most) == (n, BATCH)
         for rows in (slice(BATCH, 2 * BATCH), slice(2 * BATCH, n)):
-            part = np.concatenate(list(inferred(plan, network, rows)))
+            part = np.concatenate(list(inferred(plan, rows)))
             assert part.tobytes() == entire[rows].tobytes()
         with pytest.raises(ValueError, match="rows begin at 7, no multiple"):
-            next(inferred(plan, network, slice(7, 20)))
+            next(inferred(plan, slice(7, 20)))
 
 
 def test_provenance_says_what_decides_the_values(model, table, tmp_path, write) -> None:

@@ -30,7 +30,7 @@ from dgex_jax.io.zarr import check_zarr
 from dgex_jax.model import predict as provenance
 from dgex_jax.model.model import write_model
 from dgex_jax.model.predict import predict
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 RNASEQ = PredictOptions("rnaseq", block_size=300)
 N = 5 * BATCH + 37
@@ -129,9 +129,9 @@ def test_text_restarts(name, model, many, tmp_path) -> None:
 
 
 def with_bias(model):
-    halves = [{**half, "output": {**half["output"]}} for half in model.halves]
-    halves[1]["output"]["bias"] = halves[1]["output"]["bias"] + np.float32(1e-6)
-    return replace(model, halves=halves)
+    method = model.method
+    tensors = {**method.tensors, "half2/b2": method.tensors["half2/b2"] + np.float32(1e-6)}
+    return replace(model, method=type(method)(method.settings, tensors))
 
 
 def with_means(model):

@@ -144,7 +144,7 @@ def test_model_without_a_joint_quantile(model, tmp_path) -> None:
     ],
 )
 def test_own_raw_file_gives_what_was_prepared(
-    model, prepared, raw, platform, standardize, group, name, network
+    model, prepared, raw, platform, standardize, group, name
 ) -> None:
     """The way of a file of the study itself, raw, is that of training."""
     with h5py.File(prepared) as file, ExitStack() as files:
@@ -155,7 +155,7 @@ def test_own_raw_file_gives_what_was_prepared(
         profiles = list(plan.match.source.profiles)
     expected = stored.loc[profiles].to_numpy()
     np.testing.assert_allclose(X, expected, rtol=0, atol=1e-5)
-    ours, theirs = (np.concatenate(list(network(values))) for values in (X, expected))
+    ours, theirs = (np.concatenate(list(model.method(values))) for values in (X, expected))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 
 

@@ -20,6 +20,7 @@ from dgex_jax.io.manifest import sidecar
 from dgex_jax.model.choose import choose_genes, model_ids, name_genes, read_gene_list, written_genes
 from dgex_jax.model.model import write_model
 from dgex_jax.model.predict import predict
+from dgex_jax.train.network import Forward
 from tests.cli.case import command, refused_line
 from tests.inference.prediction.conftest import anndata
 
@@ -207,10 +208,10 @@ def two(table, tmp_path, write):
 
 
 def test_several_files(folder, two, model, tmp_path, capsys, monkeypatch) -> None:
-    from dgex_jax.model import predict as module
-
-    made, network_of = [], module.network_of
-    monkeypatch.setattr(module, "network_of", lambda one: made.append(1) or network_of(one))
+    made = []
+    monkeypatch.setattr(
+        "dgex_jax.train.network.Forward", lambda *of: made.append(1) or Forward(*of)
+    )
     out = tmp_path / "deep" / "out"
     words = ("predict", folder, *two, "-o", out, "--platform", "standardized", "-q")
     assert command(*words, "--format", "tsv", "--genes", model.targets.symbols[3]) == 0

@@ -1,0 +1,67 @@
+"""The methods by name, with their defaults, and which of them suit a study's size."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from dgex_jax.io.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dgex_jax.methods import Fitted, Tables
+
+FEW = 2000
+"""Training profiles below which networks got no further than ridge (measured on 370 to 575), and
+from which SampleLasso was no help and takes long."""
+
+
+class Home(NamedTuple):
+    """Where a method lives: a module of `dgex_jax.methods`, its function, its settings."""
+
+    module: str
+    fit: str
+    config: str
+
+
+HOMES: dict[str, Home] = {
+    "kernel-ridge": Home("kernel_ridge", "fit_kernel_ridge", "KernelRidgeConfig"),
+    "learned-kernel": Home("learned_kernel", "fit_learned_kernel", "LearnedKernelConfig"),
+    "sample-lasso": Home("sample_lasso", "fit_sample_lasso", "SampleLassoConfig"),
+    "residual-mlp": Home("residual", "fit_residual", "ResidualConfig"),
+}
+
+
+def members_for(n_profiles: int) -> tuple[str, ...]:
+    """Name the methods that suit so many training profiles, the quickest first."""
+    if n_profiles < FEW:
+        return ("ridge", "kernel-ridge", "sample-lasso", "learned-kernel")
+    return ("ridge", "kernel-ridge", "learned-kernel", "residual-mlp")
+
+
+def fit_member(
+    name: str,
+    tables: Tables,
+    *,
+    seed: int = 1,
+    profiles: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Fit one of ``ridge`` and `HOMES` with its defaults.
+
+    `seed` is of what is drawn, and `profiles` are the ids of the training profiles, where a method
+    keeps them.
+    """
+    progress = progress or Progress()
+    if name == "ridge":
+        from dgex_jax.methods.linear import fit_ridge  # noqa: PLC0415  (as the others: when asked)
+
+        return fit_ridge(tables)
+    home = HOMES[name]
+    module = import_module(f"dgex_jax.methods.{home.module}")
+    config = getattr(module, home.config)
+    drawn = {"seed": seed} if "seed" in config.__dataclass_fields__ else {}
+    more = {"profiles": profiles} if name == "sample-lasso" else {}
+    made: Fitted = getattr(module, home.fit)(tables, config(**drawn), progress, **more)
+    return made

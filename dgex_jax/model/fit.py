@@ -1,0 +1,135 @@
+"""From a prepared study to a model in one step: the methods that suit its size, stacked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dgex_jax import __version__
+from dgex_jax.io.manifest import record
+from dgex_jax.io.progress import Progress
+from dgex_jax.methods import Tables
+from dgex_jax.methods.members import fit_member, members_for
+from dgex_jax.methods.network import PRECISION
+from dgex_jax.methods.stack import Member, fit_stack
+from dgex_jax.model.evaluate import part_scores
+from dgex_jax.model.export import check_study, model_of, preparation, study_record
+from dgex_jax.model.predict import told_device
+from dgex_jax.prepare.prepared import open_prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dgex_jax.config import FitOptions
+    from dgex_jax.model.model import Model
+    from dgex_jax.prepare.prepared import Prepared
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model, what each of its methods reached, and those that there was no time for."""
+
+    model: Model
+    members: tuple[Member, ...]
+    left_out: tuple[str, ...]
+    seconds: float
+
+
+def fit_model(
+    prepared: Path,
+    options: FitOptions,
+    *,
+    best: str = "va",
+    progress: Progress | None = None,
+    on_member: Callable[[Member], object] = lambda _: None,
+) -> Fit:
+    """Fit methods on the training part of a prepared study, and choose on its part `best`.
+
+    `on_member` is told of each method as it is done. Raises `DgexError` if `best` is no validation
+    part, or the study lacks what a model needs.
+    """
+    start = time.perf_counter()
+    progress = progress or Progress()
+    with open_prepared(prepared) as study:
+        check_study(study, best)
+        tables = tables_of(study, best)
+        alone = options.method != "stack"
+        names = (options.method,) if alone else members_for(len(tables.X))
+        kept = {"seed": options.seed, "profiles": study.profiles("tr"), "progress": progress}
+        stacked, members, left_out = fit_stack(
+            tables,
+            {name: partial(fit_member, name, **kept) for name in names},
+            on_member,
+            seconds=None if options.minutes is None else 60 * options.minutes,
+        )
+        method = stacked.members[0] if len(stacked.members) == 1 else stacked
+        errors = {}
+        for part in study.parts.evaluated:
+            with progress.step(study.parts.label(part), study.n_profiles(part)) as tick:
+                errors[part] = part_scores(method, study, part, tick=tick).mae
+        seconds = time.perf_counter() - start
+        told = _record(study, options, members, seconds)
+        model = model_of(study, method, best, errors, told)
+    return Fit(model, tuple(members), tuple(left_out), seconds)
+
+
+def tables_of(study: Prepared, best: str) -> Tables:
+    """Read the profiles to learn from, and those to choose by."""
+    return Tables(study.X("tr"), study.Y("tr"), study.X(best), study.Y(best), study.groups("tr"))
+
+
+def _record(
+    study: Prepared, options: FitOptions, members: list[Member], seconds: float
+) -> dict[str, Any]:
+    """Say how a model was fitted, as JSON values."""
+    made = preparation(study.path)
+    inputs = {"prepared": {"name": study.path.name, "sha256": study.sha256}}
+    own = record(
+        "dgex fit",
+        precision=PRECISION,
+        inputs=inputs,
+        device=told_device(),
+        seeds={"fit": options.seed},
+    )
+    return {
+        "study": study_record(study, made),
+        "settings": {
+            "study": made.get("settings", {}),
+            "prepare": made.get("prepare", {}),
+            "fit": asdict(options),
+        },
+        "seeds": {"preparation": made.get("random_streams", {}), "training": options.seed},
+        "versions": {
+            "preparation": made.get("versions", {}),
+            "training": {"dgex_jax": __version__, **own["versions"]},
+        },
+        "members": [asdict(one) for one in members],
+        "seconds": seconds,
+        "provenance": {"training": own},
+    }
+
+
+def fit_lines(fit: Fit, validated_on: str) -> list[str]:
+    """Make a table of what each method reached on validation, its weight and its time."""
+    rows = [("method", f"error on {validated_on}", "weight", "seconds")]
+    rows += [
+        (
+            one.name,
+            f"{one.error:.4f}",
+            f"{one.weight:.2f}" if one.weight else "-",
+            f"{one.seconds:.1f}",
+        )
+        for one in fit.members
+    ]
+    rows += [(name, "no time left", "", "") for name in fit.left_out]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]
