@@ -106,7 +106,15 @@ class ExpressionRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
 
 
 class ValidatedRegressor(ExpressionRegressor):
-    """One that chooses by validation profiles: those given, or a share of the training profiles."""
+    """One that chooses by validation profiles: those given, or a share of the training profiles.
+
+    Attributes
+    ----------
+    places_
+        The rows of X that were learnt from: all but those set aside.
+    """
+
+    places_: NDArray[np.intp]
 
     validation_fraction: float | None
 
@@ -135,7 +143,7 @@ class ValidatedRegressor(ExpressionRegressor):
 
         Where profiles are set aside, `groups` ``(n_profiles,)`` are kept whole.
         """
-        fraction = self.validation_fraction
+        fraction, self.places_ = self.validation_fraction, np.arange(len(tables[0]))
         if X_val is None and y_val is None:
             if fraction is None:
                 return tables, None, groups
@@ -146,6 +154,7 @@ class ValidatedRegressor(ExpressionRegressor):
             splitter = split(1, test_size=fraction, random_state=seed)
             ((kept, held_out),) = splitter.split(tables[0], groups=groups)
             X, Y = tables
+            self.places_ = kept
             left = None if groups is None else groups[kept]
             return (X[kept], Y[kept]), (X[held_out], Y[held_out]), left
         if X_val is None or y_val is None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_array, check_consistent_length
+import pandas as pd
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
+from dgex_jax.config import describe
 from dgex_jax.errors import DgexError
-from dgex_jax.estimators import ValidatedRegressor, draw_seed, fit_scaler, scaled
+from dgex_jax.estimators import FLOATS, ValidatedRegressor, draw_seed, fit_scaler, number, scaled
 from dgex_jax.methods import Tables
+from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel, fit_sample_lasso
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -108,3 +117,98 @@ class MethodRegressor(ValidatedRegressor):
             inferred.astype(np.float64)
         )
         return on_the_scale_of_y
+
+
+class SampleLasso(MethodRegressor):
+    """SampleLASSO (Mancuso et al. 2020): a profile as a sparse combination of training profiles.
+
+    Each profile is regressed on the training profiles over the landmarks, with an L1 penalty, and
+    the same weights are applied to their targets: nothing is trained, and `explain` says which
+    profiles a prediction draws on. It is solved exactly, when it predicts.
+
+    Parameters
+    ----------
+    <settings>
+    standardize
+        Standardise every gene by its mean and deviation over the training profiles, and put
+        predictions back on the scale of y. Without it X and y are taken as they are.
+    validation_fraction
+        Share of the profiles set aside, at random, to choose lambda by where no validation profiles
+        are given.
+    random_state
+        Of the profiles set aside.
+
+    Attributes
+    ----------
+    lambda_
+        The penalty chosen.
+    method_
+        A `dgex_jax.methods.sample_lasso.SampleLassoModel`.
+    """
+
+    method_: SampleLassoModel
+    lambda_: float
+
+    def __init__(
+        self,
+        lambdas: tuple[float, ...] | float = SampleLassoConfig.lambdas,
+        nearest: int = SampleLassoConfig.nearest,
+        *,
+        standardize: bool = True,
+        validation_fraction: float | None = HELD_OUT,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.lambdas = lambdas
+        self.nearest = nearest
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def explain(self, profile: ArrayLike | pd.Series | pd.DataFrame) -> pd.DataFrame:
+        """Tell which training profiles a prediction draws on.
+
+        Parameters
+        ----------
+        profile
+            ``(n_landmarks,)``, or a table of one profile.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each training profile with a weight, the largest (of either sign) first:
+            ``place`` (its row in X), ``profile`` (its name in X's index, if X was a data frame),
+            ``series`` (where `groups` were given), ``weight``, and ``share`` of the sum of absolute
+            weights.
+
+        Raises
+        ------
+        ValueError
+            Not one profile of the landmarks; not fitted (`sklearn.exceptions.NotFittedError`).
+        """
+        check_is_fitted(self)
+        if isinstance(profile, pd.Series):
+            profile = profile.to_frame().T
+        elif np.ndim(profile) == 1:
+            profile = np.reshape(profile, (1, -1))
+        landmarks = validate_data(self, profile, reset=False, dtype=FLOATS)
+        if len(landmarks) > 1:
+            raise DgexError(f"explain: takes one profile, not {len(landmarks)}")
+        told = self.method_.explain(scaled("profile", self.x_scaler_, landmarks)[0])
+        return told.assign(place=self.places_[told["place"]])
+
+    def _check_training(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        self._ids = X.index.astype(str) if isinstance(X, pd.DataFrame) else None
+        return super()._check_training(X, y)
+
+    def _fit(self, tables: Tables) -> SampleLassoModel:
+        lambdas = [number("lambdas", one, float) for one in np.atleast_1d(self.lambdas).tolist()]
+        config = self._settings(SampleLassoConfig, lambdas=tuple(lambdas))
+        ids = None if self._ids is None else self._ids[self.places_]
+        fitted = fit_sample_lasso(tables, config, profiles=ids)
+        self.lambda_ = fitted.settings["lambda"]
+        return fitted
+
+
+SampleLasso.__doc__ = cleandoc(SampleLasso.__doc__ or "").replace(
+    "<settings>", describe(SampleLassoConfig)
+)
