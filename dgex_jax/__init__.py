@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
+    from dgex_jax.estimators.methods import ResidualMLP
     from dgex_jax.estimators.network import DGEXRegressor
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
@@ -22,6 +23,7 @@ __all__ = [
     "LRL1",
     "LRL2",
     "DGEXRegressor",
+    "ResidualMLP",
     "open_prepared",
     "predict_anndata",
     "train_anndata",
@@ -33,6 +35,7 @@ _HOMES = {
     "LR": "dgex_jax.estimators.baselines",
     "LRL1": "dgex_jax.estimators.baselines",
     "LRL2": "dgex_jax.estimators.baselines",
+    "ResidualMLP": "dgex_jax.estimators.methods",
     "open_prepared": "dgex_jax.prepare.prepared",
     "predict_anndata": "dgex_jax.model.anndata",
     "train_anndata": "dgex_jax.model.anndata",
