@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
-    from dgex_jax.estimators.methods import SampleLasso
+    from dgex_jax.estimators.methods import ResidualMLP, SampleLasso
     from dgex_jax.estimators.network import DGEXRegressor
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
@@ -24,6 +24,7 @@ __all__ = [
     "LRL1",
     "LRL2",
     "DGEXRegressor",
+    "ResidualMLP",
     "SampleLasso",
     "open_prepared",
     "predict_anndata",
@@ -37,6 +38,7 @@ _HOMES = {
     "LRL1": "dgex_jax.estimators.baselines",
     "LRL2": "dgex_jax.estimators.baselines",
     "SampleLasso": "dgex_jax.estimators.methods",
+    "ResidualMLP": "dgex_jax.estimators.methods",
     "open_prepared": "dgex_jax.prepare.prepared",
     "predict_anndata": "dgex_jax.model.anndata",
     "train_anndata": "dgex_jax.model.anndata",

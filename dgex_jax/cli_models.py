@@ -74,8 +74,8 @@ def fit_flags(command: OneLineParser) -> None:
         "--best",
         default="va",
         metavar="PART",
-        help="validation part that chooses: va, or a validation set of the study, such as 1000G for "
-        "RNA-seq (default: va)",
+        help="validation part that chooses: va, or a validation set of the study, such as 1000G "
+        "for RNA-seq (default: va)",
     )
     command.path("--prepared", "PREPARED.h5", "keep what is prepared of STUDY.toml here")
     command.switch("--overwrite", "replace a model in MODEL")
@@ -85,9 +85,9 @@ def fit_flags(command: OneLineParser) -> None:
 def fit(options: argparse.Namespace) -> None:
     """Fit the best model for a study: several methods, stacked by their validation errors.
 
-    Below 2,000 training profiles ridge, kernel ridge, SampleLasso and a learned kernel; above ridge,
-    both kernels and an ensemble of residual networks. Beside the paper's network, which `train`
-    and `export` make.
+    Below 2,000 training profiles they are ridge, kernel ridge, SampleLasso and a learned kernel;
+    above ridge, both kernels and an ensemble of residual networks. The paper's network is another
+    way: train, then export.
 
     Examples
     --------

@@ -123,7 +123,11 @@ class ValidatedRegressor(ExpressionRegressor):
         for one in fields(kind):
             if one.name not in more:
                 value = getattr(self, one.name)
-                if isinstance(one.default, int):
+                if isinstance(one.default, bool):
+                    if not isinstance(value, (bool, np.bool_)):
+                        raise DgexError(f"{one.name} = {value!r}: must be True or False")
+                    value = bool(value)
+                elif isinstance(one.default, int):
                     value = number(one.name, value, int)
                 elif isinstance(one.default, float) or (one.default is None and value is not None):
                     value = number(one.name, value, float)

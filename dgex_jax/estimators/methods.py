@@ -18,7 +18,9 @@ from sklearn.utils.validation import (
 from dgex_jax.config import describe
 from dgex_jax.errors import DgexError
 from dgex_jax.estimators import FLOATS, ValidatedRegressor, draw_seed, fit_scaler, number, scaled
+from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
+from dgex_jax.methods.residual import ResidualConfig, fit_residual
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel, fit_sample_lasso
 
 if TYPE_CHECKING:
@@ -211,4 +213,69 @@ class SampleLasso(MethodRegressor):
 
 SampleLasso.__doc__ = cleandoc(SampleLasso.__doc__ or "").replace(
     "<settings>", describe(SampleLassoConfig)
+)
+
+
+class ResidualMLP(MethodRegressor):
+    """Ridge, and beside it hidden layers of GELU units that learn what ridge leaves over.
+
+    Training by AdamW begins at ridge, whose lambda validation chooses, since the output weights of
+    the hidden layers begin at zero. The prediction is the mean of several members, which train as
+    one batched program, on several devices if these divide them; each is taken at its epoch of
+    least validation error.
+
+    Parameters
+    ----------
+    <settings>
+    standardize
+        Standardise every gene of X and y by its mean and deviation over the training profiles, and
+        put predictions back on the scale of y. Without it X and y are taken as they are.
+    validation_fraction
+        Share of the profiles set aside where no validation profiles are given to `fit`.
+    random_state
+        A whole number is the seed; ``None`` and `numpy.random.RandomState` draw one.
+    verbose
+        Show on standard error how far training has come.
+    """
+
+    def __init__(
+        self,
+        hidden_layers: int = ResidualConfig.hidden_layers,
+        units: int = ResidualConfig.units,
+        input_dropout: float = ResidualConfig.input_dropout,
+        dropout: float = ResidualConfig.dropout,
+        *,
+        epochs: int = ResidualConfig.epochs,
+        learning_rate: float = ResidualConfig.learning_rate,
+        weight_decay: float = ResidualConfig.weight_decay,
+        batch_size: int = ResidualConfig.batch_size,
+        members: int = ResidualConfig.members,
+        search: bool = ResidualConfig.search,
+        standardize: bool = True,
+        validation_fraction: float | None = HELD_OUT,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layers = hidden_layers
+        self.units = units
+        self.input_dropout = input_dropout
+        self.dropout = dropout
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.members = members
+        self.search = search
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, tables: Tables) -> Fitted:
+        config = self._settings(ResidualConfig, seed=self.seed_)
+        return fit_residual(tables, config, Progress(self.verbose))
+
+
+ResidualMLP.__doc__ = cleandoc(ResidualMLP.__doc__ or "").replace(
+    "<settings>", describe(ResidualConfig, *(set(ResidualConfig.__annotations__) - {"seed"}))
 )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 KINDS = {
     "network": ("network", "Network"),
     "linear": ("linear", "Linear"),
+    "sample_lasso": ("sample_lasso", "SampleLassoModel"),
+    "residual": ("residual", "ResidualModel"),
+    "kernel": ("kernels", "KernelModel"),
     "stack": ("stack", "StackModel"),
 }
 """Kind → module of `dgex_jax.methods` and class."""

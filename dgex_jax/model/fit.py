@@ -58,10 +58,12 @@ def fit_model(
         tables = tables_of(study, best)
         alone = options.method != "stack"
         names = (options.method,) if alone else members_for(len(tables.X))
-        kept = {"seed": options.seed, "profiles": study.profiles("tr"), "progress": progress}
+        member = partial(
+            fit_member, seed=options.seed, profiles=study.profiles("tr"), progress=progress
+        )
         stacked, members, left_out = fit_stack(
             tables,
-            {name: partial(fit_member, name, **kept) for name in names},
+            {name: partial(member, name) for name in names},
             on_member,
             seconds=None if options.minutes is None else 60 * options.minutes,
         )
