@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
-    from dgex_jax.estimators.methods import ResidualMLP, SampleLasso
+    from dgex_jax.estimators.methods import ResidualMLP, SampleLasso, Stack
     from dgex_jax.estimators.network import DGEXRegressor
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
@@ -26,6 +26,7 @@ __all__ = [
     "DGEXRegressor",
     "ResidualMLP",
     "SampleLasso",
+    "Stack",
     "open_prepared",
     "predict_anndata",
     "train_anndata",
@@ -38,6 +39,7 @@ _HOMES = {
     "LRL1": "dgex_jax.estimators.baselines",
     "LRL2": "dgex_jax.estimators.baselines",
     "SampleLasso": "dgex_jax.estimators.methods",
+    "Stack": "dgex_jax.estimators.methods",
     "ResidualMLP": "dgex_jax.estimators.methods",
     "open_prepared": "dgex_jax.prepare.prepared",
     "predict_anndata": "dgex_jax.model.anndata",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -15,20 +17,30 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from dgex_jax.config import describe
+from dgex_jax.config import NetworkConfig, describe
 from dgex_jax.errors import DgexError
 from dgex_jax.estimators import FLOATS, ValidatedRegressor, draw_seed, fit_scaler, number, scaled
+from dgex_jax.estimators.baselines import LR, LRL1, LRL2
+from dgex_jax.estimators.network import DGEXRegressor
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
+from dgex_jax.methods.linear import Linear
+from dgex_jax.methods.members import fit_member, members_for
+from dgex_jax.methods.network import network
 from dgex_jax.methods.residual import ResidualConfig, fit_residual
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel, fit_sample_lasso
+from dgex_jax.methods.stack import fit_stack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import ArrayLike, NDArray
     from sklearn.preprocessing import StandardScaler
 
+    from dgex_jax.estimators import ExpressionRegressor
     from dgex_jax.io.expression import FloatArray
     from dgex_jax.methods import Fitted
+    from dgex_jax.methods.stack import Member, StackModel
 
 HELD_OUT = 0.1
 """Share of the profiles set aside where no validation profiles are given."""
@@ -279,3 +291,103 @@ class ResidualMLP(MethodRegressor):
 ResidualMLP.__doc__ = cleandoc(ResidualMLP.__doc__ or "").replace(
     "<settings>", describe(ResidualConfig, *(set(ResidualConfig.__annotations__) - {"seed"}))
 )
+
+
+class Stack(MethodRegressor):
+    """A convex combination of methods, one weight each for all targets, by validation error.
+
+    Every member is fitted on the training profiles; weights, above 0 with sum 1, are those of the
+    least squared validation error, of the subset of members with the least absolute one. With
+    validation profiles of another platform the weights are for that platform.
+
+    Parameters
+    ----------
+    estimators
+        ``[(name, estimator), …]`` of this package, 1 to 10, as in scikit-learn's stacking;
+        ``None`` takes what ``dgex fit`` does: below 2,000 training profiles ridge, kernel ridge,
+        SampleLasso and a learned kernel, above ridge, both kernels and residual networks. Members
+        learn from what this one has standardised, on the validation profiles that it has set aside.
+    standardize
+        Standardise every gene of X and y by its mean and deviation over the training profiles, and
+        put predictions back on the scale of y. Without it X and y are taken as they are.
+    validation_fraction
+        Share of the profiles set aside where no validation profiles are given to `fit`.
+    random_state
+        A whole number is the seed; ``None`` and `numpy.random.RandomState` draw one.
+    verbose
+        Print a line as each member is done.
+
+    Attributes
+    ----------
+    members_
+        A `pandas.DataFrame` with a row a member: ``error`` on the validation profiles, in the units
+        that members learn in, ``weight`` and ``seconds``.
+    method_
+        A `dgex_jax.methods.stack.StackModel`.
+    """
+
+    method_: StackModel
+    members_: pd.DataFrame
+
+    def __init__(
+        self,
+        estimators: Sequence[tuple[str, ExpressionRegressor]] | None = None,
+        *,
+        standardize: bool = True,
+        validation_fraction: float | None = HELD_OUT,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.estimators = estimators
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, tables: Tables) -> StackModel:
+        members: dict[str, Callable[[Tables], Fitted]]
+        if self.estimators is None:
+            progress = Progress(self.verbose)
+            members = {
+                name: partial(fit_member, name, seed=self.seed_, progress=progress)
+                for name in members_for(len(tables.X))
+            }
+        else:
+            members = {name: partial(_fit_member, one) for name, one in self.estimators}
+            if len(members) != len(self.estimators):
+                raise DgexError("estimators: two have the same name")
+
+        def told(one: Member) -> None:
+            if self.verbose:
+                print(f"{one.name}: {one.error:.4f}, {one.seconds:.1f} s", flush=True)
+
+        fitted, reached, _ = fit_stack(tables, members, told)
+        self.members_ = pd.DataFrame(
+            [(one.error, one.weight, one.seconds) for one in reached],
+            index=pd.Index([one.name for one in reached], name="member"),
+            columns=["error", "weight", "seconds"],
+        )
+        return fitted
+
+
+def _fit_member(estimator: ExpressionRegressor, tables: Tables) -> Fitted:
+    """Fit a copy of an estimator on tables that are standardised already."""
+    if not isinstance(estimator, (MethodRegressor, DGEXRegressor, LR, LRL1, LRL2)):
+        raise DgexError(f"{estimator!r} can't be a member of a stack")
+    one = clone(estimator)
+    if "standardize" in one.get_params():
+        one.set_params(standardize=False)
+    if isinstance(one, MethodRegressor):
+        one.fit(tables.X, tables.Y, tables.X_val, tables.Y_val, groups=tables.groups)
+        return one.method_
+    if isinstance(one, DGEXRegressor):
+        one.set_params(validation_fraction=None)
+        one.fit(tables.X, tables.Y, tables.X_val, tables.Y_val)
+        config = NetworkConfig(one.hidden_layers, one.units, one.dropout)
+        return network(config, one.params_)
+    one.fit(tables.X, tables.Y)
+    tensors = {
+        "coef": np.ascontiguousarray(one.coef_.T, dtype=np.float32),
+        "intercept": np.asarray(one.intercept_, np.float32),
+    }
+    return Linear({"method": type(one).__name__, "lambda": getattr(one, "lam", 0.0)}, tensors)

@@ -14,6 +14,7 @@ from dgex_jax.io.files import one_line
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import is_hash_of, read_json, record
 from dgex_jax.methods.network import PRECISION, network
+from dgex_jax.model.certainty import certainty_of, coverage_json
 from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.model import Model, ModelGenes, checksum
 from dgex_jax.model.predict import told_device
@@ -71,8 +72,8 @@ def export_model(run: Path, prepared: Path, *, best: str = "va") -> Model:
             raise FormatError(
                 f"{path}: infers {method.n_targets} targets, the study has {study.n_targets}"
             )
-        errors = _errors(run / "errors.tsv", study, method, best)
-        return model_of(study, method, best, errors, _record(run, config, done, study))
+        errors, r2 = _errors(run / "errors.tsv", study, method, best)
+        return model_of(study, method, best, errors, r2, _record(run, config, done, study))
 
 
 def model_of(
@@ -80,9 +81,11 @@ def model_of(
     method: Fitted,
     best: str,
     errors: Mapping[str, NDArray[np.float64]],
+    r2: Mapping[str, NDArray[np.float64]],
     record: Mapping[str, Any],
 ) -> Model:
     """Make a model of a method fitted on a prepared study and chosen on its part `best`."""
+    uncertainty, coverage = certainty_of(study, method)
     return Model(
         landmarks=_genes(study, "landmark"),
         targets=_genes(study, "target"),
@@ -91,7 +94,9 @@ def model_of(
         quantile=study.quantile,
         landmark_quantile=study.landmark_quantile,
         errors=errors,
-        record=record,
+        r2=r2,
+        uncertainty=uncertainty,
+        record={**record, "coverage": coverage_json(coverage)},
         copy_of_landmark=study.copy_of_landmark,
         parts=study.parts,
     )
@@ -132,20 +137,24 @@ def _genes(study: Prepared, role: str) -> ModelGenes:
 
 def _errors(
     path: Path, study: Prepared, method: Fitted, best: str
-) -> dict[str, NDArray[np.float64]]:
-    """MAE of these weights on every part, ``(n_targets,)`` float64, standardised units."""
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """MAE of these weights on every part, ``(n_targets,)`` float64, and R² on the tests."""
     reported = read_gene_errors(path).mae
-    errors = {}
+    errors, r2 = {}, {}
     for part in study.parts.evaluated:
         # The run's other parts are of its other best epochs.
         own = study.parts.chooser_of(part) == best
         if own and part not in reported:
             raise FormatError(f"{path}: has no errors on {part}")
-        mae = reported[part] if own else part_scores(method, study, part).mae
+        tests = part not in study.parts.choosers
+        scores = None if own and not tests else part_scores(method, study, part)
+        mae = reported[part] if own or scores is None else scores.mae
         if mae.shape != (study.n_targets,):
             raise FormatError(f"{path}: has {len(mae)} targets, the study {study.n_targets}")
         errors[part] = mae
-    return errors
+        if tests and scores is not None:
+            r2[part] = scores.r2
+    return errors, r2
 
 
 def _record(

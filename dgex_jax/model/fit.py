@@ -68,13 +68,16 @@ def fit_model(
             seconds=None if options.minutes is None else 60 * options.minutes,
         )
         method = stacked.members[0] if len(stacked.members) == 1 else stacked
-        errors = {}
+        errors, r2 = {}, {}
         for part in study.parts.evaluated:
             with progress.step(study.parts.label(part), study.n_profiles(part)) as tick:
-                errors[part] = part_scores(method, study, part, tick=tick).mae
+                scores = part_scores(method, study, part, tick=tick)
+            errors[part] = scores.mae
+            if part not in study.parts.choosers:
+                r2[part] = scores.r2
         seconds = time.perf_counter() - start
         told = _record(study, options, members, seconds)
-        model = model_of(study, method, best, errors, told)
+        model = model_of(study, method, best, errors, r2, told)
     return Fit(model, tuple(members), tuple(left_out), seconds)
 
 

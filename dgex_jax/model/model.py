@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from dgex_jax.io.files import (
 from dgex_jax.io.manifest import SEAL, file_sha256, is_sealed, sealed
 from dgex_jax.methods.kinds import load_fitted
 from dgex_jax.methods.network import Network
+from dgex_jax.methods.uncertainty import Uncertainty
 from dgex_jax.parts import PAPER, Parts
 
 if TYPE_CHECKING:
@@ -41,12 +43,14 @@ if TYPE_CHECKING:
 
 MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
+UNCERTAINTY = "uncertainty.safetensors"
+"""Of models that know how sure they are."""
 FORMAT, FORMAT_VERSION = "dgex model", 3
 LANDMARK, TARGET = "landmark", "target"
 OBJECTS = ("counts", "training", "files")
 
 QUANTILE, LANDMARK_QUANTILE = "quantile", "landmark_quantile"
-ERROR = "MAE_"
+ERROR, R2 = "MAE_", "R2_"
 COLUMNS = (
     *("role", "ensembl", "symbol", "entrez", "probes", "mean", "sd"),
     *("half", "copy_of_landmark"),
@@ -87,7 +91,9 @@ class Model:
     ``(n_landmarks + n_targets,)`` float64 is GEO's reference quantile of all genes, growing,
     ``None`` for a study without quantile normalisation; `landmark_quantile` ``(n_landmarks,)`` the
     same of the landmarks alone, over GEO-tr. `errors`: part (`Parts.evaluated`) → ``(n_targets,)``
-    float64 MAE of these very weights, standardised units. `record`: how it was trained, as JSON
+    float64 MAE of these very weights, standardised units; `r2`: test part → ``(n_targets,)``
+    float64, NaN where it is not defined. `uncertainty`: intervals, and what training was like;
+    ``None`` of models made before there was such a thing. `record`: how it was trained, as JSON
     values (study, settings, seeds, versions, checksums). `copy_of_landmark` ``(n_targets,)`` bool:
     the target has the Ensembl id of a landmark; ``None`` if not known.
     """
@@ -102,6 +108,8 @@ class Model:
     record: Mapping[str, Any]
     parts: Parts
     copy_of_landmark: NDArray[np.bool_] | None = None
+    r2: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -160,7 +168,7 @@ def refuse_place(final: Path, overwrite: bool) -> None:
         if final.exists() and not final.is_dir():
             raise DgexError(f"{final}: is a file, not a model folder")
         found = {path.name for path in final.iterdir()} if final.exists() else set()
-    strangers = sorted(found - set(MODEL_FILES))
+    strangers = sorted(found - {*MODEL_FILES, UNCERTAINTY})
     if strangers:
         raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
     if found and DESCRIPTION not in found:
@@ -203,7 +211,9 @@ def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
         with temporary_folder(place) as folder:
             yield folder
             refuse_place(final, overwrite)
-            strangers = sorted({path.name for path in folder.iterdir()} - set(MODEL_FILES))
+            strangers = sorted(
+                {path.name for path in folder.iterdir()} - {*MODEL_FILES, UNCERTAINTY}
+            )
             if strangers:
                 raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
             for path in (*folder.iterdir(), folder):
@@ -224,7 +234,8 @@ def read_model(path: Path | str) -> Model:
     if not (path / DESCRIPTION).exists():
         raise FormatError(f"{path}: is no model folder: it has no {DESCRIPTION}")
     content = _read_description(path / DESCRIPTION)
-    for name in MODEL_FILES[1:]:
+    names = [*MODEL_FILES[1:], *([UNCERTAINTY] if UNCERTAINTY in content["files"] else [])]
+    for name in names:
         read_head(path / name)
         if checksum(path / name) != content["files"].get(name):
             raise FormatError(
@@ -257,6 +268,7 @@ def read_model(path: Path | str) -> Model:
         quantile=reference.get(QUANTILE),
         landmark_quantile=reference[LANDMARK_QUANTILE],
         record=content["training"],
+        uncertainty=_uncertainty_of(path, content, (n_landmarks, n_targets)),
     )
     if model.half_sizes != half_sizes:
         found = f"{list(model.half_sizes)}, but {list(half_sizes)}"
@@ -281,7 +293,12 @@ def _write_description(path: Path, model: Model) -> None:
             "parameters": model.n_parameters,
         },
         "training": dict(model.record),
-        "files": {name: file_sha256(path.with_name(name)) for name in MODEL_FILES[1:]},
+        **({} if model.uncertainty is None else {"uncertainty": model.uncertainty.settings()}),
+        "files": {
+            name: file_sha256(path.with_name(name))
+            for name in (*MODEL_FILES[1:], UNCERTAINTY)
+            if path.with_name(name).exists()
+        },
     }
     try:
         text = json.dumps(sealed(content), indent=2, ensure_ascii=False, allow_nan=False)
@@ -345,6 +362,24 @@ def _method_of(path: Path, content: Mapping[str, Any], tensors: Mapping[str, Any
         raise FormatError(f"{path / DESCRIPTION}: method: can't be used: {cause}") from error
 
 
+def _uncertainty_of(
+    path: Path, content: Mapping[str, Any], sizes: tuple[int, int]
+) -> Uncertainty | None:
+    """Read how sure a model is, where its folder says so."""
+    if UNCERTAINTY not in content["files"]:
+        return None
+    tensors = _read_tensors(path / UNCERTAINTY, np.float32)
+    try:
+        made = Uncertainty.load(content.get("uncertainty", {}), tensors)
+    except DgexError as error:
+        raise FormatError(f"{path / UNCERTAINTY}: can't be used: {one_line(error)}") from error
+    if {made.anchors.shape[1], *(one.widths.shape[1] for one in made.calibrated.values())} - {
+        *sizes
+    }:
+        raise FormatError(f"{path / UNCERTAINTY}: is of another number of genes")
+    return made
+
+
 def checksum(path: Path) -> str:
     """Checksum of a file (hexadecimal sha256); raises `FormatError` if it can't be read."""
     with reading(path):
@@ -361,10 +396,13 @@ def _write_tensors(folder: Path, model: Model) -> None:
     reference = {LANDMARK_QUANTILE: model.landmark_quantile}
     if model.quantile is not None:
         reference[QUANTILE] = model.quantile
-    for name, tensors, more in (
+    written: list[tuple[str, Mapping[str, NDArray[Any]], dict[str, str] | None]] = [
         (WEIGHTS, model.method.tensors, {"dgex": json.dumps(about, sort_keys=True)}),
         (REFERENCE, reference, None),
-    ):
+    ]
+    if model.uncertainty is not None:
+        written.append((UNCERTAINTY, model.uncertainty.tensors(), None))
+    for name, tensors, more in written:
         path = folder / name
         path.touch()
         fill_tensors(path, {key: np.ascontiguousarray(tensors[key]) for key in tensors}, path, more)
@@ -410,18 +448,23 @@ def _check_finite(path: Path, name: str, values: NDArray[Any]) -> None:
 
 
 def _write_genes(path: Path, model: Model) -> None:
-    parts = [part for part in model.parts.evaluated if part in model.errors]
-    lines = ["\t".join([*COLUMNS, *(f"{ERROR}{part}" for part in parts)])]
+    columns = {
+        f"{name}{part}": of_part[part]
+        for name, of_part in ((ERROR, model.errors), (R2, model.r2))
+        for part in model.parts.evaluated
+        if part in of_part
+    }
+    lines = ["\t".join([*COLUMNS, *columns])]
     landmarks, targets = model.landmarks, model.targets
-    nothing = [[""] * len(landmarks)] * (2 + len(parts))
+    nothing = [[""] * len(landmarks)] * (2 + len(columns))
     lines += map("\t".join, zip(*_gene_cells(path, LANDMARK, landmarks), *nothing, strict=True))
     halves = [str(n) for n, size in enumerate(model.half_sizes, start=1) for _ in range(size)]
     copies = [""] * len(targets)
     if model.copy_of_landmark is not None:
         copies = list(map(str, model.copy_of_landmark.astype(int).tolist()))
-    errors = [_texts(model.errors[part]) for part in parts]
+    numbers = [_texts(values) for values in columns.values()]
     # Pieces of another length are found when the folder is read again.
-    about = zip(*_gene_cells(path, TARGET, targets), halves, copies, *errors, strict=False)
+    about = zip(*_gene_cells(path, TARGET, targets), halves, copies, *numbers, strict=False)
     lines += map("\t".join, about)
     path.write_bytes(("\n".join(lines) + "\n").encode())
 
@@ -439,7 +482,7 @@ def _gene_cells(path: Path, role: str, genes: ModelGenes) -> list[Sequence[str]]
 
 
 def _texts(values: NDArray[np.float64]) -> list[str]:
-    return [repr(value) for value in values.tolist()]
+    return ["" if math.isnan(value) else repr(value) for value in values.tolist()]
 
 
 def _read_genes(path: Path, of_study: Parts) -> tuple[dict[str, Any], tuple[int, ...]]:
@@ -449,9 +492,11 @@ def _read_genes(path: Path, of_study: Parts) -> tuple[dict[str, Any], tuple[int,
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: can't be read: {one_line(error)}") from error
     names, *rows = (line.split("\t") for line in text.removesuffix("\n").split("\n"))
-    parts = [name.removeprefix(ERROR) for name in names[len(COLUMNS) :]]
-    known = set(parts) <= set(of_study.evaluated)
-    if names != [*COLUMNS, *(f"{ERROR}{part}" for part in parts)] or not known:
+    parts, scored = (
+        [part for part in of_study.evaluated if f"{name}{part}" in names] for name in (ERROR, R2)
+    )
+    columns = [*(f"{ERROR}{part}" for part in parts), *(f"{R2}{part}" for part in scored)]
+    if names != [*COLUMNS, *columns]:
         raise FormatError(f"{path}: line 1: are not the columns of a model's genes")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(names):
@@ -474,6 +519,7 @@ def _read_genes(path: Path, of_study: Parts) -> tuple[dict[str, Any], tuple[int,
         "targets": _genes(path, targets),
         "copy_of_landmark": np.array(copies) == "1" if any(copies) else None,
         "errors": {part: _numbers(path, targets, f"{ERROR}{part}") for part in parts},
+        "r2": {part: _numbers(path, targets, f"{R2}{part}", gaps=True) for part in scored},
     }
     return genes, sizes if sizes[1] else sizes[:1]
 
@@ -487,10 +533,17 @@ def _genes(path: Path, columns: Mapping[str, Sequence[str]]) -> ModelGenes:
     return ModelGenes(ensembl, symbols, entrez, probes, mean, sd)
 
 
-def _numbers(path: Path, columns: Mapping[str, Sequence[str]], name: str) -> NDArray[np.float64]:
+def _numbers(
+    path: Path, columns: Mapping[str, Sequence[str]], name: str, *, gaps: bool = False
+) -> NDArray[np.float64]:
+    """Read a column of finite numbers; of `gaps` an empty cell is NaN."""
+    cells = columns[name]
+    places = [place for place, cell in enumerate(cells) if cell or not gaps]
+    numbers = np.full(len(cells), np.nan)
     try:
-        values = np.array(list(map(float, columns[name])))
+        values = np.array([float(cells[place]) for place in places])
     except ValueError as error:
         raise FormatError(f"{path}: {name}: {one_line(error)}") from error
     _check_finite(path, name, values)
-    return values
+    numbers[places] = values
+    return numbers

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dgex_jax.errors import StudyError
-from dgex_jax.io.files import say
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.simulate.write import is_simulated, simulate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dgex_jax.prepare.report import PrepareReport
@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from dgex_jax.rawfiles import RawFiles
 
 
-def prepare_study(study: Study, output: Path, *, progress: bool = False) -> PrepareReport:
-    """Prepare a study into `output`; raises as `prepare`, before a simulation where it can."""
-    raw = study.files or _simulate_beside(output, study, progress)
+def prepare_study(
+    study: Study,
+    output: Path,
+    *,
+    progress: bool = False,
+    report: Callable[[str], object] = print,
+) -> PrepareReport:
+    """Prepare a study into `output`; raises as `prepare`, before a simulation where it can.
+
+    `report` gets a line where raw files are simulated.
+    """
+    raw = study.files or _simulate_beside(output, study, progress, report)
     return prepare(
         raw,
         output,
@@ -32,7 +41,9 @@ def prepare_study(study: Study, output: Path, *, progress: bool = False) -> Prep
     )
 
 
-def _simulate_beside(output: Path, study: Study, progress: bool) -> RawFiles:
+def _simulate_beside(
+    output: Path, study: Study, progress: bool, report: Callable[[str], object]
+) -> RawFiles:
     """Make the raw files of a simulated study in the folder ``<output>.raw``."""
     if study.simulation is None:
         raise AssertionError("a study has real or simulated files")
@@ -40,5 +51,5 @@ def _simulate_beside(output: Path, study: Study, progress: bool) -> RawFiles:
         # Before the simulation, which would make the folder and leave its files there.
         raise StudyError(f"{output}: can't be written: not a file in a folder that is there")
     folder = output.with_name(f"{output.name}.raw")
-    say(f"simulating raw files of study {study.name!r} in {folder}")
+    report(f"simulating raw files of study {study.name!r} in {folder}")
     return simulate(study.simulation, folder, progress=progress)
