@@ -15,6 +15,7 @@ from dgex_jax.cli_options import (
     json_text,
     part_of,
     raw_truth_flags,
+    say,
     stopped_by_sigterm,
 )
 from dgex_jax.config import FitOptions, PredictOptions
@@ -97,7 +98,6 @@ def fit(options: argparse.Namespace) -> None:
     dgex fit prepared.h5 -o models/mine --minutes 10
     """
     from dgex_jax.compiled import keep_compiled
-    from dgex_jax.io.files import say
     from dgex_jax.io.progress import Progress
     from dgex_jax.model.fit import fit_lines, fit_model
     from dgex_jax.model.model import refuse_place, write_model
