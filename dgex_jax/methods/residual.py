@@ -61,7 +61,7 @@ class ResidualConfig(Settings):
     input_dropout: float = setting(0.1, "dropout rate of the landmarks", low=0.0, high=0.99)
     dropout: float = setting(0.3, "dropout rate of the hidden units", low=0.0, high=0.99)
     epochs: int = setting(
-        90, "passes over the training profiles; with 0 the network stays ridge", low=0
+        40, "passes over the training profiles; with 0 the network stays ridge", low=0
     )
     learning_rate: float = setting(
         1e-3,
