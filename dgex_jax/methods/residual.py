@@ -170,6 +170,8 @@ class ResidualModel(Fitted):
             jax.tree.map_with_path(partial(found, member), wanted["params"])
             for member in range(1, int(settings["members"]) + 1)
         ]
+        if len(tensors) != sum(len(jax.tree.leaves(member)) for member in members):
+            raise DgexError(f"{len(tensors)} tensors are too many for {len(members)} members")
         self._members = jax.device_put(stack(members, -1))
 
     @property
@@ -240,8 +242,7 @@ def fit_residual(
     ridge = fit_ridge(tables)
 
     def trained(config: ResidualConfig, name: str) -> ResidualModel:
-        folder = None if checkpoint is None else checkpoint / name
-        return _train(tables, config, ridge, progress, folder)
+        return _train(tables, config, ridge, progress, checkpoint, name)
 
     if not config.search:
         return trained(config, "ensemble")
@@ -271,8 +272,14 @@ def _candidates(config: ResidualConfig) -> tuple[ResidualConfig, ...]:
 
 
 def _train(
-    tables: Tables, config: ResidualConfig, ridge: Linear, progress: Progress, folder: Path | None
+    tables: Tables,
+    config: ResidualConfig,
+    ridge: Linear,
+    progress: Progress,
+    checkpoint: Path | None,
+    name: str,
 ) -> ResidualModel:
+    folder = None if checkpoint is None else checkpoint / name
     network = ResidualNetwork(config.hidden_layers, config.units, tables.sizes[2])
     keys, start = _start(network, config, ridge, tables)
     records: list[Sequence[EpochRecord]] = []
@@ -287,7 +294,7 @@ def _train(
     state, keys = _place(start, devices, AXIS), _place(keys, devices, AXIS)
     data = _place(_Data(tables.X, tables.Y, tables.X_val, tables.Y_val), devices)
     program = _program(network, replace(config, seed=0), devices)
-    with progress.step("residual networks", config.epochs, "epochs") as tick:
+    with progress.step(f"residual networks, {name}", config.epochs, "epochs") as tick:
         tick(len(records))
         for epoch in range(len(records), config.epochs):
             began = time.perf_counter()
@@ -372,14 +379,14 @@ def _optimizer(config: ResidualConfig, n_batches: int) -> optax.GradientTransfor
 def _program(network: ResidualNetwork, config: ResidualConfig, devices: Devices) -> Any:
     one = partial(_epoch, network=network, config=config)
     members, all_alike = PartitionSpec(AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
-    spread = jax.shard_map(
+    program = jax.shard_map(
         jax.vmap(one, in_axes=(0, 0, None)),
         mesh=Mesh(np.array(devices), (AXIS,)),
         in_specs=(members, members, all_alike),
         out_specs=members,
         check_vma=False,
     )
-    return jax.jit(spread, donate_argnums=0)
+    return jax.jit(program, donate_argnums=0)
 
 
 def _epoch(

@@ -109,6 +109,8 @@ def test_infers_the_mean_of_its_members_in_any_company(straight: ResidualModel) 
     ):
         with pytest.raises(DgexError, match=cause):
             ResidualModel(straight.settings, straight.tensors | broken)
+    with pytest.raises(DgexError, match="14 tensors are too many for 1 members"):
+        ResidualModel(straight.settings | {"members": 1}, straight.tensors)
     with pytest.raises(KeyError, match="member3"):
         ResidualModel(straight.settings | {"members": 3}, straight.tensors)
 
