@@ -109,6 +109,8 @@ def test_infers_the_mean_of_its_members_in_any_company(straight: ResidualModel) 
     ):
         with pytest.raises(DgexError, match=cause):
             ResidualModel(straight.settings, straight.tensors | broken)
+    with pytest.raises(DgexError, match="14 tensors are too many for 1 members"):
+        ResidualModel(straight.settings | {"members": 1}, straight.tensors)
     with pytest.raises(KeyError, match="member3"):
         ResidualModel(straight.settings | {"members": 3}, straight.tensors)
 
@@ -152,7 +154,7 @@ def test_a_resumed_training_gives_the_bits_of_a_straight_one(
         first = replace(SMALL, seed=9) if case == "another" else SMALL
         with pytest.raises(KeyboardInterrupt):
             fit_residual(TABLES, first, Progress(stop), folder)
-    kept = sorted(folder.glob("*.safetensors"))
+    kept = sorted(folder.glob("ensemble/epoch-*.safetensors"))
     assert len(kept) == 2
     for path in {"damaged": kept[1:], "all damaged": kept}.get(case, []):
         content = bytearray(path.read_bytes())
@@ -170,11 +172,35 @@ def test_a_resumed_training_gives_the_bits_of_a_straight_one(
     assert all("damaged checkpoint skipped" in line or "begins anew" in line for line in said)
 
 
+def test_a_search_takes_the_settings_of_least_validation_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(SMALL, search=True, learning_rate=0.01, hidden_layers=1, members=1)
+    model = fit_residual(TABLES, config, SILENT, tmp_path)
+    searched = model.settings.pop("searched")
+    assert [list(one.values())[:3] for one in searched] == [
+        [24, 0.1, 12],
+        [24, pytest.approx(0.37), 12],
+        [12, 0.1, 12],
+        [24, 0.1, 24],
+    ]
+    best = dict(min(searched, key=lambda one: one["validation_error"]))
+    # A candidate is the first member of the ensemble.
+    assert [best.pop("validation_error")] == model.settings["validation_errors"]
+    chosen = replace(config, search=False, **best)
+    assert chosen != replace(config, search=False)
+    assert_same(model, fit_residual(TABLES, chosen, SILENT))
+    assert_same(model, fit_residual(TABLES, chosen, SILENT, tmp_path))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_folder_of_other_files_is_no_place_for_checkpoints(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("precious")
+    folder = tmp_path / "ensemble"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("precious")
     with pytest.raises(DgexError, match=r"is no folder of checkpoints: it holds mine\.txt"):
         fit_residual(TABLES, SMALL, SILENT, tmp_path)
-    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert (folder / "mine.txt").read_text() == "precious"
 
 
 # The checks have tables of a few profiles.
