@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import final_place, locked, make_folder, require_space, say, writing
+from dgex_jax.io.files import locked, make_folder, require_space, say, writing
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import (
     SUFFIX,
     drop_sidecar,
+    drop_with_sidecar,
     read_record,
     sidecar,
     write_record,
@@ -217,16 +218,12 @@ def open_output(output: Output) -> Iterator[ProfileWriter]:
 def _make_way(path: Path, further: Sequence[Path], about_further: Mapping[str, Any]) -> None:
     """Remove what older predictions left, so that old and new files never lie together.
 
-    A kill from here on leaves no output, or the new one; what lies beside it is known by its record
-    before it is there.
+    A kill from here on leaves the older output alone, none, or the new one. What comes to lie
+    beside it has a record of whose it is before it is there.
     """
-    with writing(path):
-        for old in _beside(path):
-            final_place(old).unlink(missing_ok=True)
-            sidecar(old).unlink(missing_ok=True)
-        drop_sidecar(path)
-        if further:
-            final_place(path).unlink(missing_ok=True)
+    for old in _beside(path):
+        drop_with_sidecar(old)
+    (drop_with_sidecar if further else drop_sidecar)(path)
     for one in further:
         write_record(sidecar(one), about_further, {})
 
