@@ -232,7 +232,13 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
     Equal lines give equal files (see `packed`).
     """
-    with atomic_path(path) as temporary, writing(path), packed(temporary, path) as file:
+    with atomic_path(path) as temporary:
+        fill_lines(temporary, path, lines)
+
+
+def fill_lines(temporary: Path, path: Path, lines: Iterable[str]) -> None:
+    """Write lines as `write_lines` does, to the file that is to become `path`."""
+    with writing(path), packed(temporary, path) as file:
         file.writelines(line.encode() for line in lines)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
 from dgex_jax.errors import DgexError
-from dgex_jax.io.files import atomic_path, one_line, reading
+from dgex_jax.io.files import atomic_path, final_place, one_line, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -264,7 +264,20 @@ def drop_sidecar(path: Path) -> None:
     So that a process that ends in between leaves a file without a record, not with a wrong one.
     Raises `DgexError` if the disk refuses it.
     """
+    _remove(sidecar(path))
+
+
+def drop_with_sidecar(path: Path) -> None:
+    """Remove an older file and then its record, which says whose it is.
+
+    Raises `DgexError` if the disk refuses it.
+    """
+    _remove(final_place(path))
+    _remove(sidecar(path))
+
+
+def _remove(path: Path) -> None:
     try:
-        sidecar(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise DgexError(f"{sidecar(path)}: can't be removed: {one_line(error)}") from error
+        raise DgexError(f"{path}: can't be removed: {one_line(error)}") from error

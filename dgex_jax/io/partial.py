@@ -1,7 +1,7 @@
-"""A matrix that grows in ``<output>.partial``: an interrupted file resumes where it stopped.
+"""Matrices that grow in ``<output>.partial``: an interrupted file resumes where it stopped.
 
-The file around the matrix is laid out and closed first, with the matrix in one piece of known
-place. Values then go there by plain writes, outside HDF5, so that no kill ever harms more than the
+The file around its matrices is laid out and closed first, each matrix in one piece of known place.
+Values then go there by plain writes, outside HDF5, so that no kill ever harms more than the
 values under way. The journal ``<output>.partial.json`` says of which job the file is and which
 profiles are on the disk, with the checksum of the file up to each run of them.
 """
@@ -23,7 +23,7 @@ from dgex_jax.io.manifest import read_record, write_record
 from dgex_jax.io.progress import Behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dgex_jax.io.expression import FloatArray
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RUN_BYTES = 1 << 26
 """Of a run; a kill loses two at most: one on its way to the disk, one that is being written."""
 
-FORMAT = {"format": "dgex partial", "format_version": 3}
+FORMAT = {"format": "dgex partial", "format_version": 4}
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-class PartialMatrix:
-    """The matrix ``(n_profiles, n_genes)`` of an unfinished file.
+class PartialMatrices:
+    """The matrices of an unfinished file: ``(n_profiles, width)`` for each of `widths`.
 
     A context manager; when its block ends without an error the file is moved to `final`. On any
     error (a kill included) what is journaled stays, if that is anything at all. `lay_out` writes a
-    file, but for the values of its matrix, to a path, and gives the place of the first of them in
-    bytes; they must lie in one piece, a profile after the other. Profiles before `done` are on the
-    disk; `sha256` is the checksum of the file once it has its final name.
+    file, but for the values of its matrices, to a path, and gives the places of their first values
+    in bytes; each must lie in one piece, a profile after the other. Profiles before `done` are on
+    the disk; `sha256` is the checksum of the file once it has its final name, where the first
+    matrix is the first in the file.
 
     Raises `DgexError` where there is no place or no space; an `OSError` passes through.
     """
@@ -77,24 +78,26 @@ class PartialMatrix:
     def __init__(
         self,
         final: Path,
-        shape: tuple[int, int],
+        n_profiles: int,
+        widths: Sequence[int],
         dtype: np.dtype[Any],
         resume: Resume,
-        lay_out: Callable[[Path], int],
+        lay_out: Callable[[Path], Sequence[int]],
     ) -> None:
         self._final, self._place = final, final_place(final)
         self._path = self._place.with_name(f"{self._place.name}.partial")
         self._journal = self._path.with_name(f"{self._path.name}.json")
-        self._report, self._lay_out, self._n = resume.report, lay_out, shape[0]
-        self._row_bytes = shape[1] * dtype.itemsize
-        self._run_profiles = -(-RUN_BYTES // (self._row_bytes * resume.unit)) * resume.unit
-        layout = {"shape": list(shape), "dtype": dtype.str, "unit": resume.unit}
+        self._report, self._lay_out, self._n = resume.report, lay_out, n_profiles
+        self._row_bytes = [width * dtype.itemsize for width in widths]
+        self._run_profiles = -(-RUN_BYTES // (sum(self._row_bytes) * resume.unit)) * resume.unit
+        layout = {"shape": [n_profiles, *widths], "dtype": dtype.str, "unit": resume.unit}
         # As it is read back: without tuples.
         self._job = json.loads(json.dumps({**resume.job, "layout": layout}))
         self._about: dict[str, Any] = {}
         self._runs: list[list[Any]] = []
-        self._offset = self._descriptor = self._run_start = self.done = 0
-        self._sha256 = hashlib.sha256()
+        self._offsets: list[int] = []
+        self._digests: list[Any] = []
+        self._descriptor = self._run_start = self.done = 0
         self._record = Behind(self._journal_run, ahead=1)
         self.sha256: str | None = None
 
@@ -107,25 +110,27 @@ class PartialMatrix:
             self._keep(error)
         self._descriptor = os.open(self._path, os.O_RDWR)
         if not self.done:
-            hash_range(self._sha256, self._descriptor, 0, self._offset)
+            self._digests = self._new_digests(self._descriptor)
         self._run_start = self.done
-        self._hash = Behind(self._sha256.update, ahead=1)
+        self._hash = Behind(_add, ahead=1)
         return self
 
-    def write(self, start: int, values: FloatArray) -> None:
-        """Write the next profiles ``(n, n_genes)``, of the dtype of the file, from `start` on."""
-        while len(values):
+    def write(self, start: int, matrices: Sequence[FloatArray]) -> None:
+        """Write the next profiles of each matrix, of the dtype of the file, from `start` on."""
+        while len(matrices[0]):
             run_stop = self._run_start + self._run_profiles
-            part, values = values[: run_stop - start], values[run_stop - start :]
-            content = np.ascontiguousarray(part).data.cast("B")
-            # While the disk takes them: reading the file again would cost as much as writing it.
-            self._hash(content)
-            _write_at(self._descriptor, content, self._offset + start * self._row_bytes)
-            self._hash.settle()
-            start += len(part)
+            parts = [values[: run_stop - start] for values in matrices]
+            matrices = [values[run_stop - start :] for values in matrices]
+            for place, part in enumerate(parts):
+                content = np.ascontiguousarray(part).data.cast("B")
+                # While the disk takes them: reading the file again would cost as much as writing.
+                self._hash(self._digests[place], content)
+                _write_at(self._descriptor, content, self._at(place, start))
+                self._hash.settle()
+            start += len(parts[0])
             if start == run_stop:
                 # The next run is written meanwhile: the disk never waits for it.
-                self._record(start, self._sha256.hexdigest())
+                self._record(start, [digest.hexdigest() for digest in self._digests])
                 self._run_start = start
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -135,7 +140,8 @@ class PartialMatrix:
                 self._record.settle()
             if error is None:
                 size = os.fstat(self._descriptor).st_size
-                hash_range(self._sha256, self._descriptor, self._end, size)
+                if self._leads:
+                    hash_range(self._digests[0], self._descriptor, self._at(0, self._n), size)
                 move_whole(self._path, self._place)
         except OSError as failure:
             self._keep(DgexError(f"{self._final}: can't be written: {one_line(failure)}"))
@@ -148,15 +154,26 @@ class PartialMatrix:
             self._keep(error)
             return
         self._journal.unlink(missing_ok=True)
-        self.sha256 = self._sha256.hexdigest()
+        self.sha256 = self._digests[0].hexdigest() if self._leads else None
 
     @property
-    def _end(self) -> int:
-        return self._offset + self._n * self._row_bytes
+    def _leads(self) -> bool:
+        """Whether the first matrix is the first in the file, so that its checksum begins there."""
+        return self._offsets[0] == min(self._offsets)
 
-    def _journal_run(self, stop: int, sha256: str) -> None:
+    def _at(self, place: int, profile: int) -> int:
+        return self._offsets[place] + profile * self._row_bytes[place]
+
+    def _new_digests(self, descriptor: int) -> list[Any]:
+        """Begin the checksums of the matrices; that of a file's first with what is before it."""
+        digests = [hashlib.sha256() for _ in self._offsets]
+        if self._leads:
+            hash_range(digests[0], descriptor, 0, self._offsets[0])
+        return digests
+
+    def _journal_run(self, stop: int, sha256: Sequence[str]) -> None:
         os.fsync(self._descriptor)
-        self._runs.append([stop, sha256])
+        self._runs.append([stop, *sha256])
         self._write_journal()
         self.done = stop
 
@@ -195,41 +212,45 @@ class PartialMatrix:
 
         They are read for it, once: the finished file's checksum needs that anyway.
         """
-        self._offset = found["offset"]
+        self._offsets = [found["offset"], *found["further_offsets"]]
         with self._path.open("rb") as file:
             if self._around(file.fileno()) != found["around_sha256"]:
                 return "it is damaged, or another file than its journal's"
-            self._about = {key: found[key] for key in ("offset", "around_sha256")}
-            sound, start = hashlib.sha256(), 0
-            hash_range(sound, file.fileno(), 0, self._offset)
-            for stop, expected in found["runs"]:
-                places = (self._offset + profile * self._row_bytes for profile in (start, stop))
-                digest = sound.copy()
-                hash_range(digest, file.fileno(), *places)
-                if digest.hexdigest() != expected:
+            keys = ("offset", "further_offsets", "around_sha256")
+            self._about = {key: found[key] for key in keys}
+            sound = self._new_digests(file.fileno())
+            for stop, *expected in found["runs"]:
+                digests = [digest.copy() for digest in sound]
+                for place, digest in enumerate(digests):
+                    run = self._at(place, self.done), self._at(place, stop)
+                    hash_range(digest, file.fileno(), *run)
+                if [digest.hexdigest() for digest in digests] != expected:
                     return "values before that are damaged"
-                self._sha256, self.done = digest, stop
-                self._runs.append([stop, expected])
-                sound, start = digest, stop
+                self._digests, self.done = digests, stop
+                self._runs.append([stop, *expected])
+                sound = digests
         return ""
 
     def _around(self, descriptor: int) -> str:
-        """Checksum of the file but for its matrix."""
-        digest = hashlib.sha256()
-        hash_range(digest, descriptor, 0, self._offset)
-        hash_range(digest, descriptor, self._end, os.fstat(descriptor).st_size)
+        """Checksum of the file but for its matrices."""
+        digest, start = hashlib.sha256(), 0
+        for offset, place in sorted((offset, place) for place, offset in enumerate(self._offsets)):
+            hash_range(digest, descriptor, start, offset)
+            start = self._at(place, self._n)
+        hash_range(digest, descriptor, start, os.fstat(descriptor).st_size)
         return digest.hexdigest()
 
     def _begin(self) -> None:
         """Lay out a new file, over whatever is there."""
         self._clear()
-        require_space(self._final, self._n * self._row_bytes)
+        require_space(self._final, self._n * sum(self._row_bytes))
         try:
-            self._offset = self._lay_out(self._path)
+            self._offsets = list(self._lay_out(self._path))
             sync(self._path, os.O_RDWR)
             with self._path.open("rb") as file:
                 around = self._around(file.fileno())
-            self._about = {"offset": self._offset, "around_sha256": around}
+            first, *others = self._offsets
+            self._about = {"offset": first, "further_offsets": others, "around_sha256": around}
             self._write_journal()
         except BaseException:
             self._clear()
@@ -256,6 +277,10 @@ class PartialMatrix:
         self._clear()
         if isinstance(error, DgexError):
             raise error
+
+
+def _add(digest: Any, content: memoryview) -> None:
+    digest.update(content)
 
 
 def _write_at(descriptor: int, content: memoryview, place: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from dgex_jax.io.writers import FORBIDDEN, QUOTE, ProfileWriter, check_unlike_mi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import ExitStack
     from pathlib import Path
 
     import pandas as pd
@@ -44,17 +44,30 @@ COLUMN_FIELDS = ("source", "expected_error")
 
 
 class _WideWriter(ProfileWriter):
-    """Base of the writers of tables."""
+    """Base of the writers of tables, which have no place for layers and metadata of profiles."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        gene_metadata: pd.DataFrame | None = None,
+    ) -> None:
+        super().__init__(path, profiles, genes, None, gene_metadata)
 
     def _place(self, stack: ExitStack) -> Path:
-        """Check ids and space; give the temporary path."""
+        """Check ids and space; give the temporary path, whose file `_handles` closes."""
         for kind, ids in (("profile", self.profiles), ("gene", self.genes)):
             check_storable(self.path, f"{kind} id", ids, FORBIDDEN)
         if CORNER in self.genes:
             raise FormatError(f"{self.path}: a gene is called {CORNER!r}, as the column of ids is")
         temporary = stack.enter_context(atomic_path(self.path))
         require_space(self.path, 4 * len(self.profiles) * len(self.genes))
+        self._handles = stack.enter_context(ExitStack())
         return temporary
+
+    def _finish(self) -> None:
+        self._handles.close()
 
 
 class TextTableWriter(_WideWriter):
@@ -70,12 +83,13 @@ class TextTableWriter(_WideWriter):
         temporary = self._place(stack)
         self._mark = "," if self.path.name.endswith((".csv", ".csv.gz")) else "\t"
         self._numbers = self._mark.join(["%.9g"] * len(self.genes))
-        self._file = stack.enter_context(packed(temporary, self.path))
+        self._file = self._handles.enter_context(packed(temporary, self.path))
         header = self._mark.join(map(self._cell, (CORNER, *self.genes)))
         self._file.write(f"{header}\n".encode())
         return [slice(0, len(self.profiles))]
 
-    def _write(self, start: int, block: FloatArray) -> None:
+    def _write(self, start: int, blocks: Sequence[FloatArray], _columns: FloatArray) -> None:
+        (block,) = blocks
         values, profiles = np.asarray(block, np.float32), self.profiles[start:]
         check_unlike_missing(self.path, values, profiles, self.genes)
         for profile, row in zip(profiles, values.tolist(), strict=False):
@@ -104,7 +118,7 @@ class ParquetWriter(_WideWriter):
         gene_metadata: pd.DataFrame,
         provenance: Mapping[str, Any],
     ) -> None:
-        super().__init__(path, profiles, genes, None, gene_metadata)
+        super().__init__(path, profiles, genes, gene_metadata)
         self._told = json.dumps(provenance, sort_keys=True)
         try:
             self._arrow = importlib.import_module("pyarrow")
@@ -126,14 +140,15 @@ class ParquetWriter(_WideWriter):
         self._schema = self._arrow.schema(columns, metadata={"dgex": self._told})
         # Numbers of 24 random bits: neither dictionaries nor compression nor bounds gain anything.
         plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-        self._file = stack.enter_context(
+        self._file = self._handles.enter_context(
             self._parquet.ParquetWriter(str(temporary), self._schema, **plain)
         )
         self._group = np.empty((len(self.genes), self._group_rows()), np.float32)
         self._start = self._filled = 0
         return [slice(0, len(self.profiles))]
 
-    def _write(self, start: int, block: FloatArray) -> None:  # noqa: ARG002
+    def _write(self, _start: int, blocks: Sequence[FloatArray], _columns: FloatArray) -> None:
+        (block,) = blocks
         while len(block):
             part = block[: self._group.shape[1] - self._filled]
             self._group[:, self._filled : self._filled + len(part)] = part.T
@@ -145,6 +160,7 @@ class ParquetWriter(_WideWriter):
     def _finish(self) -> None:
         if self._filled:
             self._flush()
+        super()._finish()
 
     def _group_rows(self) -> int:
         """Profiles of a group, so that it and the list of all groups take the least memory."""

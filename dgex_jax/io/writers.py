@@ -21,8 +21,8 @@ from dgex_jax.io.expression import MISSING, check_ids, check_storable
 from dgex_jax.io.files import atomic_path, final_place, one_line, require_space, temporary_folder
 from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
-from dgex_jax.io.lines import GEUVADIS_COLUMNS, write_lines
-from dgex_jax.io.partial import PartialMatrix
+from dgex_jax.io.lines import GEUVADIS_COLUMNS, fill_lines, write_lines
+from dgex_jax.io.partial import PartialMatrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +37,8 @@ FORBIDDEN = "\t\n\r\0"
 QUOTE = '"'
 GENES_AT_A_TIME = 256
 VALUES_AT_A_TIME = 1 << 22
+ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
+"""How AnnData files say what an array is."""
 
 
 class ProfileWriter(ABC):
@@ -45,12 +47,14 @@ class ProfileWriter(ABC):
     A context manager. Inside it, whoever has the values asks for `pending` and appends those
     profiles, in that order, in blocks of any size; the output appears under `path` when the block
     ends without an error and all of them have arrived. An older one stays as it was until then.
-    Metadata have a line an id, indexed by the ids in their order. When the block has ended,
+    Metadata have a line an id, indexed by the ids in their order. `layers` name further values
+    ``(n_profiles, n_genes)``, and `profile_columns` numbers of each profile (float32 metadata),
+    that come with the values; not every format has a place for them. When the block has ended,
     `missing` pieces are still to be written by other processes, and `sha256` is the checksum
     (hexadecimal) of the file, where writing it gave that.
 
-    Subclasses give `_open` (and enter on its stack whatever must be closed or removed) and
-    `_write`, and where the end is more than closing, `_finish`. Raises `FormatError` for ids that
+    Subclasses give `_open` (and enter on its stack whatever must be closed, removed or moved) and
+    `_write`, and where the end is more than that, `_finish`. Raises `FormatError` for ids that
     are missing or come twice, and at the end for missing profiles; `DgexError` for a place that
     can't be written to.
     """
@@ -65,6 +69,8 @@ class ProfileWriter(ABC):
         genes: Sequence[str],
         profile_metadata: pd.DataFrame | None = None,
         gene_metadata: pd.DataFrame | None = None,
+        layers: Sequence[str] = (),
+        profile_columns: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.profiles, self.genes = tuple(profiles), tuple(genes)
@@ -73,19 +79,32 @@ class ProfileWriter(ABC):
         both = (profile_metadata, gene_metadata)
         tables = (pd.DataFrame() if one is None else one for one in both)
         self.profile_metadata, self.gene_metadata = tables
+        self.layers, self.profile_columns = tuple(layers), tuple(profile_columns)
+        for name in self.profile_columns:
+            if name in self.profile_metadata.columns:
+                raise FormatError(f"{self.path}: the profiles have a field {name!r} already")
         self._left: list[slice] = []
-        self._stack = ExitStack()
+        self._stack, self._finished = ExitStack(), False
 
     @abstractmethod
     def _open(self, stack: ExitStack) -> Sequence[slice]:
         """Make ready to write; give the runs of profiles that are to be written, ascending."""
 
     @abstractmethod
-    def _write(self, start: int, block: FloatArray) -> None:
-        """Write profiles from `start` on, ``(n, n_genes)``, which are known to fit."""
+    def _write(self, start: int, blocks: Sequence[FloatArray], columns: FloatArray) -> None:
+        """Write profiles from `start` on, which are known to fit.
+
+        `blocks` are the values and those of each of `layers`, ``(n, n_genes)``; `columns` are those
+        of `profile_columns`, ``(n, n_columns)`` float32.
+        """
 
     def _finish(self) -> None:  # noqa: B027
-        """Do what is left when all profiles are there, before what is open is closed."""
+        """Do what is left when all profiles are there, before what is open is closed and moved."""
+
+    @property
+    def _widths(self) -> list[int]:
+        """Values a profile has in each matrix: the values, the layers, and each column."""
+        return [len(self.genes)] * (1 + len(self.layers)) + [1] * len(self.profile_columns)
 
     def pending(self) -> Sequence[slice]:
         """Give the runs of profiles still to be appended, ascending; none if all are there.
@@ -95,11 +114,20 @@ class ProfileWriter(ABC):
         """
         return tuple(self._left)
 
-    def append(self, block: FloatArray) -> None:
+    def append(
+        self,
+        block: FloatArray,
+        layers: Mapping[str, FloatArray] | None = None,
+        profile_values: FloatArray | None = None,
+    ) -> None:
         """Add the next profiles ``(n, n_genes)`` of one run of `pending`, NaN where missing.
 
-        Raises `FormatError` for a shape that doesn't fit and values the format can't hold.
+        With them come those of each of `layers`, of the same shape, and of `profile_columns`,
+        ``(n, n_columns)``. Raises `FormatError` for a shape that doesn't fit, values that are
+        lacking or have no place, and values the format can't hold.
         """
+        layers = layers or {}
+        columns = np.empty((len(block), 0)) if profile_values is None else profile_values
         run = self._left[0] if self._left else slice(len(self.profiles), len(self.profiles))
         stop = run.start + len(block)
         if block.shape != (len(block), len(self.genes)) or stop > run.stop:
@@ -107,9 +135,33 @@ class ProfileWriter(ABC):
                 f"{self.path}: a block of shape {block.shape} does not fit at profile {run.start} "
                 f"of {len(self.profiles)} x {len(self.genes)} genes"
             )
+        shapes = {name: layer.shape for name, layer in layers.items()}
+        if shapes != dict.fromkeys(self.layers, block.shape):
+            raise FormatError(f"{self.path}: layers {shapes} do not fit a block of {block.shape}")
+        if columns.shape != (len(block), len(self.profile_columns)):
+            raise FormatError(
+                f"{self.path}: profile values of shape {columns.shape} do not fit {len(block)} "
+                f"profiles x {len(self.profile_columns)} columns"
+            )
+        blocks = [block, *(layers[name] for name in self.layers)]
         with self._disk_errors():
-            self._write(run.start, block)
+            self._write(run.start, blocks, np.asarray(columns, np.float32))
         self._left[:1] = [slice(stop, run.stop)] if stop < run.stop else []
+
+    def finish(self) -> None:
+        """Complete the output, but for its name, which it gets when the block ends.
+
+        For whoever has something to do between; the end of the block does it otherwise. Raises
+        `FormatError` for missing profiles.
+        """
+        missing = sum(run.stop - run.start for run in self._left)
+        if missing:
+            there, n = len(self.profiles) - missing, len(self.profiles)
+            raise FormatError(f"{self.path}: not written: {there} of {n} profiles")
+        if not self._finished:
+            with self._disk_errors():
+                self._finish()
+            self._finished = True
 
     def __enter__(self) -> Self:
         with ExitStack() as stack, self._disk_errors():
@@ -123,11 +175,7 @@ class ProfileWriter(ABC):
                 self._stack.__exit__(*stopped)
                 return
             with self._stack:
-                missing = sum(run.stop - run.start for run in self._left)
-                if missing:
-                    there, n = len(self.profiles) - missing, len(self.profiles)
-                    raise FormatError(f"{self.path}: not written: {there} of {n} profiles")
-                self._finish()
+                self.finish()
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -146,9 +194,21 @@ class GctWriter(ProfileWriter):
 
     Metadata are stored as text, -666 where missing. As the format has a line a gene, values
     (float32) wait in a scratch folder beside the file; in memory are a few genes of all profiles at
-    a time. An interrupted file restarts. Raises as `ProfileWriter`, and `FormatError` for ids or
-    metadata the format can't hold.
+    a time, and all `profile_columns`. An interrupted file restarts. Raises as `ProfileWriter`, and
+    `FormatError` for ids or metadata the format can't hold.
     """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame,
+        gene_metadata: pd.DataFrame,
+        profile_columns: Sequence[str] = (),
+    ) -> None:
+        about = profile_metadata, gene_metadata
+        super().__init__(path, profiles, genes, *about, profile_columns=profile_columns)
 
     def _open(self, stack: ExitStack) -> Sequence[slice]:
         # Ids, metadata and places that can't be written are refused here, not after hours.
@@ -158,16 +218,28 @@ class GctWriter(ProfileWriter):
         folder = temporary_folder(place.with_name(f"{place.name}.values"))
         self._scratch = stack.enter_context(folder) / "values"
         self._pieces: list[tuple[int, int]] = []
+        self._columns: list[FloatArray] = []
         return [slice(0, len(self.profiles))]
 
-    def _write(self, start: int, block: FloatArray) -> None:  # noqa: ARG002
+    def _write(self, _start: int, blocks: Sequence[FloatArray], columns: FloatArray) -> None:
+        (block,) = blocks
+        self._columns.append(columns)
         with self._scratch.open("ab") as file:
             self._pieces.append((file.tell(), len(block)))
             # Gene by gene inside a block, so that some genes of it are one piece of the file.
             file.write(np.ascontiguousarray(block.T, dtype=np.float32).data)
 
     def _finish(self) -> None:
-        write_lines(self.path, _gct_lines(self.path, self, "1.3"))
+        index = pd.Index(self.profiles, dtype=object)
+        about = self.profile_metadata
+        about = about.copy() if len(about.columns) else pd.DataFrame(index=index)
+        columns = np.concatenate(self._columns).T
+        for name, values in zip(self.profile_columns, columns, strict=True):
+            # As objects: the text of a float32 has the digits it takes and no others.
+            about[name] = pd.Series(list(values), index=about.index, dtype=object)
+        self.profile_metadata = about
+        temporary = self._stack.enter_context(atomic_path(self.path))
+        fill_lines(temporary, self.path, _gct_lines(self.path, self, "1.3"))
 
     def read(self, _profiles: slice, genes: slice) -> NDArray[np.float32]:
         """Values ``(n_profiles, n_genes)`` of all profiles and some genes, as appended."""
@@ -308,7 +380,7 @@ def check_unlike_missing(
 
 
 class _MatrixWriter(ProfileWriter):
-    """Base of the writers whose values are one matrix of an HDF5 file.
+    """Base of the writers whose values are matrices of an HDF5 file.
 
     With `resume` an interrupted file resumes; one process at a time, which the caller takes care
     of.
@@ -316,12 +388,15 @@ class _MatrixWriter(ProfileWriter):
 
     dtype: np.dtype[Any] = np.dtype(np.float32)
     _resume: Resume | None = None
-    _partial: PartialMatrix | None = None
-    _matrix: Any = None
+    _partial: PartialMatrices | None = None
+    _matrices: Sequence[Any] = ()
 
     @abstractmethod
-    def _lay_out(self, path: Path, dcpl: Any) -> AbstractContextManager[Any]:
-        """Write all but the values; give the matrix, created with `dcpl`, and close the file."""
+    def _lay_out(self, path: Path, dcpl: Any) -> AbstractContextManager[Sequence[Any]]:
+        """Write all but the values; give the matrices, created with `dcpl`, and close the file.
+
+        They are that of the values, of each layer, and (one-dimensional) each profile column.
+        """
 
     def _stored(self, start: int, block: FloatArray) -> FloatArray:  # noqa: ARG002
         """Give values as they are stored (inf where too large), if the format can hold them."""
@@ -329,46 +404,48 @@ class _MatrixWriter(ProfileWriter):
             return np.asarray(block, self.dtype)
 
     def _open(self, stack: ExitStack) -> Sequence[slice]:
-        n, shape = len(self.profiles), (len(self.profiles), len(self.genes))
+        n, what = len(self.profiles), (self._widths, self.dtype)
         if self._resume is not None:
             self._partial = stack.enter_context(
-                PartialMatrix(self.path, shape, self.dtype, self._resume, self._lay_out_early)
+                PartialMatrices(self.path, n, *what, self._resume, self._lay_out_early)
             )
             return [slice(self._partial.done, n)]
         temporary = stack.enter_context(atomic_path(self.path))
-        require_space(self.path, n * len(self.genes) * self.dtype.itemsize)
-        self._matrix = stack.enter_context(self._lay_out(temporary, None))
+        require_space(self.path, n * sum(self._widths) * self.dtype.itemsize)
+        self._matrices = stack.enter_context(self._lay_out(temporary, None))
         return [slice(0, n)]
 
-    def _write(self, start: int, block: FloatArray) -> None:
-        stored = self._stored(start, block)
+    def _write(self, start: int, blocks: Sequence[FloatArray], columns: FloatArray) -> None:
+        stored = [self._stored(start, block) for block in blocks]
+        stored += list(np.asarray(columns, self.dtype).T)
         if self._partial is not None:
             self._partial.write(start, stored)
-        else:
-            self._matrix[start : start + len(block)] = stored
+            return
+        for matrix, values in zip(self._matrices, stored, strict=True):
+            matrix[start : start + len(values)] = values
 
     def __exit__(self, *stopped: Any) -> None:
         super().__exit__(*stopped)
         if self._partial is not None:
             self.sha256 = self._partial.sha256
 
-    def _lay_out_early(self, path: Path) -> int:
-        """Lay out the file with a place for its matrix from the start on; give that place."""
+    def _lay_out_early(self, path: Path) -> list[int]:
+        """Lay out the file with places for its matrices from the start on; give those places."""
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        with self._lay_out(path, plan) as matrix:
-            return int(matrix.id.get_offset())
+        with self._lay_out(path, plan) as matrices:
+            return [int(matrix.id.get_offset()) for matrix in matrices]
 
 
 class GctxWriter(_MatrixWriter):
     """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
 
-    `dtype`, float32 or float64, is that of the matrix. Metadata that are numbers (and truth values,
-    as 0 and 1) are stored as numbers, everything else as text, which loses trailing spaces (readers
-    take them for padding); missing text and integers become -666. `src` (where the values come
-    from) and `attributes` (JSON values) become root attributes. With `resume` an interrupted file
-    resumes where it stopped (see `partial`).
+    `dtype`, float32 or float64, is that of the matrix and of `profile_columns`. Metadata that are
+    numbers (and truth values, as 0 and 1) are stored as numbers, everything else as text, which
+    loses trailing spaces (readers take them for padding); missing text and integers become -666.
+    `src` (where the values come from) and `attributes` (JSON values) become root attributes. With
+    `resume` an interrupted file resumes where it stopped (see `partial`).
 
     Raises as `ProfileWriter`, and `FormatError` for ids or metadata the format can't hold and for a
     value that would be read back as another: -666, or a float64 beyond float32's range.
@@ -386,10 +463,12 @@ class GctxWriter(_MatrixWriter):
         src: str | None = None,
         attributes: Mapping[str, Any] | None = None,
         resume: Resume | None = None,
+        profile_columns: Sequence[str] = (),
     ) -> None:
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"dtype {dtype}: a GCTX matrix is float32 or float64")
-        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        about = profile_metadata, gene_metadata
+        super().__init__(path, profiles, genes, *about, profile_columns=profile_columns)
         self.dtype, self._resume = np.dtype(dtype), resume
         self._fields = {
             "COL": _fields(self.path, "profile", self.profiles, self.profile_metadata),
@@ -423,8 +502,10 @@ class GctxWriter(_MatrixWriter):
             for axis, fields in self._fields.items():
                 for name, values in fields.items():
                     file.create_dataset(f"0/META/{axis}/{name}", data=values, compression="gzip")
-            shape = (len(self.profiles), len(self.genes))
-            yield file.create_dataset("0/DATA/0/matrix", shape, dtype=self.dtype, dcpl=dcpl)
+            n, options = len(self.profiles), {"dtype": self.dtype, "dcpl": dcpl}
+            matrix = file.create_dataset("0/DATA/0/matrix", (n, len(self.genes)), **options)
+            names = [f"0/META/COL/{name}" for name in self.profile_columns]
+            yield [matrix, *(file.create_dataset(name, (n,), **options) for name in names)]
 
 
 def write_gctx(path: Path | str, expression: Expression, **options: Any) -> None:
@@ -483,8 +564,9 @@ def _text_field(path: Path, what: str, texts: Sequence[str]) -> NDArray[Any]:
 class H5adWriter(_MatrixWriter):
     """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
 
-    ``obs`` and ``var`` are the metadata; mixed columns become text. `provenance` (JSON values) is
-    stored as text in ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
+    ``obs`` and ``var`` are the metadata; mixed columns become text. `layers` are AnnData's, and
+    `profile_columns` the last of ``obs``. `provenance` (JSON values) is stored as text in
+    ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
     (see `partial`). Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write,
     and `DgexError` where anndata is not installed.
     """
@@ -498,8 +580,11 @@ class H5adWriter(_MatrixWriter):
         gene_metadata: pd.DataFrame,
         provenance: Mapping[str, Any],
         resume: Resume | None = None,
+        layers: Sequence[str] = (),
+        profile_columns: Sequence[str] = (),
     ) -> None:
-        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        further = layers, profile_columns
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata, *further)
         self._resume, self._anndata = resume, import_anndata(self.path)
         self._obs = plain_metadata(profile_metadata, self.profiles)
         self._var = plain_metadata(gene_metadata, self.genes)
@@ -513,11 +598,23 @@ class H5adWriter(_MatrixWriter):
         with h5py.File(path, "r+") as file:
             if "X" in file:
                 del file["X"]
-            shape = (len(self.profiles), len(self.genes))
-            X = file.create_dataset("X", shape, dtype=self.dtype, dcpl=dcpl)
-            X.attrs["encoding-type"] = "array"
-            X.attrs["encoding-version"] = "0.2.0"
-            yield X
+            obs, n = file["obs"], len(self.profiles)
+            if self.profile_columns:
+                order = [*obs.attrs["column-order"], *self.profile_columns]
+                obs.attrs["column-order"] = np.array(order, h5py.string_dtype())
+            matrices = []
+            for name in matrix_names(self):
+                shape = (n,) if name.startswith("obs/") else (n, len(self.genes))
+                matrix = file.create_dataset(name, shape, dtype=self.dtype, dcpl=dcpl)
+                matrix.attrs.update(ENCODING)
+                matrices.append(matrix)
+            yield matrices
+
+
+def matrix_names(writer: ProfileWriter) -> list[str]:
+    """Name what AnnData calls the values, each layer and each profile column of a writer."""
+    layers = [f"layers/{name}" for name in writer.layers]
+    return ["X", *layers, *(f"obs/{name}" for name in writer.profile_columns)]
 
 
 def plain_metadata(metadata: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:

@@ -40,7 +40,7 @@ from dgex_jax.io.files import (
 from dgex_jax.io.manifest import file_sha256, read_record, write_record
 from dgex_jax.io.partial import differences
 from dgex_jax.io.progress import Behind
-from dgex_jax.io.writers import ProfileWriter, plain_metadata
+from dgex_jax.io.writers import ENCODING, ProfileWriter, matrix_names, plain_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,12 +91,14 @@ class ZarrWriter(ProfileWriter):
     one of several parts (then it came after the end).
 
     ``obs`` and ``var`` are the metadata, indexed by the ids in their order; mixed columns become
-    text. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. `job` has the JSON values
-    that decide all of the store's bytes: a partial store of another job is removed, or refused
-    (`DgexError`) if others may be at work on it. `part` i (from 1) of n is written by this process:
-    contiguous shards; `DgexError` if another process is at it. `profiles_per_shard` is a multiple
-    of 256, by default so many that a shard has about 64 MiB. `report` gets a line when a partial
-    store is removed or shards of it are written again, and when the store is complete already.
+    text. `layers` are AnnData's, with a shard for each of ``X``, and `profile_columns` the last of
+    ``obs``. `provenance` (JSON values) is stored as text in ``uns["dgex"]``. `job` has the JSON
+    values that decide all of the store's bytes: a partial store of another job is removed, or
+    refused (`DgexError`) if others may be at work on it. `part` i (from 1) of n is written by this
+    process: contiguous shards; `DgexError` if another process is at it. `profiles_per_shard` is a
+    multiple of 256, by default so many that a shard has about 64 MiB. `report` gets a line when a
+    partial store is removed or shards of it are written again, and when the store is complete
+    already.
 
     `n_shards` are all of the store, `missing` those that are not there, of any part (as found when
     the block began and ended); 0 once the store is in place.
@@ -115,8 +117,11 @@ class ZarrWriter(ProfileWriter):
         part: tuple[int, int] = (1, 1),
         profiles_per_shard: int | None = None,
         report: Callable[[str], None] = say,
+        layers: Sequence[str] = (),
+        profile_columns: Sequence[str] = (),
     ) -> None:
-        super().__init__(path, profiles, genes, profile_metadata, gene_metadata)
+        further = layers, profile_columns
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata, *further)
         self._zarr, self._anndata = import_zarr(self.path)
         if not 1 <= part[0] <= part[1]:
             raise DgexError(f"{self.path}: part {part[0]} of {part[1]}: parts are 1 to n of n")
@@ -130,16 +135,17 @@ class ZarrWriter(ProfileWriter):
         self._obs = plain_metadata(profile_metadata, self.profiles)
         self._var = plain_metadata(gene_metadata, self.genes)
         self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}
-        layout = {"shape": self._shape, "profiles_per_shard": self._per_shard}
+        layout = {"shape": (n, *self._widths), "profiles_per_shard": self._per_shard}
         # As it is read back: without tuples.
         self._job = json.loads(json.dumps({**job, "layout": layout}))
         self._part, self._report = part, report
         self._place = self.path.resolve()
         self._partial = self._place.with_name(f"{self._place.name}.partial")
         self._part_name = f"{self._place.name}.part-{part[0]}-of-{part[1]}"
-        self._values = np.empty((min(self._per_shard, n), n_genes), np.float32)
-        self._encoded: dict[str, Any] = {}
-        self._X = self._new_array(self._zarr.storage.MemoryStore(self._encoded))
+        self._names, self._encoded = matrix_names(self), dict[str, Any]()
+        self._arrays = self._new_arrays(self._zarr.storage.MemoryStore(self._encoded))
+        rows = min(self._per_shard, n)
+        self._values = [np.empty((rows, *array.shape[1:]), np.float32) for array in self._arrays]
         self._put = Behind(self._commit, ahead=1)
 
     def _open(self, stack: ExitStack) -> Sequence[slice]:
@@ -185,8 +191,9 @@ class ZarrWriter(ProfileWriter):
         other = differences(found["job"], self._job)
         if other:
             return f"belongs to another job (its {', '.join(other)} differs)"
+        shards = {name for shard in range(self.n_shards) for name in self._shard_files(shard)}
         for name, checksum in found["files"].items():
-            if not name.startswith("X/c.") and _sha256(self._partial / name) != checksum:
+            if name not in shards and _sha256(self._partial / name) != checksum:
                 return f"its {name} is damaged"
         return ""
 
@@ -195,12 +202,13 @@ class ZarrWriter(ProfileWriter):
         (i, n), files = self._part, self._files()
         runs: list[slice] = []
         for shard in range(self.n_shards * (i - 1) // n, self.n_shards * i // n):
-            name, rows = _shard_name(shard), self._rows(shard)
-            if name in files:
-                if _sha256(self._partial / name) == files[name]:
-                    continue
-                self._report(f"{self._partial / name}: damaged, is written again")
-                del files[name]
+            rows = self._rows(shard)
+            for name in self._shard_files(shard):
+                if name in files and _sha256(self._partial / name) != files[name]:
+                    self._report(f"{self._partial / name}: damaged, is written again")
+                    del files[name]
+            if self._has(files, shard):
+                continue
             if runs and runs[-1].stop == rows.start:
                 rows = slice(runs.pop().start, rows.stop)
             runs.append(rows)
@@ -208,22 +216,25 @@ class ZarrWriter(ProfileWriter):
         self._count(files)
         return runs
 
-    def _write(self, start: int, block: FloatArray) -> None:
-        while len(block):
+    def _write(self, start: int, blocks: Sequence[FloatArray], columns: FloatArray) -> None:
+        left = [*blocks, *columns.T]
+        while len(left[0]):
             shard, first = divmod(start, self._per_shard)
             rows = self._rows(shard)
             size = rows.stop - rows.start
-            n = min(len(block), size - first)
-            self._values[first : first + n] = block[:n]
+            n = min(len(left[0]), size - first)
+            for values, block in zip(self._values, left, strict=True):
+                values[first : first + n] = block[:n]
             if first + n == size:
-                self._X[rows] = self._values[:size]
-                name = _shard_name(shard)
+                for array, values in zip(self._arrays, self._values, strict=True):
+                    array[rows] = values[:size]
                 # The next shard is filled meanwhile: the disk never waits for it.
-                self._put(name, memoryview(self._encoded.pop(name).as_buffer_like()))
-            start, block = start + n, block[n:]
+                for name in self._shard_files(shard):
+                    self._put(name, memoryview(self._encoded.pop(name).as_buffer_like()))
+            start, left = start + n, [block[n:] for block in left]
 
     def _commit(self, name: str, data: memoryview) -> None:
-        """Write a shard: complete under its name and on the disk, then listed."""
+        """Write a file of a shard: complete under its name and on the disk, then listed."""
         file, sha256 = self._partial / name, hashlib.sha256()
         temporary = temporary_path(file)
         try:
@@ -248,10 +259,11 @@ class ZarrWriter(ProfileWriter):
             if self.missing or not self._partial.exists():
                 return
             check_place(self.path)
-            for left in (self._partial / "X").iterdir():
-                if f"X/{left.name}" not in {*files, MANIFEST}:
-                    left.unlink()
-            for folder in (self._partial / "X", self._partial):
+            for name in self._names:
+                for left in (self._partial / name).iterdir():
+                    if f"{name}/{left.name}" not in {*files, MANIFEST}:
+                        left.unlink()
+            for folder in (*(self._partial / name for name in self._names), self._partial):
                 sync(folder, os.O_RDONLY)
             replace_folder(self._partial, self._place)
             for file in self._others():
@@ -288,22 +300,30 @@ class ZarrWriter(ProfileWriter):
                 self._anndata.io.write_elem(group, "/", data, dataset_kwargs=options)
                 if "X" in group:
                     del group["X"]
-                self._new_array(store)
+                self._new_arrays(store)
+                if self.profile_columns:
+                    about = group["obs"].attrs
+                    about["column-order"] = [*about["column-order"], *self.profile_columns]
                 self._zarr.consolidate_metadata(store)
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{self.path}: can't be written: {one_line(error)}") from error
         return {name: buffer.to_bytes() for name, buffer in content.items()}
 
-    def _new_array(self, store: Any) -> Any:
+    def _new_arrays(self, store: Any) -> list[Any]:
+        """Make an array for the values, each layer, and (one-dimensional) each profile column."""
+        return [self._new_array(store, name) for name in self._names]
+
+    def _new_array(self, store: Any, name: str) -> Any:
         n, n_genes = self._shape
         rows, columns = min(CHUNK_PROFILES, n), -(-n_genes // CHUNK_GENES)
         chunks = rows, -(-n_genes // columns)
+        dimensions = 1 if name.startswith("obs/") else 2
         return self._zarr.create_array(
             store,
-            name="X",
-            shape=self._shape,
-            chunks=chunks,
-            shards=(min(self._per_shard, -(-n // rows) * rows), columns * chunks[1]),
+            name=name,
+            shape=self._shape[:dimensions],
+            chunks=chunks[:dimensions],
+            shards=(min(self._per_shard, -(-n // rows) * rows), columns * chunks[1])[:dimensions],
             dtype="float32",
             filters=None,
             # zstd makes predictions smaller by a tenth only, and its bytes depend on its version.
@@ -312,7 +332,7 @@ class ZarrWriter(ProfileWriter):
             fill_value=np.nan,
             # One file a shard, no folder around each.
             chunk_key_encoding={"name": "default", "separator": "."},
-            attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
+            attributes=ENCODING,
             zarr_format=3,
             # Chunks of zeros (or NaN) are there as well: what isn't there is damage.
             config={"write_empty_chunks": True},
@@ -321,6 +341,13 @@ class ZarrWriter(ProfileWriter):
     def _rows(self, shard: int) -> slice:
         start = shard * self._per_shard
         return slice(start, min(start + self._per_shard, self._shape[0]))
+
+    def _shard_files(self, shard: int) -> list[str]:
+        """Name the files that hold the profiles of a shard."""
+        return [_shard_name(shard, name) for name in self._names]
+
+    def _has(self, files: Mapping[str, str], shard: int) -> bool:
+        return all(name in files for name in self._shard_files(shard))
 
     def _lock(self) -> AbstractContextManager[None]:
         """Hold the lock of the output, for moments: to begin, to list a shard, to finish."""
@@ -347,7 +374,7 @@ class ZarrWriter(ProfileWriter):
         write_record(folder / MANIFEST, {**FORMAT, "job": self._job}, dict(sorted(files.items())))
 
     def _count(self, files: Mapping[str, str]) -> None:
-        self.missing = sum(_shard_name(k) not in files for k in range(self.n_shards))
+        self.missing = sum(not self._has(files, shard) for shard in range(self.n_shards))
 
     def _discard_if_empty(self, kind: object, _error: object, _trace: object) -> None:
         """After an error: keep a partial store only if it has a shard, or others may write one."""
@@ -426,8 +453,8 @@ def _check_shards(path: Path, per_shard: int) -> None:
             raise FormatError(f"{file}: {cause}") from error
 
 
-def _shard_name(shard: int) -> str:
-    return f"X/c.{shard}.0"
+def _shard_name(shard: int, array: str = "X") -> str:
+    return f"{array}/c.{shard}" if array.startswith("obs/") else f"{array}/c.{shard}.0"
 
 
 def _sha256(file: Path) -> str | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from dgex_jax.errors import DgexError
 from dgex_jax.io import partial
+from dgex_jax.io.manifest import SUFFIX
 from tests.arguments import one_of
 from tests.reliability.injection import KINDS, Disk, Kind, Stop, contents
 from tests.reliability.writers import COSTLY, GENES, LONG, SLOW, WRITERS, Writer
@@ -94,7 +96,10 @@ class Trials:
 
     def _check(self, folder: Path, label: str) -> None:
         """Check that every final name has old or new content, and folders all the same one."""
-        found = contents(folder)
+        found = {
+            name: data for name, data in contents(folder).items() if not is_announcement(name, data)
+        }
+        self._check_together(found, label)
         for name in {*self.old, *self.new}:
             allowed = [known[name] for known in (self.old, self.new) if name in known]
             if name in found:
@@ -108,6 +113,14 @@ class Trials:
         if "run/done.json" in self.new and found.get("run/done.json") == self.new["run/done.json"]:
             assert without_temporaries(found) == self.new, f"{label}: done, but not all is there"
         assert set(without_temporaries(found)) <= {*self.old, *self.new}, label
+
+    def _check_together(self, found: Contents, label: str) -> None:
+        main = self.writer.together
+        if main not in found:
+            return
+        version = self.old if found[main] == self.old[main] else self.new
+        for name in without_temporaries(found).keys() & {*self.old, *self.new}:
+            assert found[name] == version.get(name), f"{label}: {name} is not of {main}"
 
     def _check_swapped(self, found: Contents, top: str, label: str) -> None:
         there = of_folder(found, top)
@@ -131,6 +144,12 @@ class Trials:
 def is_one_line(error: Exception, folder: Path) -> bool:
     """Whether an error is what a user may see: one line of text with the place."""
     return isinstance(error, DgexError) and "\n" not in str(error) and str(folder) in str(error)
+
+
+def is_announcement(name: str, data: bytes) -> bool:
+    """Whether a file is the record of one that comes next to an output, and tells of none yet."""
+    ours = name.endswith(SUFFIX) and not is_under_way(name)
+    return ours and json.loads(data)["files"] == {}
 
 
 def of_folder(found: Contents, top: str) -> Contents:

@@ -12,7 +12,7 @@ import pandas as pd
 from dgex_jax.config import PrepareConfig
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path
-from dgex_jax.io.manifest import write_json
+from dgex_jax.io.manifest import sidecar, write_json
 from dgex_jax.io.partial import Resume
 from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, write_gct
 from dgex_jax.io.zarr import ZarrWriter
@@ -49,12 +49,15 @@ class Writer:
         What is removed before it is written anew, the beginning of its path.
     growing
         Final files that grow line by line.
+    together
+        The one of several files that stands for all: beside it are none of another version.
     """
 
     write: Callable[[Path, int], object]
     swapped: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
     growing: tuple[str, ...] = ()
+    together: str | None = None
 
 
 def values(version: int, n: int = N) -> np.ndarray:
@@ -139,6 +142,31 @@ def locked_output(folder: Path, version: int) -> None:
     fill(open_output(output), values(version))
 
 
+def layered(stem: str, ending: str, *, then: bool = True) -> Writer:
+    """Several files of one output; layers are of the first version alone where not `then`."""
+    name = f"{stem}{ending}"
+
+    def write(folder: Path, version: int) -> None:
+        tables = about(PROFILES), about(GENE_IDS)
+        about_it: Any = ({"made_by": "dgex"}, {"version": version})
+        further: Any = {"layers": ("lower",), "profile_columns": ("far",)}
+        if version and not then:
+            further = {}
+        options = {"report": _silent, "record": {}, **further}
+        files = Output(folder / name, PROFILES, GENE_IDS, *tables, *about_it, **options)
+        X = values(version)
+        with open_output(files) as file:
+            for run in file.pending():
+                for start in range(run.start, run.stop, 16):
+                    block = X[start : min(start + 16, run.stop)]
+                    held = block[:, : len(files.profile_columns)]
+                    file.append(block, dict.fromkeys(files.layers, -block), held)
+        assert (folder / f"{stem}.lower{ending}").exists() == bool(further)
+
+    # With layers the older output goes before the new one comes: it must not lie beside new layers.
+    return Writer(write, cleared=(stem if then else sidecar(Path(name)).stem,), together=name)
+
+
 def model(folder: Path, version: int) -> None:
     write_model(folder / "model", make_model(seed=version + 1), overwrite=True)
 
@@ -203,6 +231,9 @@ WRITERS = {
     "gctx": Writer(gctx),
     "gctx that goes on": Writer(gctx_resumed),
     "gctx with locks": Writer(locked_output),
+    "gctx with layers": layered("a", ".gctx"),
+    "gctx after layers": layered("a", ".gctx", then=False),
+    "tsv with layers": layered("a", ".tsv"),
     "h5ad": Writer(h5ad),
     "h5ad that goes on": Writer(h5ad_resumed),
     "gct.gz": Writer(gct),
@@ -220,4 +251,13 @@ LONG = {"h5ad", "h5ad that goes on"}
 SLOW = {"figure", "prepared", "zarr"}
 
 
-COSTLY = {"zarr", "figure", "prepared", "run", "gctx with locks"}
+COSTLY = {
+    "zarr",
+    "figure",
+    "prepared",
+    "run",
+    "gctx with locks",
+    "gctx with layers",
+    "gctx after layers",
+    "tsv with layers",
+}
