@@ -1,7 +1,8 @@
 """D-GEX in JAX: infer target genes from landmark genes (Chen et al. 2016).
 
 The names below are imported when they are first used, so that importing the package stays light;
-JAX is loaded by `DGEXRegressor`, and by `predict_anndata` and `train_anndata` once they are called.
+JAX is loaded by the network and by methods beyond the paper's, and by `predict_anndata` and
+`train_anndata` once they are called.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
+    from dgex_jax.estimators.methods import KernelRidge, LearnedKernel
     from dgex_jax.estimators.network import DGEXRegressor
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
@@ -22,6 +24,8 @@ __all__ = [
     "LRL1",
     "LRL2",
     "DGEXRegressor",
+    "KernelRidge",
+    "LearnedKernel",
     "open_prepared",
     "predict_anndata",
     "train_anndata",
@@ -29,6 +33,8 @@ __all__ = [
 
 _HOMES = {
     "DGEXRegressor": "dgex_jax.estimators.network",
+    "KernelRidge": "dgex_jax.estimators.methods",
+    "LearnedKernel": "dgex_jax.estimators.methods",
     "KNNGE": "dgex_jax.estimators.baselines",
     "LR": "dgex_jax.estimators.baselines",
     "LRL1": "dgex_jax.estimators.baselines",

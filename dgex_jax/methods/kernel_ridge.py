@@ -50,9 +50,7 @@ class KernelRidgeConfig(SolverConfig):
     )
 
 
-def fit_kernel_ridge(
-    tables: Tables, config: KernelRidgeConfig, progress: Progress
-) -> KernelModel:
+def fit_kernel_ridge(tables: Tables, config: KernelRidgeConfig, progress: Progress) -> KernelModel:
     """Fit kernel ridge regression of all targets, its kernel and lambda by the validation error.
 
     They are chosen on `kernels.SEARCHED` training profiles at most, drawn by the seed. Raises

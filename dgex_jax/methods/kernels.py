@@ -125,12 +125,12 @@ class Kernel:
         made: Float64 = mixture(np, left, right, self.amplitudes, self.lengths, floor=0.0)
         return made
 
-    def matrix(self, A: Float32, B: Float32) -> Float64:
+    def matrix(self, left: Float32, right: Float32) -> Float64:
         """Return the ``(n, m)`` kernel matrix, `ROWS` of them at a time."""
-        made = np.empty((len(A), len(B)))
-        right = self.rows(B)
-        for rows in blocks(len(A), ROWS):
-            made[rows] = self.between(self.rows(A[rows]), right)
+        made = np.empty((len(left), len(right)))
+        columns = self.rows(right)
+        for rows in blocks(len(left), ROWS):
+            made[rows] = self.between(self.rows(left[rows]), columns)
         return made
 
 
@@ -209,11 +209,11 @@ def median_square(X: Float32, seed: int) -> float:
     return float(np.median(d2)) or 1.0 if len(d2) else 1.0
 
 
-def factor(K: Float64, lambda_: float) -> Any:
-    """Cholesky of ``K + lambda I``, for `scipy.linalg.cho_solve`; K is overwritten."""
-    K[np.diag_indices_from(K)] += lambda_
+def factor(matrix: Float64, lambda_: float) -> Any:
+    """Cholesky of ``matrix + lambda I``, for `scipy.linalg.cho_solve`; it is overwritten."""
+    matrix[np.diag_indices_from(matrix)] += lambda_
     # Transposed, since LAPACK overwrites arrays in the order of Fortran alone.
-    return scipy.linalg.cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
+    return scipy.linalg.cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 class Validation:
@@ -227,11 +227,11 @@ class Validation:
     def errors(self, kernel: Kernel) -> Callable[[float], float]:
         """Return the mean absolute error by lambda."""
         X_val, Y_val = self._held_out
-        K, to_val = kernel.matrix(self._X, self._X), kernel.matrix(self._X, X_val)
+        known, to_val = kernel.matrix(self._X, self._X), kernel.matrix(self._X, X_val)
 
         def error(lambda_: float) -> float:
             smoother = scipy.linalg.cho_solve(
-                factor(K.copy(), lambda_), to_val, check_finite=False
+                factor(known.copy(), lambda_), to_val, check_finite=False
             ).astype(np.float32)
             return absolute_error(lambda genes: smoother.T @ self._Y[:, genes], Y_val)
 
@@ -240,10 +240,13 @@ class Validation:
 
 def absolute_error(inferred: Callable[[slice], NDArray[Any]], Y: Float32) -> float:
     """Mean absolute error of what is inferred, `GENES` targets at a time."""
-    return sum(
-        float(np.abs(inferred(genes) - Y[:, genes]).sum(dtype=np.float64))
-        for genes in blocks(Y.shape[1], GENES)
-    ) / Y.size
+    return (
+        sum(
+            float(np.abs(inferred(genes) - Y[:, genes]).sum(dtype=np.float64))
+            for genes in blocks(Y.shape[1], GENES)
+        )
+        / Y.size
+    )
 
 
 def descend(
@@ -312,10 +315,10 @@ def solve(
 def _nystroem(
     kernel: Kernel, lambda_: float, tables: Tables, centres: Float32, tick: Tick
 ) -> Float32:
-    """Ridge on the features ``L^-1 k(centres, x)``, K of the centres = L L', block by block."""
-    K = kernel.matrix(centres, centres)
+    """Ridge on the features ``L^-1 k(centres, x)`` with ``L L' = k(centres, centres)``."""
+    between = kernel.matrix(centres, centres)
     # As much as rounding may take from the smallest eigenvalues.
-    lower, _ = factor(K, 1e-10 * float(K.trace()) / len(K))
+    lower, _ = factor(between, 1e-10 * float(between.trace()) / len(between))
     gram = np.zeros((len(centres), len(centres)), order="F")
     moments = np.zeros((len(centres), tables.sizes[2]))
     for rows in blocks(len(tables.X), ROWS):

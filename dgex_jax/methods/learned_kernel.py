@@ -50,7 +50,7 @@ CLOSEST = 1e-6
 LOWEST_NOISE = 1e-3
 """Below it float32, in which is learnt, can't invert the kernel matrix of thousands."""
 GRIDS = {
-    "ridge": (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
+    "ridge": (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
     "width": (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0),
     "linear": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     "power": (0.0, 0.5, 1.0),
@@ -60,6 +60,7 @@ RIDGES = tuple(2.0**step for step in range(-4, 5))
 """Factors of the common lambda that each gene's is chosen from by the error of those left out."""
 SHRINKAGE = (0.0, 0.5, 1.0)
 """How far, in logarithms, a gene's lambda goes from the common one to its own."""
+ADAM = optax.scale_by_adam()
 GENE_LAMBDAS_LIMIT = 5_000
 """Training profiles up to which genes have lambdas of their own (an eigendecomposition)."""
 
@@ -144,23 +145,19 @@ def learn(
         raise DgexError("groups: all training profiles are of one, so none can be left out")
     median = median_square(tables.X, config.seed)
     length = float(np.square(tables.X, dtype=np.float64).sum(axis=1).mean()) or 1.0
-    starts = {
+    starts: dict[str, Any] = {
         "amplitudes": [AMPLITUDES[0] / length, *AMPLITUDES[1:]],
         "lengths": [median, 2.0 * median**0.5, ANGLE],
         "weights": np.ones(tables.sizes[1]),
         "noise": NOISE,
     }
     # float32 whatever the process has enabled: gradients need no more, and take half the time.
-    with jax.enable_x64(False):
-        params = {
-            name: jnp.asarray(np.log(value), jnp.float32) for name, value in starts.items()
-        }
-        adam = optax.adam(optax.cosine_decay_schedule(config.rate, config.steps))
-        state, errors = adam.init(params), []
-        for batch in _batches(tables, config):
-            error, slope = _step(params, *batch, median * CLOSEST)
-            updates, state = adam.update(slope, state, params)
-            params = optax.apply_updates(params, updates)
+    with jax.enable_x64(False), jax.default_matmul_precision("highest"):
+        params = {name: jnp.asarray(np.log(one), jnp.float32) for name, one in starts.items()}
+        carry, errors = (params, ADAM.init(params)), []
+        for step, batch in enumerate(_batches(tables, config)):
+            rate = config.rate * (1.0 + np.cos(np.pi * step / config.steps)) / 2.0
+            carry, error = _step(carry, *map(jnp.float32, (rate, median * CLOSEST)), *batch)
             errors.append(float(error))
             if not np.isfinite(errors[-1]):
                 raise DivergedError(
@@ -168,7 +165,7 @@ def learn(
                     f"(= {config.rate:g})"
                 )
             tick(1)
-        found = {name: np.asarray(value, np.float64) for name, value in _values(params).items()}
+        found = {name: np.asarray(value, np.float64) for name, value in _values(carry[0]).items()}
     kernel = Kernel(
         tuple(found["amplitudes"].tolist()), tuple(found["lengths"].tolist()), found["weights"]
     )
@@ -179,19 +176,19 @@ def _batches(tables: Tables, config: LearnedKernelConfig) -> Iterator[tuple[Any,
     """Give each step's landmarks, YY' / targets, and which pairs are left out together."""
     n = len(tables.X)
     rng = np.random.default_rng(config.seed)
-    whole = n <= max(config.whole_limit, config.batch_size)
+    size = min(config.batch_size, n)
 
     def batch(rows: Any) -> tuple[Any, Any, Any]:
-        Y = tables.Y[rows]
+        Y = tables.Y[rows] / np.float32(tables.sizes[2] ** 0.5)
         together = None
         if tables.groups is not None:
             groups = np.unique(tables.groups[rows], return_inverse=True)[1]
             together = jnp.asarray(groups[:, None] == groups[None, :])
-        return jnp.asarray(tables.X[rows]), jnp.asarray(Y @ Y.T / Y.shape[1]), together
+        return jnp.asarray(tables.X[rows]), jnp.asarray(Y @ Y.T), together
 
-    every = batch(slice(None)) if whole else None
+    every = batch(slice(None)) if n <= config.whole_limit else None
     for _ in range(config.steps):
-        yield every or batch(np.sort(rng.choice(n, config.batch_size, replace=False)))
+        yield every or batch(np.sort(rng.choice(n, size, replace=False)))
 
 
 def _values(params: Any) -> Any:
@@ -203,7 +200,7 @@ def _values(params: Any) -> Any:
 
 
 def left_out_error(
-    params: Any, X: jax.Array, YY: jax.Array, together: jax.Array | None, floor: float
+    params: Any, floor: Any, X: jax.Array, YY: jax.Array, together: jax.Array | None
 ) -> jax.Array:
     """Mean over profiles of the root mean square error over targets, each left out in turn.
 
@@ -213,28 +210,37 @@ def left_out_error(
     """
     values = _values(params)
     rows = rows_of(X, jnp.sqrt(values["weights"]))
-    K = mixture(jnp, rows, rows, values["amplitudes"], values["lengths"], floor)
-    A = _inverse(K + values["noise"] * jnp.eye(len(X), dtype=K.dtype))
+    similar = mixture(jnp, rows, rows, values["amplitudes"], values["lengths"], floor)
+    inverse = _inverse(similar + values["noise"] * jnp.eye(len(X), dtype=similar.dtype))
     if together is None:
-        missed = A / jnp.diagonal(A)[:, None]
+        missed = inverse / jnp.diagonal(inverse)[:, None]
     else:
-        missed = _inverse(jnp.where(together, A, 0.0)) @ A
+        missed = _inverse(jnp.where(together, inverse, 0.0)) @ inverse
     return jnp.sqrt(jnp.maximum(((missed @ YY) * missed).sum(axis=1), 1e-20)).mean()
 
 
-_step = jax.jit(jax.value_and_grad(left_out_error))
+@jax.jit
+def _step(carry: Any, rate: jax.Array, floor: jax.Array, *batch: Any) -> tuple[Any, jax.Array]:
+    """Take one step of Adam; gives what was learnt with Adam's state, and the error before it."""
+    params, state = carry
+    error, slope = jax.value_and_grad(left_out_error)(params, floor, *batch)
+    # optax raises a float to its whole number of steps, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        direction, state = ADAM.update(slope, state)
+    return (jax.tree.map(lambda old, step: old - rate * step, params, direction), state), error
 
 
 @jax.custom_vjp
-def _inverse(A: jax.Array) -> jax.Array:
+def _inverse(matrix: jax.Array) -> jax.Array:
     """Invert a positive definite matrix; its slope takes two products."""
     return jax.scipy.linalg.cho_solve(
-        jax.scipy.linalg.cho_factor(A, lower=True), jnp.eye(len(A), dtype=A.dtype)
+        jax.scipy.linalg.cho_factor(matrix, lower=True),
+        jnp.eye(len(matrix), dtype=matrix.dtype),
     )
 
 
-def _inverse_forward(A: jax.Array) -> tuple[jax.Array, jax.Array]:
-    inverse = _inverse(A)
+def _inverse_forward(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    inverse = _inverse(matrix)
     return inverse, inverse
 
 
@@ -248,10 +254,9 @@ _inverse.defvjp(_inverse_forward, _inverse_backward)
 class Spectrum:
     """The eigenvectors of a kernel matrix, by which every lambda is cheap."""
 
-    def __init__(self, K: Float64, Y: Float32) -> None:
-        values, self.vectors = scipy.linalg.eigh(
-            K.T, overwrite_a=True, check_finite=False, driver="evd"
-        )
+    def __init__(self, matrix: Float64, Y: Float32) -> None:
+        found: Any = scipy.linalg.eigh(matrix.T, overwrite_a=True, check_finite=False, driver="evd")
+        values, self.vectors = found
         # Rounding leaves the smallest of them a little below 0.
         self._values = np.maximum(values, 0.0)
         self._rotated = np.empty(Y.shape)
@@ -269,20 +274,20 @@ class Spectrum:
         Single profiles, or whole groups.
         """
         n, n_targets = self._rotated.shape
-        inverse = 1.0 / (self._values + lambda_)
+        scale = 1.0 / (self._values + lambda_)
         if groups is None:
-            diagonal = np.square(self.vectors) @ inverse
+            diagonal = np.square(self.vectors) @ scale
         else:
-            A = (self.vectors * inverse) @ self.vectors.T
+            inverse = (self.vectors * scale) @ self.vectors.T
             members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
-            parts = [(rows, scipy.linalg.cho_factor(A[np.ix_(rows, rows)])) for rows in members]
+            parts = [scipy.linalg.cho_factor(inverse[np.ix_(rows, rows)]) for rows in members]
         errors = np.empty(n_targets)
         for genes in blocks(n_targets, GENES):
-            missed = self.vectors @ (self._rotated[:, genes] * inverse[:, None])
+            missed = self.vectors @ (self._rotated[:, genes] * scale[:, None])
             if groups is None:
                 missed /= diagonal[:, None]
             else:
-                for rows, factored in parts:
+                for rows, factored in zip(members, parts, strict=True):
                     missed[rows] = scipy.linalg.cho_solve(factored, missed[rows])
             errors[genes] = np.abs(missed, out=missed).sum(axis=0) / n
         return errors
