@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgex_jax.estimators.baselines import KNNGE, LR, LRL1, LRL2
-    from dgex_jax.estimators.methods import ResidualMLP, SampleLasso, Stack
+    from dgex_jax.estimators.methods import (
+        KernelRidge,
+        LearnedKernel,
+        ResidualMLP,
+        SampleLasso,
+        Stack,
+    )
     from dgex_jax.estimators.network import DGEXRegressor
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
@@ -24,6 +30,8 @@ __all__ = [
     "LRL1",
     "LRL2",
     "DGEXRegressor",
+    "KernelRidge",
+    "LearnedKernel",
     "ResidualMLP",
     "SampleLasso",
     "Stack",
@@ -41,6 +49,8 @@ _HOMES = {
     "SampleLasso": "dgex_jax.estimators.methods",
     "Stack": "dgex_jax.estimators.methods",
     "ResidualMLP": "dgex_jax.estimators.methods",
+    "KernelRidge": "dgex_jax.estimators.methods",
+    "LearnedKernel": "dgex_jax.estimators.methods",
     "open_prepared": "dgex_jax.prepare.prepared",
     "predict_anndata": "dgex_jax.model.anndata",
     "train_anndata": "dgex_jax.model.anndata",

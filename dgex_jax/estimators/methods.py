@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import fields
 from functools import partial
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +25,8 @@ from dgex_jax.estimators.baselines import LR, LRL1, LRL2
 from dgex_jax.estimators.network import DGEXRegressor
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
+from dgex_jax.methods.kernel_ridge import KernelRidgeConfig, fit_kernel_ridge
+from dgex_jax.methods.learned_kernel import LearnedKernelConfig, fit_learned_kernel
 from dgex_jax.methods.linear import Linear
 from dgex_jax.methods.members import fit_member, members_for
 from dgex_jax.methods.network import network
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from dgex_jax.estimators import ExpressionRegressor
     from dgex_jax.io.expression import FloatArray
     from dgex_jax.methods import Fitted
+    from dgex_jax.methods.kernels import KernelModel
     from dgex_jax.methods.stack import Member, StackModel
 
 HELD_OUT = 0.1
@@ -391,3 +395,143 @@ def _fit_member(estimator: ExpressionRegressor, tables: Tables) -> Fitted:
         "intercept": np.asarray(one.intercept_, np.float32),
     }
     return Linear({"method": type(one).__name__, "lambda": getattr(one, "lam", 0.0)}, tensors)
+
+
+class KernelRidge(MethodRegressor):
+    """Kernel ridge regression with the sum of an RBF and a linear kernel, all targets at once.
+
+    Profiles much like the new one weigh most (RBF), beside a trend over all (linear). Its kernel
+    and lambda are chosen by the validation error. Memory grows with the square of the number of
+    profiles and time with its cube, up to `exact_limit`; beyond it is an approximation.
+
+    Parameters
+    ----------
+    <settings>
+    standardize
+        Standardise every gene of X and y by its mean and deviation over the training profiles, and
+        put predictions back on the scale of y. Without it X and y are taken as they are; there is
+        no intercept.
+    validation_fraction
+        Share of the profiles set aside, at random, to choose by where no validation profiles are
+        given.
+    random_state
+        Of the profiles set aside, and of those drawn where there are many.
+    verbose
+        Show progress on standard error.
+
+    Attributes
+    ----------
+    method_
+        A `dgex_jax.methods.kernels.KernelModel`; its ``settings`` hold what was chosen.
+    """
+
+    method_: KernelModel
+
+    def __init__(
+        self,
+        scales: tuple[float, ...] | float = KernelRidgeConfig.scales,
+        linear: tuple[float, ...] | float = KernelRidgeConfig.linear,
+        lambdas: tuple[float, ...] | float = KernelRidgeConfig.lambdas,
+        *,
+        exact_limit: int = KernelRidgeConfig.exact_limit,
+        centres: int = KernelRidgeConfig.centres,
+        memory_gb: float = KernelRidgeConfig.memory_gb,
+        standardize: bool = True,
+        validation_fraction: float | None = HELD_OUT,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.scales = scales
+        self.linear = linear
+        self.lambdas = lambdas
+        self.exact_limit = exact_limit
+        self.centres = centres
+        self.memory_gb = memory_gb
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, tables: Tables) -> KernelModel:
+        grids = {
+            name: tuple(number(name, one, float) for one in np.atleast_1d(values).tolist())
+            for name, values in self.get_params().items()
+            if name in {"scales", "linear", "lambdas"}
+        }
+        config = self._settings(KernelRidgeConfig, seed=self.seed_, **grids)
+        return fit_kernel_ridge(tables, config, Progress(self.verbose))
+
+
+class LearnedKernel(MethodRegressor):
+    """Kernel ridge regression with a kernel learnt by gradient, a weight for each landmark.
+
+    A sum of linear, RBF, Laplacian and cosine kernels; its amplitudes, lengths and landmark weights
+    are learnt on the error of training profiles (or, with `groups`, whole groups) left out, then
+    adjusted by the validation error. Needs JAX.
+
+    Parameters
+    ----------
+    <settings>
+    standardize
+        Standardise every gene of X and y by its mean and deviation over the training profiles, and
+        put predictions back on the scale of y. Without it X and y are taken as they are; there is
+        no intercept.
+    validation_fraction
+        Share of the profiles set aside, at random, to choose by where no validation profiles are
+        given.
+    random_state
+        Of the profiles set aside, and of those drawn where there are many.
+    verbose
+        Show progress on standard error.
+
+    Attributes
+    ----------
+    weights_
+        ``(n_features_in_,)`` float32: how much each landmark weighs in the distance of two
+        profiles; their mean is 1, and all are if validation says so.
+    method_
+        A `dgex_jax.methods.kernels.KernelModel`; its ``settings`` hold what was chosen.
+    """
+
+    method_: KernelModel
+    weights_: NDArray[np.float32]
+
+    def __init__(
+        self,
+        steps: int = LearnedKernelConfig.steps,
+        rate: float = LearnedKernelConfig.rate,
+        *,
+        whole_limit: int = LearnedKernelConfig.whole_limit,
+        batch_size: int = LearnedKernelConfig.batch_size,
+        exact_limit: int = LearnedKernelConfig.exact_limit,
+        centres: int = LearnedKernelConfig.centres,
+        memory_gb: float = LearnedKernelConfig.memory_gb,
+        standardize: bool = True,
+        validation_fraction: float | None = HELD_OUT,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.steps = steps
+        self.rate = rate
+        self.whole_limit = whole_limit
+        self.batch_size = batch_size
+        self.exact_limit = exact_limit
+        self.centres = centres
+        self.memory_gb = memory_gb
+        self.standardize = standardize
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, tables: Tables) -> KernelModel:
+        config = self._settings(LearnedKernelConfig, seed=self.seed_)
+        fitted = fit_learned_kernel(tables, config, Progress(self.verbose))
+        self.weights_ = fitted.tensors["weights"]
+        return fitted
+
+
+for _kind, _settings in ((KernelRidge, KernelRidgeConfig), (LearnedKernel, LearnedKernelConfig)):
+    _names = (one.name for one in fields(_settings) if one.name != "seed")
+    _kind.__doc__ = cleandoc(_kind.__doc__ or "").replace(
+        "<settings>", describe(_settings, *_names)
+    )

@@ -27,7 +27,7 @@ from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import blocks
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Fitted, Float32
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -18,7 +18,7 @@ from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables, mean_error, residual
 from dgex_jax.methods.linear import fit_ridge
 from dgex_jax.methods.residual import ResidualConfig, ResidualModel, fit_residual
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from dgex_jax.errors import DgexError
 from dgex_jax.methods import Tables
 from dgex_jax.methods import sample_lasso as module
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel, fit_sample_lasso
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 LAMBDAS = [0.3, 0.05, 0.01, 1e-3]
 N, N_TARGETS = 50, 6

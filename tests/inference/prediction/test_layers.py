@@ -21,7 +21,7 @@ from dgex_jax.io.manifest import read_record, sidecar, write_sidecar
 from dgex_jax.io.zarr import check_zarr
 from dgex_jax.model import outputs
 from dgex_jax.model.outputs import Output, check_output, files_of, open_output, outputs_in
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     from pathlib import Path
