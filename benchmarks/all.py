@@ -39,6 +39,7 @@ BENCHMARKS = (
     Benchmark("growth"),
     Benchmark("archs4"),
     Benchmark("startup"),
+    Benchmark("sample_lasso"),
     Benchmark("training_gpu", needs_gpu=True),
     Benchmark("precision", needs_gpu=True),
 )

@@ -221,7 +221,7 @@ class SampleLasso(MethodRegressor):
     def _fit(self, tables: Tables) -> SampleLassoModel:
         lambdas = [number("lambdas", one, float) for one in np.atleast_1d(self.lambdas).tolist()]
         config = self._settings(SampleLassoConfig, lambdas=tuple(lambdas))
-        ids = None if self._ids is None else self._ids[self.places_]
+        ids = None if self._ids is None else self._ids[self.places_].tolist()
         fitted = fit_sample_lasso(tables, config, profiles=ids)
         self.lambda_ = fitted.settings["lambda"]
         return fitted
