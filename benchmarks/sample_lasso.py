@@ -23,7 +23,7 @@ from benchmarks.script import command_line, progress, run_benchmark
 from benchmarks.table import Table
 from benchmarks.timing import paired
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel
-from dgex_jax.train.network import BATCH
+from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     import argparse

@@ -308,6 +308,7 @@ def predict(options: argparse.Namespace) -> None:
     dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
     dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
     dgex predict models/l1000 plates/*.gct -o inferred/ --platform l1000 --format parquet
+    dgex predict models/l1000 plate.gct -o plate.h5ad --platform l1000 --interval 0.9    with bounds
     """
     from dgex_jax.compiled import keep_compiled
     from dgex_jax.io.files import ordinary_file
@@ -315,20 +316,21 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in
-    from dgex_jax.model.predict import predict
+    from dgex_jax.model.predict import BOUNDS, PROFILE_FIELDS, predict
 
     chosen = PredictOptions(**given_settings(options, PredictOptions))
     inputs, outputs, shard = options.inputs, [options.output], options.shard
     genes = None if options.genes is None else read_gene_list(options.genes)
+    beside = ((), ()) if chosen.interval is None else (BOUNDS, PROFILE_FIELDS)
     if len(inputs) > 1 or options.format is not None:
-        outputs = outputs_in(options.output, inputs, options.format or "gctx")
+        outputs = outputs_in(options.output, inputs, options.format or "gctx", *beside)
     keep_compiled()
     with stopped_by_sigterm(), ExitStack() as copies:
         paths = [copies.enter_context(ordinary_file(path)) for path in inputs]
         # Before the model, which may be gigabytes, and before anything is written.
         for output in outputs:
             for path in paths:
-                check_output(output, path, shard)
+                check_output(output, path, shard, *beside)
         model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
         for given, path, output in zip(inputs, paths, outputs, strict=True):
             done = predict(
@@ -357,6 +359,8 @@ def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[in
     units = "standardised units" if scale == "standardized" else "the reference scale"
     genes = f"{done.n_landmarks:,} landmarks and {done.n_targets:,} inferred genes"
     print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
+    for path in done.outputs[1:]:
+        print(f"{path}: written beside it")
     if done.missing_shards:
         i, n = shard
         print(

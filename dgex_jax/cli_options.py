@@ -60,7 +60,8 @@ class OneLineParser(argparse.ArgumentParser):
             elif rule["choices"] is not None:
                 options["choices"] = get_args(rule["choices"])
             elif default is None:
-                options |= {"type": number_or_auto, "metavar": "X"}
+                auto = '"auto"' in rule["meaning"]
+                options |= {"type": number_or_auto if auto else float, "metavar": "X"}
             else:
                 options |= {"type": type(default), "metavar": "N" if type(default) is int else "X"}
             text = rule["meaning"].replace("%", "%%")

@@ -491,6 +491,13 @@ class PredictOptions(Settings):
         "accept values that don't look like those of the platform (z-scores, negative counts), or "
         "a profile that looks like annotation of the genes; the output says so",
     )
+    interval: float | None = setting(
+        None,
+        "write for each value the bounds that this share of measured values lies between, such as "
+        "0.9 (see docs/uncertainty.md)",
+        low=0.01,
+        high=0.999,
+    )
     values: Values | None = setting(
         None,
         "what the values are, of the platform of a model whose study was not normalised by ranks "

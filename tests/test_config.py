@@ -14,6 +14,7 @@ import pytest
 
 from dgex_jax.config import (
     BaselineConfig,
+    FitOptions,
     GridConfig,
     JobsConfig,
     NetworkConfig,
@@ -199,8 +200,10 @@ REFUSED: dict[type, dict[str, tuple[Any, ...]]] = {
         "scale": ("raw",),
         "input_ids": ("name",),
         "ids": ("probe",),
+        "interval": (0.0, 1.0, float("nan")),
         "block_size": (0,),
     },
+    FitOptions: {"method": ("magic", None), "minutes": (0.0, -1.0), "seed": (-1,)},
 }
 
 

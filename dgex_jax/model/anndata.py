@@ -23,7 +23,7 @@ from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
-from dgex_jax.model.scale import make_plan
+from dgex_jax.model.scale import WARNING, make_plan
 from dgex_jax.prepare.genes import annotation_of
 from dgex_jax.prepare.prepare import prepare as make_study
 from dgex_jax.prepare.prepared import open_prepared
@@ -66,6 +66,7 @@ def predict_anndata(
     ids: GeneIds | None = None,
     genes: Sequence[str] | None = None,
     layer: str | None = None,
+    interval: float | None = None,
     force_platform: bool = False,
 ) -> Any:
     """Infer the target genes of every profile of an AnnData object.
@@ -81,7 +82,7 @@ def predict_anndata(
         one that is backed by a file is read in parts. Its genes are found by ``var_names`` or by a
         column of ``var`` (``gene_ids``, ``symbol`` and the like), as in files; if they are
         ``obs``, the result is turned.
-    platform, standardize, scale, impute, input_ids, ids, force_platform
+    platform, standardize, scale, impute, input_ids, ids, interval, force_platform
         See `PredictOptions`.
     genes
         Give these alone, by ids of any kind; ``None`` for all.
@@ -96,7 +97,8 @@ def predict_anndata(
         input's; ``uns["dgex"]`` says how it was made, as in files (JSON text), with a sha256 of the
         input's values. ``var`` has the columns of the files (``source``, ``expected_error``, ids …)
         and, for the landmarks, those of the input (of its first probe, for a mean of several), with
-        ``input_`` before names that are taken.
+        ``input_`` before names that are taken. With an `interval` there are ``layers["lower"]`` and
+        ``layers["upper"]``; ``obs`` says how unlike training each profile is.
 
     Raises
     ------
@@ -112,13 +114,22 @@ def predict_anndata(
     """
     # These need JAX, which the package's other names can do without.
     from dgex_jax.model.predict import (  # noqa: PLC0415
+        further,
         gene_metadata,
-        inferred,
+        inferred_with,
         provenance,
+        unlike_lines,
     )
 
     options = PredictOptions(
-        platform, standardize, scale, impute, input_ids, ids, force_platform=force_platform
+        platform,
+        standardize,
+        scale,
+        impute,
+        input_ids,
+        ids,
+        interval=interval,
+        force_platform=force_platform,
     )
     source = _source_of(adata, layer)
     model_sha256 = None
@@ -131,11 +142,21 @@ def predict_anndata(
         warnings.warn(warning, stacklevel=2)
     match = plan.match
     rows = slice(0, len(match.source.profiles))
+    names, fields = further(model, Path(f"{NAME}.h5ad"), options)
     X = np.empty((rows.stop, len(written.places)), np.float32)
-    start = 0
-    for block in inferred(plan, rows):
-        X[start : start + len(block)] = block[:, written.places]
-        start += len(block)
+    layers = {name: np.empty_like(X) for name in names}
+    held = np.empty((rows.stop, len(fields)), np.float32)
+    start = unlike = 0
+    for block in inferred_with(plan, rows):
+        of_block = slice(start, start + len(block.values))
+        X[of_block] = block.values[:, written.places]
+        for name, bounds in layers.items():
+            bounds[of_block] = block.bounds[name][:, written.places]
+        if fields:
+            held[of_block] = block.fields
+        start, unlike = of_block.stop, unlike + block.n_unlike
+    for line in unlike_lines(unlike, rows.stop):
+        warnings.warn(line.removeprefix(WARNING), stacklevel=2)
     if match.profile_places is not None:
         adata = adata[:, match.profile_places] if match.turned else adata[match.profile_places]
     obs, var, obsm, obsp = (
@@ -153,7 +174,8 @@ def predict_anndata(
     places += [-1] * len(model.targets)
     return import_anndata(NAME).AnnData(
         X,
-        obs=pd.DataFrame(obs, copy=True),
+        obs=_with_fields(pd.DataFrame(obs, copy=True), fields, held),
+        layers=layers,
         var=_with_input(
             gene_metadata(plan, written), var, np.array(places, np.intp)[written.places]
         ),
@@ -161,6 +183,15 @@ def predict_anndata(
         obsm=_copies(obsm),
         obsp=_copies(obsp),
     )
+
+
+def _with_fields(obs: pd.DataFrame, names: Sequence[str], held: NDArray[Any]) -> pd.DataFrame:
+    """Add fields of each profile, as the writers of files do."""
+    taken = {name: f"{TAKEN}{name}" for name in names if name in obs.columns}
+    obs = obs.rename(columns=taken)
+    for name, values in zip(names, held.T, strict=True):
+        obs[name] = values.copy()
+    return obs
 
 
 def _source_of(adata: Any, layer: str | None) -> AnnDataSource:

@@ -79,6 +79,11 @@ class Output:
     profile_columns: tuple[str, ...] = ()  # names of numbers of each profile that come with them
 
 
+def is_table_output(output: Path) -> bool:
+    """Whether an output is a table, which has no place for what is known of profiles."""
+    return output.name.endswith((*TABLES, PARQUET))
+
+
 def files_of(
     output: Path, layers: Sequence[str] = (), profile_columns: Sequence[str] = ()
 ) -> list[Path]:

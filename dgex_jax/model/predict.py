@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 import dgex_jax
+from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import as_slice, blocks, comments_of
 from dgex_jax.io.files import Unchanged, say
 from dgex_jax.io.manifest import processor, record
@@ -26,8 +27,15 @@ from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.methods.network import PRECISION
 from dgex_jax.model.choose import written_genes
 from dgex_jax.model.model import DESCRIPTION, checksum, known
-from dgex_jax.model.outputs import WHOLE, Output, check_output, open_output
-from dgex_jax.model.scale import Plan, make_plan
+from dgex_jax.model.outputs import (
+    WHOLE,
+    Output,
+    check_output,
+    files_of,
+    is_table_output,
+    open_output,
+)
+from dgex_jax.model.scale import WARNING, Plan, make_plan
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
@@ -37,8 +45,17 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import Platform, PredictOptions
     from dgex_jax.io.progress import Listener
+    from dgex_jax.methods.uncertainty import Calibration
     from dgex_jax.model.choose import WrittenGenes
     from dgex_jax.model.model import Model
+
+BOUNDS = ("lower", "upper")
+PROFILE_FIELDS = ("unlike_training", "reconstructed")
+"""How unlike training a profile is: the share of training profiles that have a nearer neighbour;
+and the share of its landmark variance that training's principal components explain."""
+
+UNLIKE = 0.99
+"""Share from which on a profile is warned of."""
 
 TRUSTED = 0.5
 """Expected error, in standardised units, below which a gene is called worth trusting: half of its
@@ -50,7 +67,8 @@ class Prediction:
     """The file written, its size, and what was matched, mapped, standardised and imputed.
 
     `n_trusted` of its targets have an expected error below `TRUSTED`, on the part `expected_on`;
-    both are ``None`` if the model tells no errors. `missing_shards`, of an output written in parts,
+    both are ``None`` if the model tells no errors. `outputs` are all files written: with an
+    interval there may be files for its bounds. `missing_shards`, of an output written in parts,
     are still to be written by other processes.
     """
 
@@ -62,6 +80,7 @@ class Prediction:
     n_trusted: int | None
     expected_on: str | None
     missing_shards: int = 0
+    outputs: tuple[Path, ...] = ()
 
 
 def predict(
@@ -93,7 +112,8 @@ def predict(
     the model lacks one of `genes`.
     """
     input_path, output = Path(input_path), Path(output)
-    check_output(output, input_path, part)
+    layers, fields = further(model, output, options)
+    check_output(output, input_path, part, layers, fields)
     show = Progress(progress)
     written = written_genes(model, options.ids, genes)
     unchanged = Unchanged.of(input_path)
@@ -116,20 +136,26 @@ def predict(
             report=report,
             part=part,
             record=_record(told),
+            layers=layers,
+            profile_columns=fields,
         )
+        unlike = 0
         with open_output(target) as writer:
             pending = writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
             columns = as_slice(written.places)
             with show.step("inferring", left) as tick:
 
-                def write(block: NDArray[np.float32]) -> None:
-                    writer.append(block[:, columns])
-                    tick(len(block))
+                def write(block: Inferred) -> None:
+                    bounds = {name: block.bounds[name][:, columns] for name in layers}
+                    held = block.fields if fields else None
+                    writer.append(block.values[:, columns], bounds, held)
+                    tick(len(block.values))
 
                 with Behind(write) as put:
                     for rows in pending:
-                        for block in inferred(plan, rows):
+                        for block in inferred_with(plan, rows):
+                            unlike += block.n_unlike
                             put(block)
     targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
     expected_on = _expected_part(model, options.platform)
@@ -138,17 +164,39 @@ def predict(
         len(source.profiles),
         len(written.places) - len(targets),
         len(targets),
-        (*plan.lines(), *written.notes),
+        (*plan.lines(), *written.notes, *unlike_lines(unlike, len(source.profiles))),
         None if expected_on is None else int((model.errors[expected_on][targets] < TRUSTED).sum()),
         expected_on,
         writer.missing,
+        tuple(files_of(output, layers, fields)),
     )
 
 
+@dataclass(frozen=True)
+class Inferred:
+    """A batch of profiles: landmarks as given and inferred targets, and how sure they are.
+
+    `values`, and each of `bounds` (`BOUNDS`; none without an interval), are ``(n, n_landmarks +
+    n_targets)`` float32 in the scale of the plan's options; bounds of a measured landmark are its
+    value, those of an imputed one NaN. `fields` ``(n, 2)`` float32 are the numbers of each profile
+    named by `PROFILE_FIELDS`, of a model that has them; `n_unlike` profiles are less like training
+    than `UNLIKE` of training itself.
+    """
+
+    values: NDArray[np.float32]
+    bounds: Mapping[str, NDArray[np.float32]]
+    fields: NDArray[np.float32] | None
+    n_unlike: int
+
+
 def inferred(plan: Plan, rows: slice) -> Iterator[NDArray[np.float32]]:
+    """Yield the values alone of what `inferred_with` yields."""
+    return (block.values for block in inferred_with(plan, rows))
+
+
+def inferred_with(plan: Plan, rows: slice) -> Iterator[Inferred]:
     """Yield landmarks and inferred targets of a run of profiles, batch by batch.
 
-    ``(n, n_landmarks + n_targets)`` float32 in the scale of the plan's options, n <= `BATCH`.
     `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the file, on
     no block size.
     """
@@ -157,16 +205,80 @@ def inferred(plan: Plan, rows: slice) -> Iterator[NDArray[np.float32]]:
     landmarks, targets = plan.model.landmarks, plan.model.targets
     mean = np.concatenate([landmarks.mean, targets.mean])
     sd = np.concatenate([landmarks.sd, targets.sd])
+    interval = None
+    if plan.options.interval is not None:
+        interval = interval_of(plan.model, plan.options)
     full_batches = -(-plan.options.block_size // BATCH) * BATCH
     for block in blocks(rows.stop - rows.start, full_batches):
         X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
         start = 0
         for Y in plan.model.method(X):
-            values = np.concatenate([X[start : start + len(Y)], Y], axis=1)
+            of_batch = X[start : start + len(Y)]
             start += len(Y)
+            distances, fields, unlike = _certainty(plan, of_batch)
+            layers = {"values": Y}
+            if interval is not None and distances is not None:
+                half = interval.half_widths(plan.options.interval or 0, distances)
+                layers |= {"lower": Y - half, "upper": Y + half}
+            wide = {name: np.concatenate([of_batch, one], axis=1) for name, one in layers.items()}
             if plan.options.scale == "reference":
-                values = (values * sd + mean).astype(np.float32)
-            yield values
+                wide = {name: (one * sd + mean).astype(np.float32) for name, one in wide.items()}
+            values = wide.pop("values")
+            for bound in wide.values():
+                bound[:, list(plan.match.missing)] = np.nan
+            yield Inferred(values, wide, fields, unlike)
+
+
+def further(
+    model: Model, output: Path, options: PredictOptions
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the layers and the fields of each profile that an output has beside its values.
+
+    Tables have no place for fields: beside one they are only where an interval is asked for. Raises
+    `DgexError` for an interval that the model does not have.
+    """
+    if options.interval is not None:
+        interval_of(model, options).level_place(options.interval)
+    asked = options.interval is not None
+    holds = model.uncertainty is not None and (asked or not is_table_output(output))
+    return BOUNDS if asked else (), PROFILE_FIELDS if holds else ()
+
+
+def interval_of(model: Model, options: PredictOptions) -> Calibration:
+    """Give the intervals for profiles of the options' platform.
+
+    Those calibrated on the validation part of the set whose errors are to be expected, else on the
+    part that chose the model. Raises `DgexError` if the model has none.
+    """
+    if model.uncertainty is None or not model.uncertainty.calibrated:
+        raise DgexError(
+            "interval: this model has none, it was made before there were any; export or fit it "
+            "again"
+        )
+    part, calibrated = _expected_part(model, options.platform), model.uncertainty.calibrated
+    chooser = model.selected_on if part is None else model.parts.chooser_of(part)
+    return calibrated.get(chooser) or calibrated[model.selected_on]
+
+
+def _certainty(
+    plan: Plan, X: NDArray[np.float32]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float32] | None, int]:
+    """Give distances to training, the fields of each profile, and how many are unlike it."""
+    known = plan.model.uncertainty
+    if known is None:
+        return None, None, 0
+    distances = known.distances(X)
+    unlike = known.unlike(distances)
+    fields = np.stack([unlike, known.reconstructed(X)], axis=1).astype(np.float32)
+    return distances, fields, int((unlike > UNLIKE).sum())
+
+
+def unlike_lines(n: int, of: int) -> list[str]:
+    """Warn of profiles that are unlike training, if they are more than one in twenty."""
+    if 20 * n <= of:
+        return []
+    unlike = f"{n:,} of {of:,} profiles are less like training than {UNLIKE:.0%} of its own"
+    return [f"{WARNING}{unlike}: larger errors than the expected ones are likely"]
 
 
 # --- the genes of an output
@@ -176,8 +288,10 @@ def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
     """Say what is known of the genes of an output, a line each.
 
     ``source`` (measured, imputed or inferred), ``expected_error`` (mean absolute error on the test
-    set of the same platform, in the units of the output; missing where there is none), the ids
-    known, and ``mae_…`` of every part in standardised units.
+    set of the same platform, in the units of the output; missing where there is none) and
+    ``expected_r2`` there, with an interval ``interval_width`` (of a profile at the median distance
+    from training, in the units of the output), the ids known, and ``mae_…`` of every part in
+    standardised units.
     """
     model = plan.model
     source = np.array(["measured"] * len(model.landmarks) + ["inferred"] * len(model.targets))
@@ -186,8 +300,15 @@ def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
     nothing = np.full(len(model.landmarks), np.nan)
     part = _expected_part(model, plan.options.platform)
     if part is not None:
-        units = model.targets.sd if plan.options.scale == "reference" else 1.0
+        units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
         columns["expected_error"] = np.concatenate([nothing, model.errors[part] * units])
+        if part in model.r2:
+            columns["expected_r2"] = np.concatenate([nothing, model.r2[part]])
+    if plan.options.interval is not None:
+        interval = interval_of(model, plan.options)
+        middle = interval.half_widths(plan.options.interval, np.array([interval.centre]))[0]
+        units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
+        columns["interval_width"] = np.concatenate([nothing, 2 * middle * units])
     for name in ("symbols", "ensembl", "entrez"):
         texts = [*getattr(model.landmarks, name), *getattr(model.targets, name)]
         if any(texts):
@@ -252,6 +373,7 @@ def provenance(
             "scale": options.scale,
             "impute": options.impute,
             "force_platform": options.force_platform,
+            **({} if options.interval is None else {"interval": options.interval}),
         },
         "mapping": plan.route.note,
         "warnings": list(plan.warnings),
@@ -319,6 +441,10 @@ def _content_sha256(model: Model) -> str:
     for genes in (model.landmarks, model.targets):
         arrays += [genes.mean, genes.sd]
     told = {"kind": model.method.kind, "settings": model.method.settings}
+    if model.uncertainty is not None:
+        told["uncertainty"] = model.uncertainty.settings()
+        tensors = model.uncertainty.tensors()
+        arrays += [tensors[name] for name in sorted(tensors)]
     digest.update(json.dumps(told, sort_keys=True).encode())
     arrays += [model.method.tensors[name] for name in sorted(model.method.tensors)]
     for array in arrays:
