@@ -17,7 +17,7 @@ endef
 .DEFAULT_GOAL := all
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
-.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures \
+.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond \
     test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
@@ -82,6 +82,9 @@ weight-hubs: $(VENV)/.ready  ## the major weights and the hidden units they meet
 
 departures: $(VENV)/.ready  ## departures from the original, measured
 	$(call reproduce,departures)
+
+beyond: $(VENV)/.ready  ## methods beyond the paper's, on five splits (half an hour)
+	+@$(BIN)/python -m reproduce.beyond --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
 test: $(VENV)/.ready  ## the tests (minutes)
 	@$(BIN)/python -m pytest -q -m "not slow and not long"

@@ -120,7 +120,9 @@ def test_the_platform_says_whose_intervals_and_a_warning_comes_with_strangers(
         widths[platform] = (made.layers["upper"] - made.layers["lower"])[:, inferred].mean()
     assert widths["rnaseq"] > 5 * widths["microarray"]
     far = write(replace(table, values=table.values * 40), tmp_path / "far.gctx", "gctx")
-    done = predict(sure, far, tmp_path / "far.tsv", PredictOptions("standardized"))
+    done = predict(
+        sure, far, tmp_path / "far.tsv", PredictOptions("standardized", force_platform=True)
+    )
     n = len(table.profiles)
     warning = f"warning: {n} of {n} profiles are less like training than 99% of its own"
     assert any(note.startswith(warning) for note in done.notes)
