@@ -56,7 +56,7 @@ GRIDS = {
     "power": (0.0, 0.5, 1.0),
 }
 """Factors of what was learnt that validation chooses from, and the power of the weights."""
-RIDGES = tuple(2.0**step for step in range(-4, 5))
+RIDGES = tuple(4.0**step for step in range(-3, 4))
 """Factors of the common lambda that each gene's is chosen from by the error of those left out."""
 SHRINKAGE = (0.0, 0.5, 1.0)
 """How far, in logarithms, a gene's lambda goes from the common one to its own."""
@@ -89,8 +89,9 @@ def fit_learned_kernel(
     Where `tables.groups` are given, whole groups are left out instead of single profiles. Then the
     validation error chooses, by `GRIDS`, how far the landmark weights act and factors of the
     widths, of the linear kernel and of the ridge (on `kernels.SEARCHED` training profiles at most).
-    Up to `GENE_LAMBDAS_LIMIT` training profiles each gene has a lambda by the error of profiles
-    left out, shrunk to the common one as validation chooses; of more profiles all genes share one.
+    Up to `GENE_LAMBDAS_LIMIT` training profiles, if `memory_gb` holds three of their kernel
+    matrices, each gene has a lambda by the error of profiles left out, shrunk to the common one as
+    validation chooses. Otherwise all genes share one, and the model's ``shrinkage`` is ``None``.
 
     Raises
     ------
@@ -120,6 +121,7 @@ def fit_learned_kernel(
         if n <= min(GENE_LAMBDAS_LIMIT, config.exact_limit) and 24e-9 * n * n <= config.memory_gb:
             dual, shrinkage = solve_by_gene(kernel, lambda_, tables)
             solution = tables.X, dual
+            tick(n)
         else:
             solution = solve(kernel, lambda_, tables, config, tick)
     chosen = best | {"lambda": lambda_, "shrinkage": shrinkage}
@@ -255,11 +257,12 @@ class Spectrum:
     """The eigenvectors of a kernel matrix, by which every lambda is cheap."""
 
     def __init__(self, matrix: Float64, Y: Float32) -> None:
-        found: Any = scipy.linalg.eigh(matrix.T, overwrite_a=True, check_finite=False, driver="evd")
-        values, self.vectors = found
+        values, self.vectors = scipy.linalg.eigh(
+            matrix.T, overwrite_a=True, check_finite=False, driver="evd"
+        )
         # Rounding leaves the smallest of them a little below 0.
         self._values = np.maximum(values, 0.0)
-        self._rotated = np.empty(Y.shape)
+        self._rotated: Float64 = np.empty(Y.shape)
         for genes in blocks(Y.shape[1], GENES):
             self._rotated[:, genes] = self.vectors.T @ Y[:, genes]
 
