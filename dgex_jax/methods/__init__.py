@@ -71,6 +71,14 @@ class Fitted(ABC):
         """Say what was chosen, for people: a name of at most eleven letters → a text of a line."""
         return {}
 
+    def heaviest(self, k: int) -> tuple[NDArray[np.intp], Float32]:
+        """Give the places of the `k` landmarks that weigh most, and their weights (mean 1).
+
+        Of a method that weighs all the same, or none, nothing.
+        """
+        del k
+        return np.zeros(0, np.intp), np.zeros(0, np.float32)
+
     @abstractmethod
     def infer(self, X: Float32) -> Float32:
         """Infer ``(BATCH, n_targets)`` of ``(BATCH, n_landmarks)``; a row may be all zeros."""

@@ -83,6 +83,11 @@ class StackModel(Fitted):
             facts[f"member {number}"] = f"{weight:.2f} x {one.title}{f' ({own})' if own else ''}"
         return facts
 
+    def heaviest(self, k: int) -> tuple[NDArray[np.intp], Float32]:
+        """Give those of the heaviest member that has weights; see `Fitted.heaviest`."""
+        found = (one.heaviest(k) for _, one in self._by_weight())
+        return next((one for one in found if len(one[0])), super().heaviest(k))
+
     def _by_weight(self) -> list[tuple[float, Fitted]]:
         pairs = zip(self.weights, self.members, strict=True)
         return sorted(pairs, key=lambda pair: -pair[0])

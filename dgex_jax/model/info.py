@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dgex_jax.model.model import Model
 
 N_NAMED = 10
+SHOWN_LEVEL = 0.9
 INDENT = 12
 
 
@@ -48,9 +49,18 @@ def model_info(path: Path) -> dict[str, Any]:
             for part, values in model.errors.items()
         },
         "expected_error_on": part,
+        "heaviest_landmarks": _heaviest(model),
         "best_genes": _first_genes(model, errors, errors),
         "worst_genes": _first_genes(model, -errors, errors),
     }
+
+
+def _heaviest(model: Model) -> list[dict[str, Any]]:
+    """List the landmarks that weigh most where a method has weights of them, else none."""
+    places, weights = model.method.heaviest(N_NAMED)
+    names = model.landmarks.names(places.tolist())
+    pairs = zip(names, weights.tolist(), strict=True)
+    return [{"landmark": name, "weight": weight} for name, weight in pairs]
 
 
 def _first_genes(
@@ -98,7 +108,26 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     for part, error in info["errors"].items():
         role = f"  {roles[part]}" if part in roles else ""
         lines.append(f"  {parts.label(part):<{width}}{error['mean']:.4f} ± {error['sd']:.4f}{role}")
-    return [*lines, *_named(info, "best", parts), *_named(info, "worst", parts)]
+    lines += [*_intervals(record, parts), *_named(info, "best", parts)]
+    lines += _named(info, "worst", parts)
+    if heaviest := info["heaviest_landmarks"]:
+        told = ", ".join(f"{one['landmark']} {one['weight']:.2f}" for one in heaviest)
+        lines += ["", f"landmarks that weigh most in the kernel (mean 1): {told}"]
+    return lines
+
+
+def _intervals(record: Mapping[str, Any], parts: Parts) -> list[str]:
+    """Say what the intervals of one level cover on the tests."""
+    told = known(record, dict, "coverage") or {}
+    lines = [
+        f"  {parts.label(part):<10}{one['values']:.1%} of the values; of {one['genes']:.0%} of the "
+        f"genes and {one['profiles']:.0%} of the profiles at least {SHOWN_LEVEL - 0.05:.0%}"
+        for part, of_part in told.items()
+        for one in of_part
+        if one["level"] == SHOWN_LEVEL
+    ]
+    heading = f"intervals of {SHOWN_LEVEL:.0%} cover, on parts that nothing was chosen on"
+    return ["", heading, *lines] if lines else []
 
 
 def _study(record: Mapping[str, Any], parts: Parts) -> dict[str, str]:

@@ -25,8 +25,8 @@ LOOKS = {
 def draw_beyond(table: pd.DataFrame, curve: pd.DataFrame, *, note: str | None = None) -> Figure:
     """Draw the errors of all methods by part, a panel a kind of split, and the learning curve.
 
-    `table` has ``split``, ``label``, ``method``, ``error`` and ``sd``; `curve` ``part``,
-    ``label``, ``method``, ``n_train`` and ``error``, of which part ``te`` is drawn; it may be empty.
+    `table` has ``split``, ``label``, ``method``, ``error`` and ``sd``; `curve` ``part``, ``label``,
+    ``method``, ``n_train`` and ``error``, of which part ``te`` is drawn; it may be empty.
     """
     kinds = list(dict.fromkeys(table["split"]))
     n = len(kinds) + bool(len(curve))
