@@ -91,11 +91,16 @@ def split_study(study: Study, split: Split) -> Study:
 
 
 def measure_split(
-    space: Workspace, split: Split, methods: Sequence[str], networks: dict[str, NetworkConfig]
+    space: Workspace,
+    split: Split,
+    methods: Sequence[str],
+    networks: dict[str, NetworkConfig],
+    choosers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure methods on one split, or read what was measured; `networks` are filled on the first.
 
-    Of each method: ``errors`` (part → overall error), ``seconds`` and ``memory_mb`` (peak beyond
+    `choosers` are the validation parts whose sets are measured, all by default. Of each method:
+    ``errors`` (part → overall error), ``seconds`` and ``memory_mb`` (peak beyond
     what was held before; Linux alone), ``chosen`` (validation part → what it is made of). With the
     stack ``coverage`` (part → share of values inside its 90 % intervals).
     """
@@ -110,6 +115,7 @@ def measure_split(
             "baselines": dataclasses.asdict(study.baselines),
             "grid": dataclasses.asdict(study.grid),
             "split": dataclasses.asdict(split),
+            "choosers": list(choosers),
             "version": __version__,
         }
     )
@@ -128,7 +134,7 @@ def measure_split(
             "simulated": prepared.simulated,
             "labels": {part: prepared.parts.label(part) for part in prepared.parts},
         }
-        job_of = _Job(study, prepared, split, networks)
+        job_of = _Job(study, prepared, split, networks, choosers)
         for method in missing:
             start = time.perf_counter()
             before = _reset_peak()
@@ -174,14 +180,29 @@ class _Job:
     """One split in memory; what was fitted on it is kept for the stack."""
 
     def __init__(
-        self, study: Study, prepared: Prepared, split: Split, networks: dict[str, NetworkConfig]
+        self,
+        study: Study,
+        prepared: Prepared,
+        split: Split,
+        networks: dict[str, NetworkConfig],
+        choosers: Sequence[str],
     ) -> None:
         self._study, self._prepared, self._networks = study, prepared, networks
         self._split, self._fitted = split, dict[tuple[str, str], Fitted]()
         self._parts = prepared.parts
+        self._choosers = choosers or self._parts.choosers
+        for one in self._choosers:
+            if one not in self._parts.choosers:
+                known = ", ".join(self._parts.choosers)
+                raise StudyError(f"--choosers: {one!r} is no validation part of the study: {known}")
 
     def measure(self, method: str) -> tuple[dict[str, float], dict[str, Any]]:
         """Give the overall error on every part, and what else is to be told of a method."""
+        errors, more = self._measure(method)
+        of = {part for one in self._choosers for part in (one, *self._parts.tests_of(one))}
+        return {part: errors[part] for part in self._parts.evaluated if part in of}, more
+
+    def _measure(self, method: str) -> tuple[dict[str, float], dict[str, Any]]:
         if method in BASELINES:
             measured = fit_baseline(method, self._study.baselines, self._arrays(1), lambda _n: None)
             reached = {part: float(one.mean()) for part, one in measured.errors.items()}
@@ -191,7 +212,7 @@ class _Job:
         errors: dict[str, float] = {}
         chosen: dict[str, str] = {}
         coverage: dict[str, Any] = {}
-        for chooser in self._parts.choosers:
+        for chooser in self._choosers:
             fitted = self._stack(chooser) if method == STACK else self._fit(method, chooser)
             chosen[chooser] = fitted.title
             for part in (chooser, *self._parts.tests_of(chooser)):
@@ -205,7 +226,7 @@ class _Job:
                     if one.level == LEVEL
                 }
         more = {"chosen": chosen, **({"coverage": coverage} if coverage else {})}
-        return {part: errors[part] for part in self._parts.evaluated}, more
+        return errors, more
 
     def _arrays(self, halves: int) -> StudyArrays:
         arrays, n = load_arrays(self._prepared, halves), self._split.n_train
@@ -398,7 +419,7 @@ def run(options: argparse.Namespace) -> None:
     for by_group in (False, True) if grouped else (False,):
         networks: dict[str, NetworkConfig] = {}
         measured = [
-            measure_split(space, Split(seed, by_group), methods, networks)
+            measure_split(space, Split(seed, by_group), methods, networks, options.choosers)
             for seed in range(1, options.splits + 1)
         ]
         simulated |= measured[0]["simulated"]
@@ -408,7 +429,7 @@ def run(options: argparse.Namespace) -> None:
         whole = measured[0]["n_train"]
         for n in [one for one in CURVE_SIZES if one < whole]:
             some = [one for one in CURVE if one in methods]
-            found = measure_split(space, Split(1, False, n), some, networks)
+            found = measure_split(space, Split(1, False, n), some, networks, options.choosers)
             curve.append(summary([found], "curve").assign(n_train=n))
         own = summary(measured[:1], "curve").assign(n_train=whole)
         curve.append(own[own["method"].isin(CURVE)])
@@ -436,6 +457,13 @@ A command that was stopped, or killed, resumes when it is given again.
     command.add_argument("--splits", type=_count, default=5, metavar="N", help="(default: 5)")
     command.add_argument(
         "--methods", nargs="+", choices=METHODS, metavar="NAME", help=f"of {', '.join(METHODS)}"
+    )
+    command.add_argument(
+        "--choosers",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="measure the sets of these validation parts alone, as va: each costs as much again",
     )
     command.add_argument("--no-curve", action="store_true", help="no learning curve")
     command.set_defaults(run=run)

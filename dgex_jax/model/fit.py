@@ -124,7 +124,7 @@ def fit_lines(fit: Fit, validated_on: str) -> list[str]:
         (
             one.name,
             f"{one.error:.4f}",
-            f"{one.weight:.2f}" if one.weight else "-",
+            f"{one.weight:.2f}",
             f"{one.seconds:.1f}",
         )
         for one in fit.members
