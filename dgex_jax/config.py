@@ -431,7 +431,7 @@ class FitOptions(Settings):
     minutes: float | None = setting(
         None,
         "begin no further method of the stack once this time is over (default: fit them all)",
-        low=0.01,
+        low=1e-4,
         high=1e6,
     )
     seed: int = setting(1, "of all that is drawn", low=0, high=2**32 - 1)
@@ -494,7 +494,7 @@ class PredictOptions(Settings):
     interval: float | None = setting(
         None,
         "write for each value the bounds that this share of measured values lies between, such as "
-        "0.9 (see docs/uncertainty.md)",
+        "0.9 (docs/methods.md)",
         low=0.01,
         high=0.999,
     )
