@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from dgex_jax.config import documented, setting
 from dgex_jax.errors import DgexError, DivergedError
@@ -154,7 +155,9 @@ def learn(
         "noise": NOISE,
     }
     # float32 whatever the process has enabled: gradients need no more, and take half the time.
-    with jax.enable_x64(False), jax.default_matmul_precision("highest"):
+    # JAX has threads of its own, which LAPACK's keep waiting.
+    precision = jax.default_matmul_precision("highest")
+    with jax.enable_x64(False), precision, threadpool_limits(1, user_api="blas"):
         params = {name: jnp.asarray(np.log(one), jnp.float32) for name, one in starts.items()}
         carry, errors = (params, ADAM.init(params)), []
         for step, batch in enumerate(_batches(tables, config)):
