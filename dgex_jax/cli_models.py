@@ -86,9 +86,9 @@ def fit_flags(command: OneLineParser) -> None:
 def fit(options: argparse.Namespace) -> None:
     """Fit the best model for a study: several methods, stacked by their validation errors.
 
-    Below 2,000 training profiles they are ridge, kernel ridge, SampleLasso and a learned kernel;
-    above ridge, both kernels and an ensemble of residual networks. The paper's network is another
-    way: train, then export.
+    Below 2,000 training profiles they are ridge, KNN-GE, kernel ridge, SampleLasso and a learned
+    kernel; above ridge, KNN-GE, both kernels and an ensemble of residual networks. The paper's
+    network is another way: train, then export.
 
     Examples
     --------

@@ -33,7 +33,9 @@ SetPlatform = Literal["array", "rnaseq", "l1000"]
 Role = Literal["validation", "test"]
 Values = Literal["log2", "log1p", "counts", "tpm", "rpkm", "fpkm"]
 Normalize = Literal["original", "quantile", "none", "log_cpm"]
-Method = Literal["stack", "ridge", "kernel-ridge", "learned-kernel", "sample-lasso", "residual-mlp"]
+Method = Literal[
+    "stack", "ridge", "knn-ge", "kernel-ridge", "learned-kernel", "sample-lasso", "residual-mlp"
+]
 
 
 def check_choice(key: str, value: object, kind: object) -> None:

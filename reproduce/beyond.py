@@ -8,6 +8,7 @@ validation; of D-GEX the architecture too, on the first split.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import time
@@ -47,7 +48,6 @@ from reproduce.workspace import at_rates, open_workspace
 from reproduce.written import rounded_csv, write_table_files
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
     from dgex_jax.prepare.prepared import Prepared
@@ -471,10 +471,9 @@ A command that was stopped, or killed, resumes when it is given again.
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise StudyError(f"--splits {number}: must be at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a count, at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

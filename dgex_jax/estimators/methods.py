@@ -308,8 +308,9 @@ class Stack(MethodRegressor):
     ----------
     estimators
         ``[(name, estimator), …]`` of this package, 1 to 10, as in scikit-learn's stacking;
-        ``None`` takes what ``dgex fit`` does: below 2,000 training profiles ridge, kernel ridge,
-        SampleLasso and a learned kernel, above ridge, both kernels and residual networks. Members
+        ``None`` takes what ``dgex fit`` does: below 2,000 training profiles ridge, KNN-GE, kernel
+        ridge, SampleLasso and a learned kernel, above ridge, KNN-GE, both kernels and residual
+        networks. Members
         learn from what this one has standardised, on the validation profiles that it has set aside.
     standardize
         Standardise every gene of X and y by its mean and deviation over the training profiles, and

@@ -1,4 +1,4 @@
-"""Ridge regression with lambda by validation, and any linear model of all targets at once."""
+"""Ridge and KNN-GE tuned by validation, and any linear model of all targets at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dgex_jax.baselines.knn import KnnGe
 from dgex_jax.baselines.linear import ridge_path
 from dgex_jax.config import BaselineConfig
 from dgex_jax.errors import DgexError
@@ -38,8 +39,9 @@ class Linear(Fitted):
         return str(self.settings["method"])
 
     def facts(self) -> dict[str, str]:
-        """Say which penalty."""
-        return {"lambda": f"{self.settings['lambda']:.3g}"}
+        """Say which penalty, or how many landmarks."""
+        told = {name: one for name, one in self.settings.items() if name != "method"}
+        return {name: f"{one:.3g}" for name, one in told.items() if one}
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""
@@ -65,3 +67,19 @@ def fit_ridge(tables: Tables, lambdas: Sequence[float] = BaselineConfig.l2_lambd
     if best is None:
         raise DgexError("no lambda to try")
     return best[1]
+
+
+def fit_knn_ge(tables: Tables, k_max: int = BaselineConfig.k_max) -> Linear:
+    """Fit the paper's KNN-GE, k up to `k_max` by the validation error; the smallest of equal ones.
+
+    A mean of k landmarks is a linear model. It ignores what landmarks do together, which is what
+    changes most from platform to platform.
+    """
+    found = KnnGe(k_max).fit(tables.X, tables.Y)
+    errors = found.errors_by_k(tables.X_val, tables.Y_val, found.ks_).mean(axis=1)
+    k = found.ks_[int(np.argmin(errors))]
+    n_landmarks, n_targets = tables.sizes[1:]
+    coef = np.zeros((n_landmarks, n_targets), np.float32)
+    np.put_along_axis(coef, found.neighbours_[:, :k].T, np.float32(1 / k), axis=0)
+    tensors = {"coef": coef, "intercept": np.zeros(n_targets, np.float32)}
+    return Linear({"method": "KNN-GE", "k": k}, tensors)

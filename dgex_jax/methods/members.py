@@ -36,8 +36,8 @@ HOMES: dict[str, Home] = {
 def members_for(n_profiles: int) -> tuple[str, ...]:
     """Name the methods that suit so many training profiles, the quickest first."""
     if n_profiles < FEW:
-        return ("ridge", "kernel-ridge", "sample-lasso", "learned-kernel")
-    return ("ridge", "kernel-ridge", "learned-kernel", "residual-mlp")
+        return ("ridge", "knn-ge", "kernel-ridge", "sample-lasso", "learned-kernel")
+    return ("ridge", "knn-ge", "kernel-ridge", "learned-kernel", "residual-mlp")
 
 
 def fit_member(
@@ -48,7 +48,7 @@ def fit_member(
     profiles: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Fit one of ``ridge`` and `HOMES` with its defaults.
+    """Fit ``ridge``, ``knn-ge`` or one of `HOMES` with its defaults.
 
     `seed` is of what is drawn, and `profiles` are the ids of the training profiles, where a method
     keeps them.
@@ -58,6 +58,10 @@ def fit_member(
         from dgex_jax.methods.linear import fit_ridge  # noqa: PLC0415  (as the others: when asked)
 
         return fit_ridge(tables)
+    if name == "knn-ge":
+        from dgex_jax.methods.linear import fit_knn_ge  # noqa: PLC0415
+
+        return fit_knn_ge(tables)
     home = HOMES[name]
     module = import_module(f"dgex_jax.methods.{home.module}")
     config = getattr(module, home.config)

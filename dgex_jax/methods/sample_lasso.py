@@ -14,13 +14,14 @@ ten times as quick as a batched FISTA in JAX, at coefficients of equal precision
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
+from threadpoolctl import ThreadpoolController
 
 from dgex_jax.config import Settings, check_range, documented, setting
 from dgex_jax.errors import DgexError
@@ -199,7 +200,9 @@ class SampleLassoModel(Fitted):
                 own, rows_of = some @ x.astype(np.float64), partial(_made, some)
             else:
                 own, rows_of = products[near], partial(_taken, held[1], near)
-            path = _path(own, rows_of, [one * self.n_landmarks for one in lambdas], ridge)
+            # Threads cost more than they give on such small systems: ten times on busy cores.
+            with _threads().limit(limits=1, user_api="blas"):
+                path = _path(own, rows_of, [one * self.n_landmarks for one in lambdas], ridge)
             yield [(near[places], weights) for places, weights in path]
 
     @cached_property
@@ -215,6 +218,11 @@ class SampleLassoModel(Fitted):
         """Squared norms ``(n,)`` of the training profiles."""
         squares: Doubles = np.einsum("pl,pl->p", *[self._landmarks] * 2, dtype=np.float64)
         return squares
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _taken(gram: Doubles, near: Indices, places: Indices) -> Doubles:

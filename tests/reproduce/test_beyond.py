@@ -106,7 +106,7 @@ def test_what_is_there_is_not_measured_again(made, capsys) -> None:
 def test_what_is_refused(made, capsys) -> None:
     _, words, _ = made
     for more, cause in (
-        (["--splits", "0"], "must be at least 1"),
+        (["--splits", "0"], "must be a count, at least 1"),
         (["--methods", "magic"], "invalid choice: 'magic'"),
         (["--choosers", "te", "--methods", "LR"], "'te' is no validation part of the study: va"),
     ):
