@@ -429,7 +429,7 @@ def run(options: argparse.Namespace) -> None:
         whole = measured[0]["n_train"]
         for n in [one for one in CURVE_SIZES if one < whole]:
             some = [one for one in CURVE if one in methods]
-            found = measure_split(space, Split(1, False, n), some, networks, options.choosers)
+            found = measure_split(space, Split(1, False, n), some, networks, ["va"])
             curve.append(summary([found], "curve").assign(n_train=n))
         own = summary(measured[:1], "curve").assign(n_train=whole)
         curve.append(own[own["method"].isin(CURVE)])
