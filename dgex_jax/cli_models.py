@@ -96,17 +96,24 @@ def fit(options: argparse.Namespace) -> None:
     dgex fit prepared.h5 -o models/rnaseq --best 1000G           for RNA-seq
     dgex fit prepared.h5 -o models/quick --method kernel-ridge   one method alone
     dgex fit prepared.h5 -o models/mine --minutes 10
+
+    A command that was stopped, or killed, resumes the training of networks from MODEL.fit when it
+    is given again; the other methods take minutes and begin anew.
     """
     from dgex_jax.compiled import keep_compiled
+    from dgex_jax.io.files import locked
     from dgex_jax.io.progress import Progress
-    from dgex_jax.model.fit import fit_lines, fit_model
+    from dgex_jax.model.fit import clear_checkpoints, fit_lines, fit_model
     from dgex_jax.model.model import refuse_place, write_model
 
     chosen = FitOptions(**given_settings(options, FitOptions))
     # Before the work.
     refuse_place(options.output, options.overwrite)
     keep_compiled()
+    work = options.output.with_name(f"{options.output.name}.fit")
     with ExitStack() as files:
+        files.enter_context(stopped_by_sigterm())
+        files.enter_context(locked(options.output, report=say))
         prepared = _prepared_of(options, files)
         fitted = fit_model(
             prepared,
@@ -116,8 +123,10 @@ def fit(options: argparse.Namespace) -> None:
             on_member=lambda one: say(
                 f"{one.name}: {one.error:.4f} on validation, {one.seconds:.1f} s"
             ),
+            checkpoint=work,
         )
-    write_model(options.output, fitted.model, overwrite=options.overwrite)
+        write_model(options.output, fitted.model, overwrite=options.overwrite)
+        clear_checkpoints(work)
     model, parts = fitted.model, fitted.model.parts
     print("\n".join(fit_lines(fitted, parts.label(options.best))))
     data = " (simulated data)" if model.simulated else ""

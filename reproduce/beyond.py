@@ -38,11 +38,12 @@ from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import StudyFiles
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.devices import choose_devices, share_cpu
+from dgex_jax.train.record import mark_done
 from dgex_jax.train.train import train_group
 from reproduce.baselines import fit_baseline
 from reproduce.plots.beyond import draw_beyond
 from reproduce.plots.style import save
-from reproduce.stages import make_folder, raw_files
+from reproduce.stages import beyond_config, make_folder, raw_files
 from reproduce.tables import SIMULATED, markdown_rows
 from reproduce.workspace import at_rates, open_workspace
 from reproduce.written import rounded_csv, write_table_files
@@ -110,10 +111,7 @@ def measure_split(
     job = digest(
         {
             "format": FORMAT,
-            "study": study.preparation_settings(),
-            "training": dataclasses.asdict(study.training),
-            "baselines": dataclasses.asdict(study.baselines),
-            "grid": dataclasses.asdict(study.grid),
+            **beyond_config(dataclasses.replace(space, study=study)),
             "split": dataclasses.asdict(split),
             "choosers": list(choosers),
             "version": __version__,
@@ -388,6 +386,7 @@ def write_beyond(
     both = pd.concat([table.assign(n_train=np.nan), curve.assign(split="curve")])
     figure = draw_beyond(table, curve, note="simulated data" if simulated else None)
     save(figure, both, space.figures, "beyond")
+    mark_done(space.results / "beyond", beyond_config(space))
     return text
 
 

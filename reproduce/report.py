@@ -22,6 +22,7 @@ from dgex_jax import __version__
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import one_line
 from dgex_jax.prepare.report import count_key
+from dgex_jax.train.record import is_done
 from dgex_jax.train.run import clock
 from reproduce.baselines import chosen_values
 from reproduce.plots.style import DPI
@@ -37,6 +38,7 @@ from reproduce.sources import (
     seeds,
     version_table,
 )
+from reproduce.stages import beyond_config
 from reproduce.tables import SIMULATED, table_blocks, tables_of
 from reproduce.variants import DEPARTURES, departure_network, departure_space, departures_of
 from reproduce.workspace import STUDIES, Needs, at_rates
@@ -138,6 +140,7 @@ def _content(
         "more_tables": [one for one in tables if one.name not in main],
         "figures": figures,
         "analyses": analyses,
+        "beyond": _beyond(space),
         "left_out": [
             *((products[name].title.rstrip("."), why) for name, why in left_out.items()),
             *((one.title, one.reason) for one in figures if one.reason),
@@ -166,6 +169,24 @@ def _content(
         "version": __version__,
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _beyond(space: Workspace) -> Exhibit | None:
+    """Show the comparison beyond the paper, if it was made of the study as it is."""
+    if not is_done(space.results / "beyond", beyond_config(space)):
+        return None
+    places = [space.tables / f"beyond.{ending}" for ending in ("md", "csv", "tex")]
+    places += [space.figures / f"beyond.{ending}" for ending in ("png", "pdf")]
+    links = tuple(
+        (path.name, quote(os.path.relpath(path, space.results).replace(os.sep, "/")))
+        for path in places
+    )
+    title = "Beyond the paper: all methods on several splits"
+    try:
+        text = places[0].read_text(encoding="utf-8")
+    except OSError as error:
+        raise FormatError(f"{places[0]}: can't be read: {one_line(error)}") from error
+    return Exhibit("beyond", title, to_html(text, title), image=read_image(places[3]), links=links)
 
 
 def _counted(parts: Parts) -> dict[str, str]:

@@ -64,6 +64,17 @@ def has_raw_files(space: Workspace) -> bool:
     )
 
 
+def beyond_config(space: Workspace) -> dict[str, Any]:
+    """Everything in the study file that the comparison beyond the paper depends on."""
+    study = space.study
+    return {
+        "study": study.preparation_settings(),
+        "training": dataclasses.asdict(study.training),
+        "baselines": dataclasses.asdict(study.baselines) | {"weights": None},
+        "grid": dataclasses.asdict(study.grid),
+    }
+
+
 def identity(paths: Iterable[Path]) -> dict[str, Any]:
     """Describe files well enough to notice that one was changed, without reading them.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dgex_jax.io.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dgex_jax.methods import Fitted, Tables
 
@@ -47,11 +48,12 @@ def fit_member(
     seed: int = 1,
     profiles: Sequence[str] | None = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Fit ``ridge``, ``knn-ge`` or one of `HOMES` with its defaults.
 
-    `seed` is of what is drawn, and `profiles` are the ids of the training profiles, where a method
-    keeps them.
+    `seed` is of what is drawn, `profiles` are the ids of the training profiles, where a method
+    keeps them, and `checkpoint` a folder that one which trains for long resumes from.
     """
     progress = progress or Progress()
     if name == "ridge":
@@ -66,6 +68,10 @@ def fit_member(
     module = import_module(f"dgex_jax.methods.{home.module}")
     config = getattr(module, home.config)
     drawn = {"seed": seed} if "seed" in config.__dataclass_fields__ else {}
-    more = {"profiles": profiles} if name == "sample-lasso" else {}
+    own: dict[str, dict[str, Any]] = {
+        "sample-lasso": {"profiles": profiles},
+        "residual-mlp": {"checkpoint": checkpoint},
+    }
+    more = own.get(name, {})
     made: Fitted = getattr(module, home.fit)(tables, config(**drawn), progress, **more)
     return made

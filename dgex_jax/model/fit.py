@@ -18,6 +18,7 @@ from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.export import check_study, model_of, preparation, study_record
 from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.train.run import Checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,10 +46,12 @@ def fit_model(
     best: str = "va",
     progress: Progress | None = None,
     on_member: Callable[[Member], object] = lambda _: None,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Fit methods on the training part of a prepared study, and choose on its part `best`.
 
-    `on_member` is told of each method as it is done. Raises `DgexError` if `best` is no validation
+    `on_member` is told of each method as it is done. Networks resume from the folder `checkpoint`,
+    which the caller locks and removes. Raises `DgexError` if `best` is no validation
     part, or the study lacks what a model needs.
     """
     start = time.perf_counter()
@@ -59,7 +62,11 @@ def fit_model(
         alone = options.method != "stack"
         names = (options.method,) if alone else members_for(len(tables.X))
         member = partial(
-            fit_member, seed=options.seed, profiles=study.profiles("tr"), progress=progress
+            fit_member,
+            seed=options.seed,
+            profiles=study.profiles("tr"),
+            progress=progress,
+            checkpoint=checkpoint,
         )
         stacked, members, left_out = fit_stack(
             tables,
@@ -79,6 +86,14 @@ def fit_model(
         told = _record(study, options, members, seconds)
         model = model_of(study, method, best, errors, r2, told)
     return Fit(model, tuple(members), tuple(left_out), seconds)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove what `fit_model` left in a folder to resume from, and the folder."""
+    if folder.is_dir():
+        for one in folder.iterdir():
+            Checkpoints(one, "").clear()
+        folder.rmdir()
 
 
 def tables_of(study: Prepared, best: str) -> Tables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from dgex_jax.cli import main
-from dgex_jax.methods import members
+from dgex_jax.methods import members, residual
+from dgex_jax.model import fit as fit_module
 from dgex_jax.model.model import read_model
 from dgex_jax.prepare.prepared import open_prepared
 
@@ -134,3 +136,38 @@ def test_what_is_refused_before_the_work(prepared, tmp_path, capsys) -> None:
         assert code == 2
         assert cause in capsys.readouterr().err
         assert not (tmp_path / "m").exists()
+
+
+def test_a_stopped_training_of_networks_resumes(prepared, tmp_path, capsys, monkeypatch) -> None:
+    """A failure after training leaves checkpoints beside the model; they go with success."""
+    small = {"units": 8, "epochs": 3, "members": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(residual.ResidualConfig, name, value)
+    monkeypatch.setattr(
+        residual.ResidualConfig.__init__,
+        "__defaults__",
+        tuple(
+            small.get(field.name, field.default)
+            for field in dataclasses.fields(residual.ResidualConfig)
+        ),
+    )
+    model, words = tmp_path / "model", ("--method", "residual-mlp", "-q")
+    assert command("fit", prepared, "-o", tmp_path / "straight", *words) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "part_scores", lambda *_a, **_k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            command("fit", prepared, "-o", model, *words)
+    assert list((tmp_path / "model.fit" / "ensemble").iterdir())
+    assert not model.exists()
+
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(residual, "_refuse_divergence", refuse)
+    assert command("fit", prepared, "-o", model, *words) == 0
+    assert not (tmp_path / "model.fit").exists()
+    weights = [
+        (tmp_path / name / "weights.safetensors").read_bytes() for name in ("model", "straight")
+    ]
+    assert weights[0] == weights[1]
+    capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from dgex_jax.methods.linear import fit_ridge
 from dgex_jax.model.fit import tables_of
 from dgex_jax.prepare.prepared import open_prepared
-from reproduce import beyond
+from reproduce import beyond, report
 from reproduce.baselines import fit_baseline
 from reproduce.workspace import open_workspace
 
@@ -101,6 +102,17 @@ def test_what_is_there_is_not_measured_again(made, capsys) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("measured.json")} == before
     assert "Beyond the paper, study tiny" in capsys.readouterr().out
     del patch
+
+
+def test_the_report_has_it_while_the_study_is_the_same(made) -> None:
+    folder, words, _ = made
+    space = open_workspace(words[1], folder.parent)
+    shown = report._beyond(space)
+    assert "kernel-ridge" in shown.html
+    assert shown.image.width > 300
+    training = dataclasses.replace(space.study.training, epochs=9)
+    other = dataclasses.replace(space, study=dataclasses.replace(space.study, training=training))
+    assert report._beyond(other) is None
 
 
 def test_what_is_refused(made, capsys) -> None:
