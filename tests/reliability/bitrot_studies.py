@@ -64,9 +64,9 @@ def studies(folder: Path) -> list[str]:
 
 def attributes(path: Path) -> Mapping[str, Any]:
     """What else a prepared study says of its making (models take it over)."""
-    from dgex_jax.model.export import _preparation
+    from dgex_jax.model.export import preparation
 
-    return _preparation(path)
+    return preparation(path)
 
 
 def outside_chunks(folder: Path) -> list[Region]:

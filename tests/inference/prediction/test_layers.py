@@ -43,7 +43,7 @@ TOLD = {
     "options": {"interval": 0.9},
     "mapping": "",
     "input": {"sha256": "1"},
-    "model": {"simulated": False, "network": "n", "sha256": "ab"},
+    "model": {"simulated": False, "method": "n", "sha256": "ab"},
 }
 
 
