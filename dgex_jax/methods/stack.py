@@ -27,6 +27,10 @@ MOST_PROFILES = 2048
 TIE = 5e-4
 """Share of the error that a smaller stack may be worse by and still be taken."""
 
+WEAK = 0.05
+"""Members whose validation error is larger than the best one's by more than this share are left
+out. What little they give on one validation set of another platform is lost on the next."""
+
 MOST_MEMBERS = 10
 """Every subset of the members is tried."""
 
@@ -169,8 +173,17 @@ def convex_weights(residuals: Sequence[Float32]) -> list[float]:
 
     Of every subset the weights, above 0 with sum 1, are those of the least squared error, in closed
     form; of the subsets that with the least absolute error is taken, or the smallest that is
-    within `TIE` of it (of those the best).
+    within `TIE` of it (of those the best). Members that are `WEAK` alone are not in question.
     """
+    errors = [mean_absolute(one) for one in residuals]
+    strong = [place for place, one in enumerate(errors) if one <= min(errors) * (1 + WEAK)]
+    found = np.zeros(len(residuals))
+    found[strong] = _weights_of([residuals[place] for place in strong])
+    return [float(one) for one in found]
+
+
+def _weights_of(residuals: Sequence[Float32]) -> NDArray[np.float64]:
+    """Weigh members that are all in question."""
     n = len(residuals)
     gram = np.array([[_product(one, other) for other in residuals] for one in residuals])
     # Members that infer the same make it singular.
@@ -189,7 +202,7 @@ def convex_weights(residuals: Sequence[Float32]) -> list[float]:
     _, _, chosen, weights = min(near, key=lambda one: one[:3])
     found = np.zeros(n)
     found[list(chosen)] = weights
-    return [float(one) for one in found]
+    return found
 
 
 def mean_absolute(residuals: Float32) -> float:

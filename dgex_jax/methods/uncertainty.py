@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,9 +106,21 @@ class Uncertainty:
 
     def distances(self, X: Float32) -> Doubles:
         """Root mean square difference, over landmarks, of profiles to the nearest anchor."""
-        return np.concatenate(
-            [nearest(X[start : start + BATCH], self.anchors) for start in range(0, len(X), BATCH)]
-        )
+        found = [np.zeros(0)]
+        for start in range(0, len(X), BATCH):
+            rows = X[start : start + BATCH]
+            # float32, as large files have many profiles: a distance is right to 1e-3 at least.
+            apart = self._squares - 2 * (rows @ self.anchors.T)
+            squares = apart.min(axis=1).astype(np.float64)
+            squares += np.square(rows, dtype=np.float64).sum(axis=1)
+            found.append(np.sqrt(np.maximum(squares, 0) / X.shape[1]))
+        return np.concatenate(found)
+
+    @cached_property
+    def _squares(self) -> Float32:
+        """Squared norms ``(n_anchors,)``."""
+        squares: Float32 = np.square(self.anchors, dtype=np.float64).sum(axis=1).astype(np.float32)
+        return squares
 
     def unlike(self, distances: Doubles) -> Doubles:
         """Say which share of the training profiles has a nearer neighbour, 0 to 1."""
@@ -169,21 +182,13 @@ class Uncertainty:
         return made
 
 
-def nearest(X: Float32, anchors: Float32, *, apart: NDArray[np.bool_] | None = None) -> Doubles:
-    """Distance of each profile to the nearest anchor, root mean square over landmarks.
-
-    `apart` ``(n_profiles, n_anchors)``: pairs that don't count.
-    """
-    wide = X.astype(np.float64)
-    others = anchors.astype(np.float64)
-    squares = (
-        np.square(wide).sum(axis=1)[:, np.newaxis]
-        + np.square(others).sum(axis=1)
-        - 2 * wide @ others.T
-    )
-    if apart is not None:
-        squares[apart] = np.inf
-    least: Doubles = np.sqrt(np.maximum(squares.min(axis=1), 0) / X.shape[1])
+def _own_distances(anchors: Float32) -> Doubles:
+    """Distance of each anchor to the nearest other one, root mean square over landmarks."""
+    wide = anchors.astype(np.float64)
+    norms = np.square(wide).sum(axis=1)
+    squares = norms[:, np.newaxis] + norms - 2 * wide @ wide.T
+    np.fill_diagonal(squares, np.inf)
+    least: Doubles = np.sqrt(np.maximum(squares.min(axis=1), 0) / anchors.shape[1])
     return least
 
 
@@ -216,9 +221,8 @@ def learn_uncertainty(
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(X))[:ANCHORS])
     anchors = np.ascontiguousarray(X[rows])
-    own = nearest(anchors, anchors, apart=np.eye(len(anchors), dtype=bool))
     # Of a single training profile there is no other.
-    own = own[np.isfinite(own)] if len(anchors) > 1 else np.zeros(1)
+    own = _own_distances(anchors) if len(anchors) > 1 else np.zeros(1)
     known = Uncertainty(
         anchors,
         _components(anchors),

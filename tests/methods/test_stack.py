@@ -46,7 +46,7 @@ def test_weights_are_the_convex_minimum_of_the_squared_error(seed: int) -> None:
     truth = rng.normal(size=(50, 7))
     members = [
         (truth + rng.normal(0, spread, truth.shape)).astype(np.float32)
-        for spread in (0.5, 0.6, 0.7, 3.0)
+        for spread in (0.5, 0.51, 0.52, 3.0)
     ]
     residuals = [one - truth.astype(np.float32) for one in members]
     found = np.array(convex_weights(residuals))
@@ -64,6 +64,15 @@ def test_weights_are_the_convex_minimum_of_the_squared_error(seed: int) -> None:
     assert_allclose(found[found > 0], best.x, atol=1e-4)
     errors = [np.abs(one).mean() for one in residuals]
     assert np.abs(np.tensordot(found, residuals, 1)).mean() <= min(errors) * 1.0005
+
+
+def test_a_weak_member_is_left_out_whatever_it_would_give() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(200, 5))
+    good, weak = (shared + spread * rng.normal(size=(200, 5)) for spread in (0.5, 0.8))
+    # It would pull the common error down by itself.
+    residuals = [one.astype(np.float32) for one in (good, -weak)]
+    assert convex_weights(residuals) == [1.0, 0.0]
 
 
 def test_members_that_say_the_same_are_one() -> None:

@@ -15,7 +15,6 @@ from dgex_jax.methods.uncertainty import (
     Uncertainty,
     _left_out,
     learn_uncertainty,
-    nearest,
 )
 
 N_LANDMARKS, N_TARGETS = 8, 40
@@ -135,7 +134,7 @@ def test_distances_and_shares_by_hand() -> None:
     X, new = profiles(150, 1)[0], profiles(300, 2)[0]
     known = learn_uncertainty(truth(), X, {})
     oracle = np.sqrt(np.square(new[:, None] - X).mean(axis=2)).min(axis=1)
-    assert_allclose(known.distances(new), oracle, rtol=1e-5)
+    assert_allclose(known.distances(new), oracle, rtol=1e-4)
     own = np.sqrt(np.square(X[:, None] - X).mean(axis=2))
     np.fill_diagonal(own, np.inf)
     own = own.min(axis=1)
@@ -154,7 +153,6 @@ def test_distances_and_shares_by_hand() -> None:
     assert_allclose(shares[:2], 1, atol=1e-5)
     assert shares[2] < 1e-5 or len(known.components) == N_LANDMARKS
     assert shares[3] == 1.0
-    assert np.isfinite(nearest(X[:1], X)).all()
 
 
 def test_it_is_read_again_and_refuses_what_does_not_fit() -> None:
