@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import fields
 from functools import partial
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,37 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0.1
 """Share of the profiles set aside where no validation profiles are given."""
+
+
+COMMON = """standardize
+    Standardise every gene of X and y by its mean and deviation over the training profiles, and put
+    predictions back on the scale of y. Without it X and y are taken as they are; kernels and
+    SampleLasso have no intercept.
+validation_fraction
+    Share of the profiles set aside to choose by where no validation profiles are given to `fit`;
+    of `groups` whole ones.
+random_state
+    A whole number is the seed of all that is drawn; ``None`` and `numpy.random.RandomState` draw
+    one.
+verbose
+    Show on standard error how far it has come."""
+T = TypeVar("T")
+
+
+def documented_by(*configs: type[Any]) -> Callable[[type[T]], type[T]]:
+    """Decorate an estimator: fill in what its settings mean, and what all methods share.
+
+    The seed of a dataclass of settings is the estimator's `random_state`.
+    """
+
+    def fill(kind: type[T]) -> type[T]:
+        names = [one.name for config in configs for one in fields(config) if one.name != "seed"]
+        told = "\n".join(describe(config, *names) for config in configs)
+        text = cleandoc(kind.__doc__ or "")
+        kind.__doc__ = text.replace("<settings>", told).replace("<common>", COMMON)
+        return kind
+
+    return fill
 
 
 class MethodRegressor(ValidatedRegressor):
@@ -137,6 +168,7 @@ class MethodRegressor(ValidatedRegressor):
         return on_the_scale_of_y
 
 
+@documented_by(SampleLassoConfig)
 class SampleLasso(MethodRegressor):
     """SampleLASSO (Mancuso et al. 2020): a profile as a sparse combination of training profiles.
 
@@ -147,14 +179,7 @@ class SampleLasso(MethodRegressor):
     Parameters
     ----------
     <settings>
-    standardize
-        Standardise every gene by its mean and deviation over the training profiles, and put
-        predictions back on the scale of y. Without it X and y are taken as they are.
-    validation_fraction
-        Share of the profiles set aside, at random, to choose lambda by where no validation profiles
-        are given.
-    random_state
-        Of the profiles set aside.
+    <common>
 
     Attributes
     ----------
@@ -175,12 +200,14 @@ class SampleLasso(MethodRegressor):
         standardize: bool = True,
         validation_fraction: float | None = HELD_OUT,
         random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
     ) -> None:
         self.lambdas = lambdas
         self.nearest = nearest
         self.standardize = standardize
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.verbose = verbose
 
     def explain(self, profile: ArrayLike | pd.Series | pd.DataFrame) -> pd.DataFrame:
         """Tell which training profiles a prediction draws on.
@@ -222,16 +249,12 @@ class SampleLasso(MethodRegressor):
         lambdas = [number("lambdas", one, float) for one in np.atleast_1d(self.lambdas).tolist()]
         config = self._settings(SampleLassoConfig, lambdas=tuple(lambdas))
         ids = None if self._ids is None else self._ids[self.places_].tolist()
-        fitted = fit_sample_lasso(tables, config, profiles=ids)
+        fitted = fit_sample_lasso(tables, config, Progress(self.verbose), profiles=ids)
         self.lambda_ = fitted.settings["lambda"]
         return fitted
 
 
-SampleLasso.__doc__ = cleandoc(SampleLasso.__doc__ or "").replace(
-    "<settings>", describe(SampleLassoConfig)
-)
-
-
+@documented_by(ResidualConfig)
 class ResidualMLP(MethodRegressor):
     """Ridge, and beside it hidden layers of GELU units that learn what ridge leaves over.
 
@@ -243,15 +266,7 @@ class ResidualMLP(MethodRegressor):
     Parameters
     ----------
     <settings>
-    standardize
-        Standardise every gene of X and y by its mean and deviation over the training profiles, and
-        put predictions back on the scale of y. Without it X and y are taken as they are.
-    validation_fraction
-        Share of the profiles set aside where no validation profiles are given to `fit`.
-    random_state
-        A whole number is the seed; ``None`` and `numpy.random.RandomState` draw one.
-    verbose
-        Show on standard error how far training has come.
+    <common>
     """
 
     def __init__(
@@ -292,11 +307,7 @@ class ResidualMLP(MethodRegressor):
         return fit_residual(tables, config, Progress(self.verbose))
 
 
-ResidualMLP.__doc__ = cleandoc(ResidualMLP.__doc__ or "").replace(
-    "<settings>", describe(ResidualConfig, *(set(ResidualConfig.__annotations__) - {"seed"}))
-)
-
-
+@documented_by()
 class Stack(MethodRegressor):
     """A convex combination of methods, one weight each for all targets, by validation error.
 
@@ -312,15 +323,7 @@ class Stack(MethodRegressor):
         ridge, SampleLasso and a learned kernel, above ridge, KNN-GE, both kernels and residual
         networks. Members
         learn from what this one has standardised, on the validation profiles that it has set aside.
-    standardize
-        Standardise every gene of X and y by its mean and deviation over the training profiles, and
-        put predictions back on the scale of y. Without it X and y are taken as they are.
-    validation_fraction
-        Share of the profiles set aside where no validation profiles are given to `fit`.
-    random_state
-        A whole number is the seed; ``None`` and `numpy.random.RandomState` draw one.
-    verbose
-        Print a line as each member is done.
+    <common>
 
     Attributes
     ----------
@@ -398,6 +401,7 @@ def _fit_member(estimator: ExpressionRegressor, tables: Tables) -> Fitted:
     return Linear({"method": type(one).__name__, "lambda": getattr(one, "lam", 0.0)}, tensors)
 
 
+@documented_by(KernelRidgeConfig)
 class KernelRidge(MethodRegressor):
     """Kernel ridge regression with the sum of an RBF and a linear kernel, all targets at once.
 
@@ -408,17 +412,7 @@ class KernelRidge(MethodRegressor):
     Parameters
     ----------
     <settings>
-    standardize
-        Standardise every gene of X and y by its mean and deviation over the training profiles, and
-        put predictions back on the scale of y. Without it X and y are taken as they are; there is
-        no intercept.
-    validation_fraction
-        Share of the profiles set aside, at random, to choose by where no validation profiles are
-        given.
-    random_state
-        Of the profiles set aside, and of those drawn where there are many.
-    verbose
-        Show progress on standard error.
+    <common>
 
     Attributes
     ----------
@@ -463,6 +457,7 @@ class KernelRidge(MethodRegressor):
         return fit_kernel_ridge(tables, config, Progress(self.verbose))
 
 
+@documented_by(LearnedKernelConfig)
 class LearnedKernel(MethodRegressor):
     """Kernel ridge regression with a kernel learnt by gradient, a weight for each landmark.
 
@@ -473,17 +468,7 @@ class LearnedKernel(MethodRegressor):
     Parameters
     ----------
     <settings>
-    standardize
-        Standardise every gene of X and y by its mean and deviation over the training profiles, and
-        put predictions back on the scale of y. Without it X and y are taken as they are; there is
-        no intercept.
-    validation_fraction
-        Share of the profiles set aside, at random, to choose by where no validation profiles are
-        given.
-    random_state
-        Of the profiles set aside, and of those drawn where there are many.
-    verbose
-        Show progress on standard error.
+    <common>
 
     Attributes
     ----------
@@ -529,10 +514,3 @@ class LearnedKernel(MethodRegressor):
         fitted = fit_learned_kernel(tables, config, Progress(self.verbose))
         self.weights_ = fitted.tensors["weights"]
         return fitted
-
-
-for _kind, _settings in ((KernelRidge, KernelRidgeConfig), (LearnedKernel, LearnedKernelConfig)):
-    _names = (one.name for one in fields(_settings) if one.name != "seed")
-    _kind.__doc__ = cleandoc(_kind.__doc__ or "").replace(
-        "<settings>", describe(_settings, *_names)
-    )
