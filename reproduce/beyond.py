@@ -430,8 +430,9 @@ def run(options: argparse.Namespace) -> None:
             some = [one for one in CURVE if one in methods]
             found = measure_split(space, Split(1, False, n), some, networks, ["va"])
             curve.append(summary([found], "curve").assign(n_train=n))
-        own = summary(measured[:1], "curve").assign(n_train=whole)
-        curve.append(own[own["method"].isin(CURVE)])
+        if whole > 1.1 * max((one for one in CURVE_SIZES if one < whole), default=0):
+            own = summary(measured[:1], "curve").assign(n_train=whole)
+            curve.append(own[own["method"].isin(CURVE)])
     points = pd.concat(curve) if curve else pd.DataFrame({"part": [], "label": [], "n_train": []})
     print(write_beyond(space, pd.concat(tables), points, simulated=simulated))
 
