@@ -186,8 +186,9 @@ def _weights_of(residuals: Sequence[Float32]) -> NDArray[np.float64]:
     """Weigh members that are all in question."""
     n = len(residuals)
     gram = np.array([[_product(one, other) for other in residuals] for one in residuals])
-    # Members that infer the same make it singular.
-    gram += 1e-9 * np.trace(gram) / n * np.eye(n)
+    scale = float(np.trace(gram)) / n
+    # Members that infer the same make it singular, and those that are always right zero.
+    gram = (gram / scale if scale > 0 else gram) + 1e-9 * np.eye(n)
     tried: list[tuple[int, float, tuple[int, ...], NDArray[np.float64]]] = []
     for size in range(1, n + 1):
         for chosen in combinations(range(n), size):

@@ -78,6 +78,8 @@ def test_a_weak_member_is_left_out_whatever_it_would_give() -> None:
 def test_members_that_say_the_same_are_one() -> None:
     residual = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     assert convex_weights([residual, residual.copy(), 2 * residual]) == [1.0, 0.0, 0.0]
+    right = np.zeros_like(residual)
+    assert convex_weights([right, residual, right]) == [1.0, 0.0, 0.0]
 
 
 def test_a_stack_is_the_weighted_mean_and_is_read_again() -> None:
