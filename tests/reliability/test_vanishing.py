@@ -145,6 +145,12 @@ def vanish_at(command: Command, world: World, tmp_path: Path, most: int) -> list
                 again = command.set_up(world, here / "again")
                 Child(command.module, command.argv(again), inputs).ended()
                 found = faults(command, outcome, out, contents(again), {})
+            if found and outcome.code == 0 and action == "remove":
+                # Before any of it was looked at: then all is made that the command needs, no more.
+                again = here / "again"
+                again.mkdir()
+                Child(command.module, command.argv(again), inputs).ended()
+                found = faults(command, outcome, out, contents(again), {})
             wrong += [f"{action} {read} at {place} of {n}: {fault}" for fault in found]
             shutil.rmtree(here)
     return wrong
