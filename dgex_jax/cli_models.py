@@ -103,7 +103,7 @@ def fit(options: argparse.Namespace) -> None:
     from dgex_jax.compiled import keep_compiled
     from dgex_jax.io.files import locked
     from dgex_jax.io.progress import Progress
-    from dgex_jax.model.fit import clear_checkpoints, fit_lines, fit_model
+    from dgex_jax.model.fit import check_prepared, clear_checkpoints, fit_lines, fit_model
     from dgex_jax.model.model import refuse_place, write_model
 
     chosen = FitOptions(**given_settings(options, FitOptions))
@@ -113,8 +113,9 @@ def fit(options: argparse.Namespace) -> None:
     work = options.output.with_name(f"{options.output.name}.fit")
     with ExitStack() as files:
         files.enter_context(stopped_by_sigterm())
-        files.enter_context(locked(options.output, report=say))
         prepared = _prepared_of(options, files)
+        check_prepared(prepared, options.best)
+        files.enter_context(locked(options.output, report=say))
         fitted = fit_model(
             prepared,
             chosen,

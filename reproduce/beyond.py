@@ -33,7 +33,7 @@ from dgex_jax.methods.stack import fit_stack
 from dgex_jax.model.certainty import certainty_of
 from dgex_jax.model.evaluate import part_scores
 from dgex_jax.model.fit import tables_of
-from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.of_study import prepare_study
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import StudyFiles
 from dgex_jax.train.arrays import StudyArrays, load_arrays
@@ -160,17 +160,8 @@ def _prepared(space: Workspace, study: Study, split: Split) -> Path:
             if dict(made.settings) == json.loads(json.dumps(settings)):
                 return path
     make_folder(path.parent)
-    files = raw_files(space) if study.files is None else study.files
-    prepare(
-        files,
-        path,
-        study.prepare,
-        name=study.name,
-        title=study.title,
-        simulated=study.simulated,
-        settings=settings,
-        progress=True,
-    )
+    raw = raw_files(space) if study.files is None else study.files
+    prepare_study(study, path, raw=raw, progress=True)
     return path
 
 

@@ -15,10 +15,10 @@ from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io import files as atomic
 from dgex_jax.io.files import one_line
 from dgex_jax.io.manifest import known_sha256, record, write_record
-from dgex_jax.prepare.prepare import prepare
+from dgex_jax.prepare.of_study import prepare_study
 from dgex_jax.prepare.prepared import FORMAT_VERSION, open_prepared
 from dgex_jax.rawfiles import AnyRawFiles, StudyFiles, paths_of
-from dgex_jax.simulate.write import is_simulated, simulate, simulated_files
+from dgex_jax.simulate.write import simulate, simulated_files
 from dgex_jax.train.record import is_done, mark_done
 
 if TYPE_CHECKING:
@@ -124,17 +124,7 @@ def prepared_study(space: Workspace) -> Path:
     if is_prepared(space):
         return output
     print(f"preparing study {study.name!r}", flush=True)
-    report = prepare(
-        files,
-        output,
-        study.prepare,
-        name=study.name,
-        title=study.title,
-        # Files of `dgex simulate` stay simulated, whatever study names them.
-        simulated=study.simulated or is_simulated(files),
-        settings=study.preparation_settings(),
-        progress=True,
-    )
+    report = prepare_study(study, output, raw=files, progress=True)
     lines = [*report.lines(), *(f"warning: {text}" for text in report.warnings)]
     print("\n".join(f"  {line}" for line in lines), flush=True)
     folder = _preparation_folder(space)

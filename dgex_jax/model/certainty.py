@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgex_jax.methods.uncertainty import CALIBRATED_ON, Uncertainty, learn_uncertainty
+from dgex_jax.methods.uncertainty import (
+    CALIBRATED_ON,
+    LEFT_OUT_TARGETS,
+    Uncertainty,
+    learn_uncertainty,
+)
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
@@ -15,9 +20,6 @@ if TYPE_CHECKING:
 
     from dgex_jax.methods import Fitted
     from dgex_jax.prepare.prepared import Prepared
-
-LEFT_OUT_COLUMNS = slice(0, 1000)
-"""Targets that groups are left out on; a study holds its targets in shuffled order."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str
     """Learn how sure a method fitted on a study is; measure it on the parts nothing chose on."""
     groups = study.groups("tr")
     of_validation = study.groups("va")
+    # A study holds its targets in shuffled order.
+    some = slice(0, LEFT_OUT_TARGETS)
     validation = {}
     for part in study.parts.choosers:
         # Profiles of a part are in shuffled order.
@@ -51,7 +55,7 @@ def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str
         method,
         study.X("tr"),
         validation,
-        Y=None if groups is None else study.Y("tr", LEFT_OUT_COLUMNS),
+        Y=None if groups is None else study.Y("tr", some),
         groups=groups,
         validation_groups=0 if of_validation is None else len(np.unique(of_validation)),
     )

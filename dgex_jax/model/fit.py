@@ -88,6 +88,12 @@ def fit_model(
     return Fit(model, tuple(members), tuple(left_out), seconds)
 
 
+def check_prepared(prepared: Path, best: str) -> None:
+    """Raise what `fit_model` would before any work: nothing may be left of a wrong call."""
+    with open_prepared(prepared) as study:
+        check_study(study, best)
+
+
 def clear_checkpoints(folder: Path) -> None:
     """Remove what `fit_model` left in a folder to resume from, and the folder."""
     if folder.is_dir():

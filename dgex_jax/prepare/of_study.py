@@ -14,27 +14,30 @@ if TYPE_CHECKING:
 
     from dgex_jax.prepare.report import PrepareReport
     from dgex_jax.prepare.study import Study
-    from dgex_jax.rawfiles import RawFiles
+    from dgex_jax.rawfiles import AnyRawFiles, RawFiles
 
 
 def prepare_study(
     study: Study,
     output: Path,
     *,
+    raw: AnyRawFiles | None = None,
     progress: bool = False,
     report: Callable[[str], object] = print,
 ) -> PrepareReport:
     """Prepare a study into `output`; raises as `prepare`, before a simulation where it can.
 
-    `report` gets a line where raw files are simulated.
+    `raw` are its files where they are made already; else those of a simulated study are made beside
+    the output, and `report` gets a line that says so.
     """
-    raw = study.files or _simulate_beside(output, study, progress, report)
+    raw = raw or study.files or _simulate_beside(output, study, progress, report)
     return prepare(
         raw,
         output,
         study.prepare,
         name=study.name,
         title=study.title,
+        # Files of `dgex simulate` stay simulated, whatever study names them.
         simulated=study.simulated or is_simulated(raw),
         settings=study.preparation_settings(),
         progress=progress,

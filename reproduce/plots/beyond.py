@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reproduce.plots.style import DOUBLE_COLUMN, Look, in_style, new_figure, settle
+from reproduce.plots.style import DOUBLE_COLUMN, Look, in_style, look, new_figure, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKS = {
-    "D-GEX": Look("#0072B2", "o", ()),
-    "LR-L2": Look("#CC79A7", "D", (1, 1.2)),
     "kernel-ridge": Look("#D55E00", "s", (4, 2)),
     "residual-mlp": Look("#009E73", "^", (6, 1.5, 1.5, 1.5)),
     "stack": Look("#000000", "*", ()),
@@ -67,13 +65,13 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame) -> None:
     of_test = curve[curve["part"] == "te"]
     label = of_test["label"].iloc[0]
     for method, rows in of_test.groupby("method", sort=False):
-        look = LOOKS[str(method)]
+        shown = LOOKS.get(str(method)) or look(str(method))
         axes.plot(
             rows["n_train"],
             rows["error"],
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.linestyle,
+            color=shown.colour,
+            marker=shown.marker,
+            linestyle=shown.linestyle,
             label=str(method),
         )
     sizes = sorted(set(curve["n_train"]))

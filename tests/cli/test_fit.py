@@ -135,7 +135,7 @@ def test_what_is_refused_before_the_work(prepared, tmp_path, capsys) -> None:
             code = stopped.code
         assert code == 2
         assert cause in capsys.readouterr().err
-        assert not (tmp_path / "m").exists()
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["full"]
 
 
 def test_a_stopped_training_of_networks_resumes(prepared, tmp_path, capsys, monkeypatch) -> None:
