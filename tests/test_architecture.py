@@ -42,10 +42,8 @@ def modules() -> dict[str, set[str]]:
         for path in ROOT.rglob("*.py")
         if path.name != "__init__.py"
     }
-    return {
-        name: {one for one in paths if f"dgex_jax.{one}" in imports(path)}
-        for name, path in paths.items()
-    }
+    imported = {name: imports(path) for name, path in paths.items()}
+    return {name: {one for one in paths if f"dgex_jax.{one}" in imported[name]} for name in paths}
 
 
 def test_no_arrow_points_up_and_none_closes_a_circle() -> None:

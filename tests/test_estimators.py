@@ -73,6 +73,7 @@ def forward(params: Any, X: np.ndarray) -> np.ndarray:
 TO_CHECK = DGEXRegressor(units=8, dropout=0.0, epochs=30, learning_rate=0.1)
 
 
+@pytest.mark.long
 @parametrize_with_checks([KNNGE(), LR(), LRL1(), LRL2(), TO_CHECK])
 def test_convention(estimator: Any, check: Any) -> None:
     """One of the checks is skipped unless SCIPY_ARRAY_API=1 stood there before SciPy's import."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def read_gct(
         )
     gene_fields = header.columns[:n_fields]
     for kind, names in (("profile", fields), ("gene", gene_fields)):
-        twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+        twice = next((name for name, n in Counter(names).items() if n > 1), None)
         if twice is not None:
             raise FormatError(f"{path}: the {kind} field {twice!r} comes twice")
     by_profile = [list(cells) for cells in zip(*texts, strict=True)] or [[] for _ in profiles]
@@ -136,14 +137,16 @@ def _check_layout(
             f"{path}: line {header.number} has numbers, not ids: the header that names the columns "
             "is missing"
         )
+    annotation = [split_text(text) for _, text in above]
     empty = [
-        all(split_text(text)[1 + place].strip().casefold() in FILLERS for _, text in above)
+        all(line[1 + place].strip().casefold() in FILLERS for line in annotation)
         for place in range(n_fields)
     ]
+    cells = [text.split(b"\t") for _, text in rows]
     for place, name in enumerate(header.columns[:n_fields]):
         if name.casefold() in DESCRIPTIONS or is_annotation_name(name):
             continue
-        values = [parse_cell(row.split(b"\t", place + 2)[place + 1]) for _, row in rows]
+        values = [parse_cell(row[place + 1]) for row in cells]
         known = [value for value in values if value is not None and not math.isnan(value)]
         numbers = bool(known) and None not in values
         called = numbers and (not profiles or (not above and alike(name, profiles)))

@@ -100,9 +100,9 @@ def test_what_a_table_can_not_hold_is_refused(name, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv.gz", "a.parquet"])
 def test_memory_does_not_grow_with_the_profiles(name, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(wide, "GROUP_BYTES", 1 << 20)
-    n, n_genes = 10_000, 300
-    block = np.full((250, n_genes), 1 / 3, np.float32)
+    monkeypatch.setattr(wide, "GROUP_BYTES", 1 << 17)
+    n, n_genes = 4_000, 300
+    block = np.full((50, n_genes), 1 / 3, np.float32)
     profiles, genes = [f"p{k}" for k in range(n)], [f"g{k}" for k in range(n_genes)]
     tracemalloc.start()
     try:
@@ -112,5 +112,5 @@ def test_memory_does_not_grow_with_the_profiles(name, tmp_path, monkeypatch) -> 
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # All values are 12 MB.
-    assert peak < 6e6
+    # All values are 4.8 MB.
+    assert peak < 2.4e6

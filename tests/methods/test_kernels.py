@@ -269,6 +269,7 @@ def test_a_model_is_its_settings_and_tensors_and_repeats_to_the_bit() -> None:
 TO_CHECK = [KernelRidge(), LearnedKernel(steps=5)]
 
 
+@pytest.mark.long
 @parametrize_with_checks(TO_CHECK)
 def test_convention(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)

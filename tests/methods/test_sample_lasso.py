@@ -198,6 +198,7 @@ def test_what_can_not_be_solved_or_explained_is_said(monkeypatch: pytest.MonkeyP
         model.predict(new)
 
 
+@pytest.mark.long
 @parametrize_with_checks([SampleLasso((0.001, 0.1), random_state=1)])
 def test_convention(estimator: Any, check: Any) -> None:
     """One of the checks is skipped unless SCIPY_ARRAY_API=1 stood there before SciPy's import."""

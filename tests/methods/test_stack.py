@@ -138,6 +138,7 @@ def members() -> list[tuple[str, object]]:
     ]
 
 
+@pytest.mark.long
 @parametrize_with_checks([Stack([("ridge", LRL2()), ("lr", LR())], random_state=0)])
 def test_scikit_learns_rules(estimator, check) -> None:
     check(estimator)

@@ -93,6 +93,9 @@ OF_SETS = ["table2", "tableS4", "tableS5", "figure4", "figure5"]
 N_TARGETS, NO_WEIGHTS = 31, 3
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     """The simulator's files; GTEx in two halves, Entrez ids of the genes, weights by them."""
