@@ -18,6 +18,8 @@ from dgex_jax.train.arrays import BATCH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from dgex_jax.methods import Fitted
     from dgex_jax.prepare.prepared import Prepared
 
@@ -38,6 +40,32 @@ class Coverage:
     def to_json(self) -> dict[str, float]:
         """Give it as JSON values."""
         return dict(vars(self))
+
+
+class RunningCoverage:
+    """Coverage of the intervals of a level, of profiles that come block by block."""
+
+    def __init__(self, level: float, n_targets: int) -> None:
+        self.level = level
+        self._by_gene = np.zeros(n_targets, np.int64)
+        self._by_profile: list[NDArray[np.float64]] = []
+
+    def add(self, inside: NDArray[np.bool_]) -> None:
+        """Take in some profiles: which values are inside, ``(n, n_targets)``."""
+        self._by_gene += inside.sum(axis=0)
+        self._by_profile.append(inside.mean(axis=1))
+
+    def coverage(self) -> Coverage:
+        """Give the shares over all profiles taken in."""
+        by_profile = np.concatenate(self._by_profile)
+        by_gene = self._by_gene / len(by_profile)
+        enough = self.level - 0.05
+        return Coverage(
+            self.level,
+            float(by_gene.mean()),
+            float((by_gene >= enough).mean()),
+            float((by_profile >= enough).mean()),
+        )
 
 
 def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str, list[Coverage]]]:
@@ -65,28 +93,16 @@ def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str
 
 def _coverage(study: Prepared, method: Fitted, learnt: Uncertainty, part: str) -> list[Coverage]:
     calibration = learnt.calibrated[study.parts.chooser_of(part)]
-    n, levels = study.n_profiles(part), calibration.levels
-    by_gene = np.zeros((len(levels), study.n_targets))
-    by_profile = np.zeros((len(levels), n))
+    n = study.n_profiles(part)
+    running = [RunningCoverage(level, study.n_targets) for level in calibration.levels]
     for start in range(0, n, BATCH):
         rows = slice(start, min(start + BATCH, n))
         X = study.X(part, rows)
         errors = np.abs(method.predict(X) - study.Y(part, rows=rows))
         distances = learnt.distances(X)
-        for place, level in enumerate(levels):
-            inside = errors <= calibration.half_widths(level, distances)
-            by_gene[place] += inside.sum(axis=0)
-            by_profile[place, rows] = inside.mean(axis=1)
-    by_gene /= n
-    return [
-        Coverage(
-            level,
-            float(by_gene[place].mean()),
-            float((by_gene[place] >= level - 0.05).mean()),
-            float((by_profile[place] >= level - 0.05).mean()),
-        )
-        for place, level in enumerate(levels)
-    ]
+        for one in running:
+            one.add(errors <= calibration.half_widths(one.level, distances))
+    return [one.coverage() for one in running]
 
 
 def coverage_json(coverage: Mapping[str, list[Coverage]]) -> dict[str, Any]:

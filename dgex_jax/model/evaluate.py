@@ -17,10 +17,11 @@ from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods.network import PRECISION
+from dgex_jax.model.certainty import RunningCoverage
 from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
-from dgex_jax.model.predict import told_device
+from dgex_jax.model.predict import interval_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.arrays import BATCH
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 
     from dgex_jax.io.progress import Listener, Tick
     from dgex_jax.methods import Fitted
+    from dgex_jax.methods.uncertainty import Calibration, Uncertainty
+    from dgex_jax.model.certainty import Coverage
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
 
 LEARNED_FROM = "tr"
 PROFILES_AT_A_TIME = 4 * BATCH
+INTERVAL = 0.9
+"""The level whose coverage is told."""
 
 GeneIdKind = Literal["ensembl", "probe", "entrez", "symbol"]
 NAMING: dict[GeneIdKind, str] = {
@@ -82,11 +87,13 @@ class PartEvaluation:
     """Scores of the shared targets on a part, and their summary.
 
     `without_copies` leaves out targets that copy a landmark; ``None`` where that says nothing new.
+    `coverage` is that of the intervals of `INTERVAL`; ``None`` if the model has none.
     """
 
     genes: GeneScores
     every: Summary
     without_copies: Summary | None
+    coverage: Coverage | None
 
 
 @dataclass(frozen=True)
@@ -135,24 +142,63 @@ def evaluate(
         if part in parts[:place]:
             raise StudyError(f"parts: {part!r} is named twice")
     shared = _shared_genes(model, study)
+    trained_on = known(model.record, str, "study", "prepared_sha256")
+    own_study = None if trained_on is None else study.sha256 == trained_on
     show = Progress(progress)
     found = {}
     for part in parts:
+        covered = _covered(model, study, part, shared.kept, own_study=bool(own_study))
         with show.step(study.parts.label(part), study.n_profiles(part)) as tick:
-            genes = part_scores(model.method, study, part, shared, tick)
+            genes = part_scores(model.method, study, part, shared, tick, covered)
         # On an array copies are other probes; elsewhere they repeat an input.
         repeats = study.parts.platform_of(part) != "array"
-        found[part] = judged(genes, shared, repeats=repeats)
-    trained_on = known(model.record, str, "study", "prepared_sha256")
-    own_study = None if trained_on is None else study.sha256 == trained_on
+        coverage = None if covered is None else covered.running.coverage()
+        found[part] = judged(genes, shared, coverage, repeats=repeats)
     return Evaluation(shared, found, own_study)
 
 
-def judged(genes: GeneScores, shared: SharedTargets, *, repeats: bool) -> PartEvaluation:
+class _Covered:
+    """Counts the measured values inside the intervals that a prediction would have."""
+
+    def __init__(self, known: Uncertainty, intervals: Calibration, kept: NDArray[np.intp]) -> None:
+        self.known, self.intervals, self.kept = known, intervals, kept
+        self.running = RunningCoverage(INTERVAL, len(kept))
+
+    def add(
+        self,
+        X: NDArray[np.float32],
+        inferred: NDArray[np.float32],
+        measured: NDArray[np.float32],
+    ) -> None:
+        half = self.intervals.half_widths(INTERVAL, self.known.distances(X))[:, self.kept]
+        self.running.add(np.abs(inferred - measured) <= half)
+
+
+def _covered(
+    model: Model, study: Prepared, part: str, kept: NDArray[np.intp], *, own_study: bool
+) -> _Covered | None:
+    """Count by the intervals of a part's own chooser, on another study by those of its platform."""
+    known = model.uncertainty
+    if known is None or not known.calibrated:
+        return None
+    platform = study.parts.platform_of(part)
+    intervals = (
+        known.calibrated.get(study.parts.chooser_of(part))
+        if own_study
+        else interval_of(model, "microarray" if platform == "array" else platform)
+    )
+    if intervals is None or INTERVAL not in intervals.levels:
+        return None
+    return _Covered(known, intervals, kept)
+
+
+def judged(
+    genes: GeneScores, shared: SharedTargets, coverage: Coverage | None, *, repeats: bool
+) -> PartEvaluation:
     """Summarise scores; without copies of landmarks too, if they are there and repeat an input."""
     without = repeats and shared.copies.any() and not shared.copies.all()
     return PartEvaluation(
-        genes, summarise(genes), summarise(genes, ~shared.copies) if without else None
+        genes, summarise(genes), summarise(genes, ~shared.copies) if without else None, coverage
     )
 
 
@@ -162,6 +208,7 @@ def part_scores(
     part: str,
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
+    covered: _Covered | None = None,
 ) -> GeneScores:
     """Score a method on a part of a study, some profiles at a time, in its standardised units.
 
@@ -171,14 +218,18 @@ def part_scores(
     running = RunningScores(study.n_targets if genes is None else len(genes.kept))
     for block in blocks(study.n_profiles(part), PROFILES_AT_A_TIME):
         X = study.X(part, block)
+        if genes is not None:
+            X = X[:, genes.landmarks]
         start = block.start
-        for every in method(X if genes is None else X[:, genes.landmarks]):
+        for every in method(X):
             rows = slice(start, start + len(every))
-            Y = study.Y(part, rows=rows)
-            if genes is None:
-                running.add(every, Y)
-            else:
-                running.add(every[:, genes.kept], Y[:, genes.targets])
+            inferred, Y = every, study.Y(part, rows=rows)
+            if genes is not None:
+                inferred, Y = every[:, genes.kept], Y[:, genes.targets]
+            running.add(inferred, Y)
+            if covered is not None:
+                first = start - block.start
+                covered.add(X[first : first + len(every)], inferred, Y)
             tick(len(every))
             start = rows.stop
     return running.scores()
@@ -306,10 +357,13 @@ def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) ->
     lines = []
     rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
     undefined: list[str] = []
+    covered: list[str] = []
     for name, one, role in parts:
         rows.append((name, f"{one.genes.n_profiles:,}", *_cells(one.every), role))
         if one.without_copies is not None:
             rows.append(("  without copies", "", *_cells(one.without_copies), ""))
+        if one.coverage is not None:
+            covered.append(f"{100 * one.coverage.values:.1f} % ({name})")
         if n := one.every.n_constant:
             undefined.append(f"{name}: {n:,} gene(s) are constant in it: no r, no R²")
         if n := one.every.n_flat:
@@ -318,6 +372,9 @@ def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) ->
     for name, *numbers, role in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths, strict=True)]
         lines.append("  ".join([f"{name:<{first}}", *cells, role]).rstrip())
+    if covered:
+        share = f"measured values inside the {100 * INTERVAL:g} % intervals"
+        undefined.insert(0, f"{share}: {', '.join(covered)}")
     return [*lines, EXPLAINED.format(whose), *undefined]
 
 
@@ -355,6 +412,7 @@ def parts_json(found: Scored) -> dict[str, Any]:
             "profiles": one.genes.n_profiles,
             "all": _summary_json(one.every),
             "without_copies": one.without_copies and _summary_json(one.without_copies),
+            "coverage": one.coverage and one.coverage.to_json(),
         }
         for part, one in found.parts.items()
     }

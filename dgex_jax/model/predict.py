@@ -207,7 +207,7 @@ def inferred_with(plan: Plan, rows: slice) -> Iterator[Inferred]:
     sd = np.concatenate([landmarks.sd, targets.sd])
     interval = None
     if plan.options.interval is not None:
-        interval = interval_of(plan.model, plan.options)
+        interval = interval_of(plan.model, plan.options.platform)
     full_batches = -(-plan.options.block_size // BATCH) * BATCH
     for block in blocks(rows.stop - rows.start, full_batches):
         X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
@@ -238,14 +238,14 @@ def further(
     `DgexError` for an interval that the model does not have.
     """
     if options.interval is not None:
-        interval_of(model, options).level_place(options.interval)
+        interval_of(model, options.platform).level_place(options.interval)
     asked = options.interval is not None
     holds = model.uncertainty is not None and (asked or not is_table_output(output))
     return BOUNDS if asked else (), PROFILE_FIELDS if holds else ()
 
 
-def interval_of(model: Model, options: PredictOptions) -> Calibration:
-    """Give the intervals for profiles of the options' platform.
+def interval_of(model: Model, platform: Platform) -> Calibration:
+    """Give the intervals for profiles of a platform.
 
     Those calibrated on the validation part of the set whose errors are to be expected, else on the
     part that chose the model. Raises `DgexError` if the model has none.
@@ -255,7 +255,7 @@ def interval_of(model: Model, options: PredictOptions) -> Calibration:
             "interval: this model has none, it was made before there were any; export or fit it "
             "again"
         )
-    part, calibrated = _expected_part(model, options.platform), model.uncertainty.calibrated
+    part, calibrated = _expected_part(model, platform), model.uncertainty.calibrated
     chooser = model.selected_on if part is None else model.parts.chooser_of(part)
     return calibrated.get(chooser) or calibrated[model.selected_on]
 
@@ -305,7 +305,7 @@ def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
         if part in model.r2:
             columns["expected_r2"] = np.concatenate([nothing, model.r2[part]])
     if plan.options.interval is not None:
-        interval = interval_of(model, plan.options)
+        interval = interval_of(model, plan.options.platform)
         middle = interval.half_widths(plan.options.interval, np.array([interval.centre]))[0]
         units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
         columns["interval_width"] = np.concatenate([nothing, 2 * middle * units])

@@ -15,7 +15,9 @@ from dgex_jax.io.files import Unchanged
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
+from dgex_jax.model.certainty import RunningCoverage
 from dgex_jax.model.evaluate import (
+    INTERVAL,
     Scored,
     SharedTargets,
     judged,
@@ -23,7 +25,7 @@ from dgex_jax.model.evaluate import (
     score_lines,
 )
 from dgex_jax.model.model import checksum
-from dgex_jax.model.predict import inferred
+from dgex_jax.model.predict import inferred_with, interval_of
 from dgex_jax.model.scale import ENOUGH_PROFILES, WARNING, Plan, plan_of, profiles_of
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.prepared import open_prepared
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import Platform, PredictOptions, Standardize
     from dgex_jax.io.progress import Listener, Tick
+    from dgex_jax.model.certainty import Coverage
     from dgex_jax.model.match import Match, Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
@@ -118,7 +121,7 @@ def evaluate_files(
         )
         shared = _shared(model, truth)
         with show.step("scoring", n) as tick:
-            scores = _scores(plan, truth, shared, tick)
+            scores, coverage = _scores(plan, truth, shared, tick)
         plans = plan, truth
         lines = [(one.match.source.path, one.lines(), one.warnings) for one in plans]
         sums = {what: (path, checksum(path)) for what, path in inputs.items()}
@@ -129,7 +132,7 @@ def evaluate_files(
     ]
     return FilesEvaluation(
         shared,
-        {TRUTH: judged(scores, shared, repeats=both[1].platform == "rnaseq")},
+        {TRUTH: judged(scores, shared, coverage, repeats=both[1].platform == "rnaseq")},
         plans,
         sums,
         (*paired.notes, *said),
@@ -170,16 +173,30 @@ def _shared(model: Model, truth: Plan) -> SharedTargets:
     return SharedTargets(kept, copies)
 
 
-def _scores(plan: Plan, truth: Plan, shared: SharedTargets, tick: Tick) -> GeneScores:
+def _scores(
+    plan: Plan, truth: Plan, shared: SharedTargets, tick: Tick
+) -> tuple[GeneScores, Coverage | None]:
     """Score batch by batch, which no block size changes."""
     running, start = RunningScores(len(shared.kept)), 0
+    known, covered = plan.model.uncertainty, None
+    platform = plan.options.platform
+    if known and known.calibrated and INTERVAL in interval_of(plan.model, platform).levels:
+        plan = replace(plan, options=replace(plan.options, interval=INTERVAL))
+        covered = RunningCoverage(INTERVAL, len(shared.kept))
     rows = slice(0, len(plan.match.source.profiles))
-    for block in inferred(plan, rows):
-        measured = truth.read(slice(start, start + len(block)))
-        running.add(block[:, len(plan.model.landmarks) :][:, shared.kept], measured)
-        start += len(block)
-        tick(len(block))
-    return running.scores()
+    for block in inferred_with(plan, rows):
+        measured = truth.read(slice(start, start + len(block.values)))
+        first = len(plan.model.landmarks)
+        values, *bounds = (
+            one[:, first:][:, shared.kept] for one in (block.values, *block.bounds.values())
+        )
+        running.add(values, measured)
+        if covered is not None:
+            lower, upper = bounds
+            covered.add((lower <= measured) & (measured <= upper))
+        start += len(values)
+        tick(len(values))
+    return running.scores(), None if covered is None else covered.coverage()
 
 
 def open_study(path: Path) -> Prepared:

@@ -68,6 +68,9 @@ def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
     found = json.loads(capsys.readouterr().out)
     for part, errors in read.errors.items():
         assert found["parts"][part]["all"]["MAE"]["mean"] == pytest.approx(errors.mean(), rel=1e-6)
+    for part, of_levels in read.record["coverage"].items():
+        (told,) = [one for one in of_levels if one["level"] == 0.9]
+        assert found["parts"][part]["coverage"] == pytest.approx(told)
     assert f"GEO-te: error {read.errors['te'].mean():.4f} in standardised units" in said
     # Never much worse than its best member, on the part that chose.
     best = min(one["error"] for one in read.record["members"])

@@ -6,7 +6,7 @@ import gzip
 import importlib.util
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
 from dgex_jax.io.writers import write_gct, write_gctx
 from dgex_jax.methods.network import network
+from dgex_jax.methods.uncertainty import learn_uncertainty
 from dgex_jax.model.model import Model, ModelGenes
 from dgex_jax.model.predict import inferred
 from dgex_jax.model.scale import make_plan
@@ -241,3 +242,19 @@ def results(model: Model) -> Callable[..., NDArray[np.float32]]:
             return np.concatenate(list(inferred(plan, rows)))
 
     return run
+
+
+@pytest.fixture(scope="module")
+def sure(model: Model) -> Model:
+    """The model with intervals for arrays and wider ones for RNA-seq."""
+    rng = np.random.default_rng(3)
+
+    def drawn(n: int, spread: float) -> tuple[Any, Any]:
+        X = rng.normal(size=(n, len(model.landmarks))).astype(np.float32)
+        noise = spread * rng.normal(size=(n, len(model.targets))).astype(np.float32)
+        return X, model.method.predict(X) + noise
+
+    validation = {"va": drawn(60, 0.3), "1000G": drawn(60, 3.0)}
+    X = drawn(80, 0)[0]
+    r2 = {"te": rng.uniform(size=len(model.targets))}
+    return replace(model, uncertainty=learn_uncertainty(model.method, X, validation), r2=r2)

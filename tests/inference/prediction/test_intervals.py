@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
@@ -16,7 +16,6 @@ from dgex_jax.cli import main
 from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.io.gctx import Gctx
-from dgex_jax.methods.uncertainty import learn_uncertainty
 from dgex_jax.model.model import UNCERTAINTY, Model, read_model, write_model
 from dgex_jax.model.predict import PROFILE_FIELDS, predict
 
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 LEVEL = 0.8
-
-
-@pytest.fixture(scope="module")
-def sure(model: Model) -> Model:
-    """The model with intervals for arrays and wider ones for RNA-seq."""
-    rng = np.random.default_rng(3)
-
-    def drawn(n: int, spread: float) -> tuple[Any, Any]:
-        X = rng.normal(size=(n, len(model.landmarks))).astype(np.float32)
-        noise = spread * rng.normal(size=(n, len(model.targets))).astype(np.float32)
-        return X, model.method.predict(X) + noise
-
-    validation = {"va": drawn(60, 0.3), "1000G": drawn(60, 3.0)}
-    X = drawn(80, 0)[0]
-    r2 = {"te": rng.uniform(size=len(model.targets))}
-    return replace(model, uncertainty=learn_uncertainty(model.method, X, validation), r2=r2)
 
 
 @pytest.fixture

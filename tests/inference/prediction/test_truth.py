@@ -64,6 +64,11 @@ def files(model, tmp_path_factory) -> Path:
     return folder
 
 
+def values_of(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file["0/DATA/0/matrix"][...].astype(np.float64)
+
+
 def truth_of(files: Path, platform: str | None) -> Path:
     return files / ("standardized.csv" if platform == "standardized" else "rna.csv")
 
@@ -92,27 +97,37 @@ def scored(model: Model, files: Path, platform: str = "l1000", **more: Any) -> A
 
 @pytest.mark.parametrize("platform", [None, "rnaseq", "microarray", "standardized"])
 @pytest.mark.parametrize("standardize", [None, "training"])
-def test_scores_are_those_of_a_prediction(model, files, tmp_path, platform, standardize) -> None:
+def test_scores_are_those_of_a_prediction(sure, files, tmp_path, platform, standardize) -> None:
     """Of the paired profiles, by plain loops; every option says the same in any block size."""
     paired = tmp_path / "paired.tsv"
     table = pd.read_csv(files / "l1000.tsv", sep="\t", index_col=0)
     table[[f"L{n}" for n in range(N)]].to_csv(paired, sep="\t", index_label="gene")
     options = PredictOptions("l1000", standardize=standardize or "input")  # type: ignore[arg-type]
-    predict(model, paired, tmp_path / "out.gctx", options)
-    with h5py.File(tmp_path / "out.gctx") as file:
-        inferred = file["0/DATA/0/matrix"][...][:, len(model.landmarks) :].astype(np.float64)
-    kept, truth = measured(model, files, platform or "rnaseq")
+    predict(sure, paired, tmp_path / "out.gctx", replace(options, interval=0.9))
+    inferred, *bounds = (
+        values_of(tmp_path / f"out{layer}.gctx")[:, len(sure.landmarks) :]
+        for layer in ("", ".lower", ".upper")
+    )
+    kept, truth = measured(sure, files, platform or "rnaseq")
     if platform != "standardized":
         mean, sd = truth.mean(axis=0), truth.std(axis=0) + 1e-3
         if standardize == "training":
-            mean, sd = model.targets.mean[kept], model.targets.sd[kept]
+            mean, sd = sure.targets.mean[kept], sure.targets.sd[kept]
         truth = (truth - mean) / sd
-    found = scored(model, files, truth_platform=platform, standardize=standardize)
+    found = scored(sure, files, truth_platform=platform, standardize=standardize)
     assert found.shared.kept.tolist() == kept
-    assert len(kept) == len(model.targets) - 3
+    assert len(kept) == len(sure.targets) - 3
     genes = found.parts["truth"].genes
     np.testing.assert_allclose(genes.mae, np.abs(inferred[:, kept] - truth).mean(axis=0), atol=1e-5)
     assert genes.n_profiles == N
+    lower, upper = (bound[:, kept] for bound in bounds)
+    inside = (lower <= truth) & (truth <= upper)
+    coverage = found.parts["truth"].coverage
+    assert coverage.values == pytest.approx(inside.mean(), abs=1e-4)
+    assert coverage.genes == pytest.approx((inside.mean(axis=0) >= 0.85).mean(), abs=0.03)
+    assert coverage.profiles == pytest.approx((inside.mean(axis=1) >= 0.85).mean())
+    said = "\n".join(files_lines(files / "model", sure, found))
+    assert f"inside the 90 % intervals: {100 * coverage.values:.1f} % (truth)" in said
     constant = np.ptp(truth, axis=0) < 1e-12
     assert constant.any()
     np.testing.assert_array_equal(genes.constant, constant)
@@ -121,7 +136,7 @@ def test_scores_are_those_of_a_prediction(model, files, tmp_path, platform, stan
         assert genes.r[k] == pytest.approx(r, abs=1e-5)
     for size in (1, 7):
         again = scored(
-            model, files, truth_platform=platform, standardize=standardize, block_size=size
+            sure, files, truth_platform=platform, standardize=standardize, block_size=size
         )
         for name in SCORES:
             one, other = (getattr(of.parts["truth"].genes, name) for of in (found, again))
