@@ -1,8 +1,9 @@
-"""AnnData in, a part at a time: objects in memory and ``.h5ad`` files (these need ``anndata``)."""
+"""AnnData in and out, a part at a time: objects in memory, ``.h5ad`` files (need ``anndata``)."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import as_slice, positions
@@ -21,13 +23,14 @@ from dgex_jax.io.hdf5 import (
     require_column_sizes,
     require_inside,
 )
+from dgex_jax.io.writers import MatrixWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dgex_jax.io.expression import FloatArray, Places, Selection
+    from dgex_jax.io.partial import Resume
+    from dgex_jax.io.writers import ProfileWriter
 
 
 def import_anndata(path: Path) -> Any:
@@ -56,6 +59,10 @@ def anndata_errors(path: Path, what: str = "damaged or no AnnData file") -> Iter
     except Exception as error:  # what anndata raises has no base class in common
         said = getattr(error, "strerror", None)
         raise FormatError(f"{path}: {what}{f': {said}' if said else ''}") from error
+
+
+ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
+"""How AnnData files say what an array is."""
 
 
 class AnnDataSource:
@@ -245,3 +252,74 @@ def _check_pointers(path: Path, group: Any, matrix: Any) -> None:
     bounds = indptr[...]
     if bounds[0] != 0 or np.any(bounds[1:] < bounds[:-1]) or bounds[-1] > len(indices):
         raise FormatError(f"{path}: X: indptr does not ascend from 0 to {len(indices)}")
+
+
+class H5adWriter(MatrixWriter):
+    """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
+
+    ``obs`` and ``var`` are the metadata; mixed columns become text. `layers` are AnnData's, and
+    `profile_columns` the last of ``obs``. `provenance` (JSON values) is stored as text in
+    ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
+    (see `partial`). Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write,
+    and `DgexError` where anndata is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        profiles: Sequence[str],
+        genes: Sequence[str],
+        profile_metadata: pd.DataFrame,
+        gene_metadata: pd.DataFrame,
+        provenance: Mapping[str, Any],
+        resume: Resume | None = None,
+        layers: Sequence[str] = (),
+        profile_columns: Sequence[str] = (),
+    ) -> None:
+        further = layers, profile_columns
+        super().__init__(path, profiles, genes, profile_metadata, gene_metadata, *further)
+        self._resume, self._anndata = resume, import_anndata(self.path)
+        self._obs = plain_metadata(profile_metadata, self.profiles)
+        self._var = plain_metadata(gene_metadata, self.genes)
+        self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}
+
+    @contextmanager
+    def _lay_out(self, path: Path, dcpl: Any) -> Iterator[Any]:
+        with anndata_errors(self.path, "can't be written"):
+            empty = self._anndata.AnnData(obs=self._obs, var=self._var, uns=self._uns)
+            empty.write_h5ad(path)
+        with h5py.File(path, "r+") as file:
+            if "X" in file:
+                del file["X"]
+            obs, n = file["obs"], len(self.profiles)
+            if self.profile_columns:
+                order = [*obs.attrs["column-order"], *self.profile_columns]
+                obs.attrs["column-order"] = np.array(order, h5py.string_dtype())
+            matrices = []
+            for name in matrix_names(self):
+                shape = (n,) if name.startswith("obs/") else (n, len(self.genes))
+                matrix = file.create_dataset(name, shape, dtype=self.dtype, dcpl=dcpl)
+                matrix.attrs.update(ENCODING)
+                matrices.append(matrix)
+            yield matrices
+
+
+def matrix_names(writer: ProfileWriter) -> list[str]:
+    """Name what AnnData calls the values, each layer and each profile column of a writer."""
+    layers = [f"layers/{name}" for name in writer.layers]
+    return ["X", *layers, *(f"obs/{name}" for name in writer.profile_columns)]
+
+
+def plain_metadata(metadata: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Give ``obs`` or ``var`` as anndata can write it: indexed by text, columns of one type."""
+    index = pd.Index(list(ids), dtype=object)
+    plain = pd.DataFrame(index=index)
+    for name in metadata.columns:
+        column = metadata[name]
+        if pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype):
+            texts = ["" if pd.isna(value) else str(value) for value in column]
+            # Pandas' own text dtype is not what every anndata writes.
+            plain[str(name)] = pd.Series(texts, index=index, dtype=object)
+        else:
+            plain[str(name)] = column.array
+    return plain

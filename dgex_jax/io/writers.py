@@ -1,4 +1,4 @@
-"""Expression files out, profile by profile: GCT, GCTX and AnnData.
+"""Expression files out, profile by profile: GCT and GCTX; what all writers share.
 
 `write_gct` and `write_gctx` write what is in memory. Every writer is complete under its name or
 leaves an older file as it was; GCTX and AnnData resume if asked to (see `partial`).
@@ -19,7 +19,6 @@ import pandas as pd
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import MISSING, check_ids, check_storable
 from dgex_jax.io.files import atomic_path, final_place, one_line, require_space, temporary_folder
-from dgex_jax.io.h5ad import anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import encode_fixed
 from dgex_jax.io.lines import GEUVADIS_COLUMNS, fill_lines, write_lines
 from dgex_jax.io.partial import PartialMatrices
@@ -37,8 +36,6 @@ FORBIDDEN = "\t\n\r\0"
 QUOTE = '"'
 GENES_AT_A_TIME = 256
 VALUES_AT_A_TIME = 1 << 22
-ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
-"""How AnnData files say what an array is."""
 
 
 class ProfileWriter(ABC):
@@ -379,7 +376,7 @@ def check_unlike_missing(
 # HDF5
 
 
-class _MatrixWriter(ProfileWriter):
+class MatrixWriter(ProfileWriter):
     """Base of the writers whose values are matrices of an HDF5 file.
 
     With `resume` an interrupted file resumes; one process at a time, which the caller takes care
@@ -438,7 +435,7 @@ class _MatrixWriter(ProfileWriter):
             return [int(matrix.id.get_offset()) for matrix in matrices]
 
 
-class GctxWriter(_MatrixWriter):
+class GctxWriter(MatrixWriter):
     """Write a GCTX 1.0 file profile by profile (see `ProfileWriter`).
 
     `dtype`, float32 or float64, is that of the matrix and of `profile_columns`. Metadata that are
@@ -559,74 +556,3 @@ def _field(path: Path, what: str, column: pd.Series[Any]) -> NDArray[Any]:
 def _text_field(path: Path, what: str, texts: Sequence[str]) -> NDArray[Any]:
     check_storable(path, what, texts, "\0")
     return encode_fixed(texts)
-
-
-class H5adWriter(_MatrixWriter):
-    """Write an AnnData file profile by profile, values as float32 (see `ProfileWriter`).
-
-    ``obs`` and ``var`` are the metadata; mixed columns become text. `layers` are AnnData's, and
-    `profile_columns` the last of ``obs``. `provenance` (JSON values) is stored as text in
-    ``uns["dgex"]``. With `resume` an interrupted file resumes where it stopped
-    (see `partial`). Raises as `ProfileWriter`, `FormatError` for metadata that anndata can't write,
-    and `DgexError` where anndata is not installed.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        profiles: Sequence[str],
-        genes: Sequence[str],
-        profile_metadata: pd.DataFrame,
-        gene_metadata: pd.DataFrame,
-        provenance: Mapping[str, Any],
-        resume: Resume | None = None,
-        layers: Sequence[str] = (),
-        profile_columns: Sequence[str] = (),
-    ) -> None:
-        further = layers, profile_columns
-        super().__init__(path, profiles, genes, profile_metadata, gene_metadata, *further)
-        self._resume, self._anndata = resume, import_anndata(self.path)
-        self._obs = plain_metadata(profile_metadata, self.profiles)
-        self._var = plain_metadata(gene_metadata, self.genes)
-        self._uns = {"dgex": json.dumps(provenance, sort_keys=True)}
-
-    @contextmanager
-    def _lay_out(self, path: Path, dcpl: Any) -> Iterator[Any]:
-        with anndata_errors(self.path, "can't be written"):
-            empty = self._anndata.AnnData(obs=self._obs, var=self._var, uns=self._uns)
-            empty.write_h5ad(path)
-        with h5py.File(path, "r+") as file:
-            if "X" in file:
-                del file["X"]
-            obs, n = file["obs"], len(self.profiles)
-            if self.profile_columns:
-                order = [*obs.attrs["column-order"], *self.profile_columns]
-                obs.attrs["column-order"] = np.array(order, h5py.string_dtype())
-            matrices = []
-            for name in matrix_names(self):
-                shape = (n,) if name.startswith("obs/") else (n, len(self.genes))
-                matrix = file.create_dataset(name, shape, dtype=self.dtype, dcpl=dcpl)
-                matrix.attrs.update(ENCODING)
-                matrices.append(matrix)
-            yield matrices
-
-
-def matrix_names(writer: ProfileWriter) -> list[str]:
-    """Name what AnnData calls the values, each layer and each profile column of a writer."""
-    layers = [f"layers/{name}" for name in writer.layers]
-    return ["X", *layers, *(f"obs/{name}" for name in writer.profile_columns)]
-
-
-def plain_metadata(metadata: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
-    """Give ``obs`` or ``var`` as anndata can write it: indexed by text, columns of one type."""
-    index = pd.Index(list(ids), dtype=object)
-    plain = pd.DataFrame(index=index)
-    for name in metadata.columns:
-        column = metadata[name]
-        if pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype):
-            texts = ["" if pd.isna(value) else str(value) for value in column]
-            # Pandas' own text dtype is not what every anndata writes.
-            plain[str(name)] = pd.Series(texts, index=index, dtype=object)
-        else:
-            plain[str(name)] = column.array
-    return plain

@@ -37,10 +37,11 @@ from dgex_jax.io.files import (
     temporary_folder,
     temporary_path,
 )
+from dgex_jax.io.h5ad import ENCODING, matrix_names, plain_metadata
 from dgex_jax.io.manifest import file_sha256, read_record, write_record
 from dgex_jax.io.partial import differences
 from dgex_jax.io.progress import Behind
-from dgex_jax.io.writers import ENCODING, ProfileWriter, matrix_names, plain_metadata
+from dgex_jax.io.writers import ProfileWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -19,6 +19,7 @@ import pandas as pd
 
 from dgex_jax.errors import DgexError
 from dgex_jax.io.files import locked, make_folder, require_space, say, writing
+from dgex_jax.io.h5ad import H5adWriter
 from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import (
     SUFFIX,
@@ -31,7 +32,7 @@ from dgex_jax.io.manifest import (
 )
 from dgex_jax.io.partial import Resume
 from dgex_jax.io.wide import ParquetWriter, TextTableWriter
-from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, ProfileWriter
+from dgex_jax.io.writers import GctWriter, GctxWriter, ProfileWriter
 from dgex_jax.io.zarr import ZarrWriter, check_place
 from dgex_jax.train.arrays import BATCH
 

@@ -18,7 +18,8 @@ from dgex_jax.errors import DgexError
 from dgex_jax.io.delimited import read_delimited
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.gct import read_gct, read_rpkm
-from dgex_jax.io.writers import H5adWriter, write_gct, write_gctx, write_rpkm
+from dgex_jax.io.h5ad import H5adWriter
+from dgex_jax.io.writers import write_gct, write_gctx, write_rpkm
 from dgex_jax.prepare.genes import read_gene_map
 from tests.fuzz import drive, readers, tables
 from tests.fuzz.oracle import Content, same

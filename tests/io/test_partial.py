@@ -19,8 +19,9 @@ import pytest
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io import partial
 from dgex_jax.io.gctx import Gctx
+from dgex_jax.io.h5ad import H5adWriter
 from dgex_jax.io.partial import Resume
-from dgex_jax.io.writers import GctxWriter, H5adWriter
+from dgex_jax.io.writers import GctxWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

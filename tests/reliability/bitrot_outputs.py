@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.io import partial
+from dgex_jax.io.h5ad import H5adWriter
 from dgex_jax.io.partial import Resume
-from dgex_jax.io.writers import GctxWriter, H5adWriter
+from dgex_jax.io.writers import GctxWriter
 from tests.reliability.bitrot_artefact import Artefact, Read, every_file, fingerprint
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import pandas as pd
 from dgex_jax.config import PrepareConfig
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path
+from dgex_jax.io.h5ad import H5adWriter
 from dgex_jax.io.manifest import sidecar, write_json
 from dgex_jax.io.partial import Resume
-from dgex_jax.io.writers import GctWriter, GctxWriter, H5adWriter, write_gct
+from dgex_jax.io.writers import GctWriter, GctxWriter, write_gct
 from dgex_jax.io.zarr import ZarrWriter
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
