@@ -17,7 +17,7 @@ endef
 .DEFAULT_GOAL := all
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
-.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond \
+.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond docs \
     test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
@@ -85,6 +85,11 @@ departures: $(VENV)/.ready  ## departures from the original, measured
 
 beyond: $(VENV)/.ready  ## methods beyond the paper's, on five splits (half an hour)
 	+@$(BIN)/python -m reproduce.beyond --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
+
+docs: $(VENV)/.ready  ## the documentation site, docs/_build/html/index.html (its notebooks are run: minutes, once)
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+	@$(BIN)/python docs/_ext/links.py docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.ready  ## the tests (minutes)
 	@$(BIN)/python -m pytest -q -m "not slow and not long"

@@ -43,7 +43,7 @@ ABOUT = """\
 Each line is one fault put into one rule (what is replaced by what stands in
 [tests/mutations/faults.toml](../tests/mutations/faults.toml)), and the first test that turned red.
 "Recorded behaviour" marks tests that compare with what the original Theano / Pylearn2 software and
-preprocessing scripts really gave ([tests/golden](../tests/golden/README.md)). Without a fault
+preprocessing scripts really gave (`tests/golden`). Without a fault
 the same tests pass. Made by
 `python tests/mutations/run.py --out docs/mutations.md`.
 """
@@ -132,7 +132,7 @@ def copied(scratch: Path) -> Path:
     """Copy what the tests need of the checkout into `scratch`."""
     copy = scratch / "checkout"
     copy.mkdir(parents=True)
-    for name in ("dgex_jax", "tests", "pyproject.toml", "README.md"):
+    for name in ("dgex_jax", "docs", "tests", "pyproject.toml", "README.md"):
         source = CHECKOUT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

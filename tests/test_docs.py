@@ -1,4 +1,4 @@
-"""The README's two examples in Python run as they stand."""
+"""The examples in Python of the documentation run as they stand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-README = Path(__file__).parents[1] / "README.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def run(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def example(page: str) -> str:
+    """Give the one example of a page."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return found
+
+
+def run(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(folder)
     scope: dict[str, Any] = {}
-    exec(example, scope)  # noqa: S102
+    exec(text, scope)  # noqa: S102
     return scope
 
 
@@ -25,9 +31,10 @@ def test_the_estimators_example(golden, tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "results" / "demo").mkdir(parents=True)
     (tmp_path / "results" / "demo" / "prepared.h5").symlink_to(golden / "study_a.npz")
     # As it stands but for the size, on the recorded study.
-    example = EXAMPLES[0].replace("(2, 512, epochs=60,", "(2, 32, epochs=20,")
-    assert example != EXAMPLES[0]
-    X, Y = (scope := run(example, tmp_path, monkeypatch))["X"], scope["Y"]
+    written = example("howto/sklearn.md")
+    small = written.replace("(2, 512, epochs=60,", "(2, 32, epochs=20,")
+    assert small != written
+    X, Y = (scope := run(small, tmp_path, monkeypatch))["X"], scope["Y"]
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("DGEXRegressor: 0.")
     assert float(first.split()[1]) < 0.7 * np.abs(Y["te"]).mean()
@@ -38,7 +45,7 @@ def test_the_estimators_example(golden, tmp_path, monkeypatch, capsys) -> None:
 @pytest.mark.long
 def test_the_anndata_example(tmp_path, monkeypatch) -> None:
     pytest.importorskip("anndata")
-    scope = run(EXAMPLES[1], tmp_path, monkeypatch)
+    scope = run(example("howto/anndata.md"), tmp_path, monkeypatch)
     inferred, X = scope["inferred"], scope["X"]
     assert inferred.shape == (100, 80)
     assert (tmp_path / "my_training" / "model" / "model.json").is_file()
