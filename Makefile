@@ -17,11 +17,13 @@ endef
 .DEFAULT_GOAL := all
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
-.PHONY: all tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond docs \
+.PHONY: all setup tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond docs \
     test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
 	$(call reproduce,all)
+
+setup: $(VENV)/.ready  ## set up .venv alone, to use dgex without reproducing anything
 
 tables: $(VENV)/.ready  ## all tables
 	$(call reproduce,all_tables)

@@ -31,6 +31,7 @@ html_css_files = ["site.css"]
 html_theme = "furo"
 html_title = f"dgex-jax {release}"
 html_theme_options = {"top_of_page_buttons": []}
+html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 
