@@ -89,7 +89,8 @@ beyond: $(VENV)/.ready  ## methods beyond the paper's, on five splits (half an h
 	+@$(BIN)/python -m reproduce.beyond --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
 docs: $(VENV)/.ready  ## the documentation site, docs/_build/html/index.html (its notebooks are run: minutes, once)
-	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+	@rm -rf docs/_build/html
+	@$(BIN)/python -m sphinx -b html -q -n -E -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 	@$(BIN)/python docs/_ext/links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
@@ -126,8 +127,8 @@ lock: $(VENV)/.ready  ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o requirements.lock
 
-clean:  ## remove .venv and caches (results stay)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove .venv, caches and the built docs (results stay)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 help:  ## this list
 	@echo "make TARGET [STUDY=name-or-file.toml] [OUT=folder] [GPUS=n] [PYTHON=python3]"

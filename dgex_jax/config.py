@@ -1,7 +1,7 @@
 """What a study fixes, as frozen dataclasses. The defaults are the original's.
 
 Each field's text is written here once: study files, flags, estimators and the tables of
-``docs/study.md`` take it from its `setting`.
+``docs/reference/study.md`` take it from its `setting`.
 """
 
 # ruff: noqa: RUF009  (`setting` makes a field)
@@ -67,8 +67,8 @@ def setting(
     Parameters
     ----------
     meaning, more
-        What the field means, its values in double quotes; `more` follows in ``docs/study.md`` and
-        in Python's help, and is left out of ``--help``.
+        What the field means, its values in double quotes; `more` follows in
+        ``docs/reference/study.md`` and in Python's help, and is left out of ``--help``.
     choices
         The `Literal` whose values it takes.
     low, high
@@ -496,7 +496,7 @@ class PredictOptions(Settings):
     interval: float | None = setting(
         None,
         "write for each value the bounds that this share of measured values lies between, such as "
-        "0.9 (docs/methods.md)",
+        "0.9 (docs/reference/methods.md)",
         low=0.01,
         high=0.999,
     )

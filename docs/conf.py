@@ -35,6 +35,8 @@ html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 
+# Quotes and dashes are copied into commands and study files.
+smartquotes = False
 # Docstrings name things in single backticks.
 default_role = "code"
 autodoc_member_order = "bysource"

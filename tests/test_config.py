@@ -1,4 +1,4 @@
-"""Settings: their defaults, what they refuse, and the tables of docs/study.md that they make.
+"""Settings: their defaults, what they refuse, and the tables of the docs that they make.
 
 ``python -m tests.test_config`` writes the tables anew.
 """
@@ -26,7 +26,7 @@ from dgex_jax.errors import StudyError
 from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, RawFiles
 from dgex_jax.simulate.config import SimulationConfig
 
-PAGE = Path(__file__).parents[1] / "docs" / "study.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "study.md"
 TABLES = {
     "\n## [compendium]\n": Compendium,
     "\n## [sets.NAME]\n": OtherSet,
@@ -81,7 +81,7 @@ def table_of(kind: Any) -> str:
 
 
 def with_tables(page: str) -> str:
-    """Put the tables of the settings into docs/study.md in place of those that stand there."""
+    """Put the tables of the settings into the page in place of those that stand there."""
     for place, kind in TABLES.items():
         start = page.index(HEAD, page.index(place))
         page = page[:start] + table_of(kind) + page[page.index("\n\n", start) + 1 :]

@@ -188,7 +188,7 @@ def write_template(folder: Path, sources: Sequence[Source]) -> Path:
     except OSError as error:
         raise DgexError(f"{folder}: can't be made: {error.strerror}") from error
     lines = [
-        "# The paper's study. All that is not here is the paper's default (docs/study.md).\n",
+        "# The paper's study; what is not here is the paper's default (docs/reference/study.md).\n",
         'name = "paper"\n',
         'title = "GEO arrays, GTEx and 1000 Genomes: the setting of the paper"\n\n[files]\n',
     ]

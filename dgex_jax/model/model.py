@@ -1,4 +1,4 @@
-"""A trained model, and its folder of four files (docs/models.md), complete or not there at all."""
+"""A trained model, and its folder (docs/reference/models.md), complete or not there at all."""
 
 from __future__ import annotations
 

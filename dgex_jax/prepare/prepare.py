@@ -136,9 +136,9 @@ def prepare(
     ``scale_on="train"`` the quantile and the compendium's means and deviations come from its
     training part alone (also the quantile that the sets are mapped on); the sets keep statistics of
     their own, as the paper scales every data set by itself. With ``partition="clustered"`` only the
-    order of the targets is another. How studies by ``[compendium]`` differ: docs/study.md.
-    A study of arrays alone (paper section 3.4) takes the same steps without sets: its genes are all
-    probes of the array.
+    order of the targets is another. How studies by ``[compendium]`` differ:
+    docs/reference/study.md. A study of arrays alone (paper section 3.4) takes the same steps
+    without sets: its genes are all probes of the array.
 
     Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.

@@ -1,6 +1,6 @@
 """A study: a small TOML file that says which raw files, which networks, how long to train.
 
-``docs/study.md`` explains every key.
+``docs/reference/study.md`` explains every key.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Check the built site: links, anchors and images inside it lead somewhere, and none is fetched.
 
 python docs/_ext/links.py docs/_build/html
+
+Links that lead out of it are not visited, but listed in ``external_links.txt`` beside the folder.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ class Page(HTMLParser):
                 self.links.append(value)
 
 
-def faults(site: Path) -> list[str]:
-    """List what leads nowhere and what would be fetched from elsewhere, a line each."""
+def looked_at(site: Path) -> tuple[list[str], set[str]]:
+    """List the faults, a line each, and what leads out of the site."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
     found = []
+    external = set()
     for path, page in pages.items():
         name = path.relative_to(site)
         for address in [*page.links, *page.loaded]:
@@ -45,23 +48,29 @@ def faults(site: Path) -> list[str]:
             if scheme or host:
                 if address in page.loaded and scheme != "data":
                     found.append(f"{name}: loads {address}")
+                elif host:
+                    external.add(address)
                 continue
             target = (path.parent / unquote(place)).resolve() if place else path
             if not target.exists():
                 found.append(f"{name}: {address} leads nowhere")
             elif anchor and target in pages and unquote(anchor) not in pages[target].anchors:
                 found.append(f"{name}: {address}: {target.name} has no such anchor")
-    return found
+    return found, external
 
 
 def main(arguments: list[str]) -> int:
     """Print the faults; the exit code says whether there are any."""
     site = Path(arguments[0]).resolve()
-    found = faults(site)
+    found, external = looked_at(site)
     for line in found:
         print(line, file=sys.stderr)
+    listed = site.with_name("external_links.txt")
+    listed.write_text("".join(f"{address}\n" for address in sorted(external)), encoding="utf-8")
     pages = len([*site.rglob("*.html")])
-    print(f"{pages} pages; {len(found)} faulty links")
+    print(
+        f"{pages} pages, {len(found)} faulty links; not visited: {len(external)} links to elsewhere"
+    )
     return 1 if found else 0
 
 
