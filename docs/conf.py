@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import nbformat
-from myst_nb.core.read import read_myst_markdown_notebook
-
 import dgex_jax
 
 HERE = Path(__file__).parent
@@ -54,20 +51,3 @@ nb_execution_show_tb = True
 nb_merge_streams = True
 # Tables that are included skip a level.
 suppress_warnings = ["myst.header"]
-
-
-def notebooks(_app: object) -> None:
-    """Write each tutorial as a notebook too, to be offered beside its page."""
-    folder = HERE / "_build" / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted((HERE / "tutorials").glob("[0-9]*.md")):
-        text = path.read_text(encoding="utf-8")
-        notebook = read_myst_markdown_notebook(text, path=path)
-        for number, cell in enumerate(notebook.cells):
-            cell["id"] = f"cell{number}"
-        nbformat.write(notebook, folder / f"{path.stem}.ipynb")
-
-
-def setup(app: object) -> None:
-    """Connect what this site adds to Sphinx."""
-    app.connect("builder-inited", notebooks)  # type: ignore[attr-defined]

@@ -135,7 +135,9 @@ def copied(scratch: Path) -> Path:
     for name in ("dgex_jax", "docs", "tests", "pyproject.toml", "README.md"):
         source = CHECKOUT / name
         if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build")
+            )
         else:
             shutil.copy(source, copy / name)
     if (CHECKOUT.parent / "shared").is_dir():
