@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.growth_law import AXES, Point
-from reproduce.plots.style import DOUBLE_COLUMN, in_style, new_figure, series_looks
+from dgex_jax.plots.style import DOUBLE_COLUMN, in_style, series_looks
+from reproduce.plots.style import new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 The names below are imported when they are first used, so that importing the package stays light;
 JAX is loaded by `DGEXRegressor` and `SampleLasso`, and by `predict_anndata` and `train_anndata`
-once they are called.
+once they are called. `plots` is imported so too, and needs Matplotlib.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("dgex_jax.plots")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

@@ -15,6 +15,7 @@ from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import read_json, record
 from dgex_jax.model.predict import told_device
 from dgex_jax.parts import PAPER
+from dgex_jax.plots.weight_map import kept_connections
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.pylearn2 import initial_weights
@@ -227,17 +228,14 @@ class HubAnalysis:
 
     def connections(self) -> pd.DataFrame:
         """List the kept connections: layer, the units they join, the gene, the weight."""
-        frames = []
-        for layer, kept, weights in (
-            ("input", self.found.kept_in, self.W_in),
-            ("output", self.found.kept_out, self.W_out),
-        ):
-            start, end = np.nonzero(kept)
-            symbols, of_gene = (self.landmarks, start) if layer == "input" else (self.targets, end)
-            columns = {"layer": layer, "from": start, "to": end}
-            genes = [symbols[int(gene)] for gene in of_gene]
-            frames.append(pd.DataFrame(columns | {"gene": genes, "weight": weights[start, end]}))
-        return pd.concat(frames, ignore_index=True)
+        table = kept_connections(self.found, self.W_in, self.W_out)
+        into = table["layer"] == "input"
+        genes = [
+            self.landmarks[start] if one else self.targets[end]
+            for one, start, end in zip(into, table["from"], table["to"], strict=True)
+        ]
+        table.insert(3, "gene", genes)
+        return table
 
     def hubs(self) -> pd.DataFrame:
         """Return a row a hub, with all its genes, those of the largest weights first."""

@@ -12,13 +12,14 @@ import pandas as pd
 from dgex_jax.config import NetworkConfig
 from dgex_jax.errors import FormatError
 from dgex_jax.parts import PAPER
+from dgex_jax.plots.by_gene import density_table
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.scores import overall
 from dgex_jax.train.pylearn2 import layer_names
 from dgex_jax.train.record import ERROR, check_result, read_gene_errors
 from dgex_jax.train.train import build_model
 from reproduce.plots.genewise import COPY_COLUMN, draw_genewise
-from reproduce.plots.lines import density_table, draw_architectures, draw_densities, draw_epochs
+from reproduce.plots.lines import draw_architectures, draw_densities, draw_epochs
 from reproduce.plots.network import draw_network, network_table
 from reproduce.plots.style import save
 from reproduce.stages import make_folder

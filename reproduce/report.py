@@ -21,11 +21,11 @@ from matplotlib.image import imread
 from dgex_jax import __version__
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import one_line
+from dgex_jax.plots.style import DPI
 from dgex_jax.prepare.report import count_key
 from dgex_jax.train.record import is_done
 from dgex_jax.train.run import clock
 from reproduce.baselines import chosen_values
-from reproduce.plots.style import DPI
 from reproduce.products import files_of, groups_of, is_drawn, products_of
 from reproduce.sources import (
     checksums,

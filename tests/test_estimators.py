@@ -403,7 +403,7 @@ def test_the_package_is_light_and_the_baselines_need_no_jax() -> None:
     script = """
 import sys
 import dgex_jax
-assert not {"jax", "sklearn", "numpy", "pandas"} & sys.modules.keys()
+assert not {"jax", "sklearn", "numpy", "pandas", "matplotlib"} & sys.modules.keys()
 others = {name for name, home in dgex_jax._HOMES.items() if "estimators" in home}
 for name in {*dgex_jax.__all__} - others | {"KNNGE", "LR", "LRL1", "LRL2"}:
     assert getattr(dgex_jax, name).__name__ == name

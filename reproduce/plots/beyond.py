@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reproduce.plots.style import DOUBLE_COLUMN, Look, in_style, look, new_figure, settle
+from dgex_jax.plots.curves import learning_curve
+from dgex_jax.plots.style import DOUBLE_COLUMN, in_style
+from reproduce.plots.style import new_figure, settle
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-LOOKS = {
-    "kernel-ridge": Look("#D55E00", "s", (4, 2)),
-    "residual-mlp": Look("#009E73", "^", (6, 1.5, 1.5, 1.5)),
-    "stack": Look("#000000", "*", ()),
-}
 
 
 def draw_beyond(table: pd.DataFrame, curve: pd.DataFrame, *, note: str | None = None) -> Figure:
@@ -34,7 +30,9 @@ def draw_beyond(table: pd.DataFrame, curve: pd.DataFrame, *, note: str | None = 
         for axes, kind in zip(panels, kinds, strict=False):
             _draw_methods(axes, table[table["split"] == kind], kind)
         if len(curve):
-            _draw_curve(panels[-1], curve)
+            of_test = curve[curve["part"] == "te"]
+            label = of_test["label"].iloc[0]
+            learning_curve(of_test, quantity=f"error on {label}", ax=panels[-1])
         settle(figure)
     return figure
 
@@ -58,26 +56,4 @@ def _draw_methods(axes: Axes, rows: pd.DataFrame, kind: str) -> None:
     axes.set_xlabel("overall error")
     axes.set_title(kind)
     axes.grid(axis="x", linewidth=0.3)
-    axes.legend()
-
-
-def _draw_curve(axes: Axes, curve: pd.DataFrame) -> None:
-    of_test = curve[curve["part"] == "te"]
-    label = of_test["label"].iloc[0]
-    for method, rows in of_test.groupby("method", sort=False):
-        shown = LOOKS.get(str(method)) or look(str(method))
-        axes.plot(
-            rows["n_train"],
-            rows["error"],
-            color=shown.colour,
-            marker=shown.marker,
-            linestyle=shown.linestyle,
-            label=str(method),
-        )
-    sizes = sorted(set(curve["n_train"]))
-    axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.minorticks_off()
-    axes.set_xlabel("training profiles")
-    axes.set_ylabel(f"error on {label}")
     axes.legend()

@@ -6,37 +6,26 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import gaussian_kde
 
 from dgex_jax.errors import DgexError
-from reproduce.plots.style import (
-    NORMAL,
-    SINGLE_COLUMN,
-    draw_levels,
-    in_style,
-    look,
-    new_figure,
-    series_looks,
-)
+from dgex_jax.plots import by_gene
+from dgex_jax.plots.curves import draw_by_epoch
+from dgex_jax.plots.style import NORMAL, SINGLE_COLUMN, in_style, series_looks
+from reproduce.plots.style import draw_levels, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     Levels = Mapping[str, float]
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike
-
 
 MAIN_HEIGHT, FAR_HEIGHT, MARGINS = 1.9, 0.4, 0.8  # inches
 REACH = 3.0
 UPRIGHT = 6  # so many widths fit side by side
-MAE, DENSITY_POINTS = "MAE", 512
 EPOCH, EPOCHS_HEIGHT = "epoch", 2.7  # inches
 
 
@@ -170,63 +159,18 @@ def _break(rows: Sequence[Axes]) -> None:
             )
 
 
-def density_table(errors: Mapping[str, ArrayLike], n_points: int = DENSITY_POINTS) -> pd.DataFrame:
-    """Estimate the density of each method's errors over the target genes.
-
-    Gaussian kernels with Scott's bandwidth, the method's own. What a kernel has below zero, where
-    no error is, is folded back, so that each density has area 1.
-
-    - `errors`: method → ``(n_targets,)`` MAE of each gene in standardised units.
-    - `n_points`: of the grid, which is the same for all methods and leaves nothing visible out.
-
-    Returns ``MAE`` (the grid) and a column of densities for each method, float64.
-
-    Raises `DgexError`: no method, errors that are negative or not finite, or a method whose errors
-    are all equal (they have no density).
-    """
-    values = {method: np.asarray(error, dtype=np.float64) for method, error in errors.items()}
-    if not values:
-        raise DgexError("density of errors: no method")
-    for method, error in values.items():
-        if not (np.isfinite(error) & (error >= 0)).all():
-            raise DgexError(f"density of the errors of {method}: must be finite, not negative")
-        if error.size < 2 or not np.ptp(error):
-            raise DgexError(
-                f"density of the errors of {method}: needs at least two genes of different error"
-            )
-    kernels = {method: gaussian_kde(error) for method, error in values.items()}
-    widths = {method: float(np.sqrt(kernel.covariance[0, 0])) for method, kernel in kernels.items()}
-    low = min(float(error.min()) - 4 * widths[method] for method, error in values.items())
-    high = max(float(error.max()) + 4 * widths[method] for method, error in values.items())
-    grid = np.linspace(max(0.0, low), high, n_points)
-    densities = {method: kernel(grid) + kernel(-grid) for method, kernel in kernels.items()}
-    return pd.DataFrame({MAE: grid, **densities})
-
-
 def draw_densities(table: pd.DataFrame, part: str, note: str | None = None) -> Figure:
     """Draw one curve for each method.
 
-    - `table`: of `density_table`; the columns' order is the legend's.
+    - `table`: of `by_gene.density_table`; the columns' order is the legend's.
     - `part`: where the errors are measured, as in ``GEO-te``.
     - `note`: for the corner.
     """
     with in_style():
         figure = new_figure(SINGLE_COLUMN, 2.4, note)
         axes = figure.subplots()
-        for method in table.columns.drop(MAE):
-            style = look(method)
-            axes.plot(
-                table[MAE],
-                table[method],
-                color=style.colour,
-                linestyle=style.linestyle,
-                label=method,
-            )
+        by_gene.draw_densities(axes, table)
         axes.set_xlabel(f"MAE of a target gene on {part} (standardised units)")
-        axes.set_ylabel("Density of target genes")
-        axes.set_xlim(table[MAE].iloc[0], table[MAE].iloc[-1])
-        axes.set_ylim(bottom=0)
-        axes.legend()
     return figure
 
 
@@ -250,27 +194,11 @@ def draw_epochs(
     with in_style():
         figure = new_figure(SINGLE_COLUMN, EPOCHS_HEIGHT, note)
         axes = figure.subplots()
-        spacing = max(1, len(table) // 8)
-        for number, (rate, look) in enumerate(zip(rates, series_looks(len(rates)), strict=True)):
-            axes.plot(
-                table[EPOCH],
-                table[rate],
-                color=look.colour,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markersize=3.5,
-                markevery=(number * spacing // max(1, len(rates)), spacing),
-                label=rate,
-            )
-        drawn = table.drop(columns=EPOCH)
-        low, high = float(drawn.min().min()), float(drawn.max().max())
-        air = 0.06 * (high - low) or 0.03 * high
-        axes.set_ylim(low - air, high + air)
-        axes.margins(x=0.02)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
         values = {name: float(table[name].iloc[0]) for name in levels}
+        by_rate = {rate: table[rate].to_numpy(np.float64) for rate in rates}
+        looks = dict(zip(rates, series_looks(len(rates)), strict=True))
+        draw_by_epoch(axes, table[EPOCH], by_rate, looks, also=list(values.values()))
         draw_levels(axes, values, EPOCHS_HEIGHT - 0.8)
-        axes.set_xlabel("Epoch")
         axes.set_ylabel(f"Overall error on {part}\n(MAE, standardised units)")
         figure.legend(
             title=f"{architecture}, dropout rate",

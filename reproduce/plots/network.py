@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import CircleCollection, LineCollection
 
-from reproduce.plots.style import DOUBLE_COLUMN, LOOKS, in_style, new_figure
+from dgex_jax.plots.style import DOUBLE_COLUMN, LOOKS, in_style
+from reproduce.plots.style import new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

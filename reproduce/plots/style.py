@@ -1,26 +1,21 @@
-"""What all figures share: sizes, fonts, a look for each method, levels, and how they are saved."""
+"""What all figures share beyond their looks (`dgex_jax.plots.style`): notes, levels, and saving."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import style
-from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
 from dgex_jax import __version__
-from dgex_jax.errors import DgexError
 from dgex_jax.io.files import atomic_path
+from dgex_jax.plots.style import SMALL, in_style, look
 from reproduce.written import rounded_csv, same_numbers, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -28,117 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0  # inches
-SMALL, NORMAL = 7.0, 8.0  # points; journals ask for at least 7
 NOTE_HEIGHT = 0.15  # inches
-DPI = 300
 SOFTWARE = f"dgex-jax {__version__}"
-
-RC: dict[str, object] = {
-    # DejaVu comes with Matplotlib: the same bytes whatever fonts a machine has.
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": SMALL,
-    "axes.labelsize": NORMAL,
-    "axes.titlesize": NORMAL,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "legend.fontsize": SMALL,
-    "legend.title_fontsize": SMALL,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4.0,
-    "figure.dpi": DPI,
-    "savefig.dpi": DPI,
-    # TrueType, so that text in a PDF can be searched and edited.
-    "pdf.fonttype": 42,
-}
-
-DASHED, DASH_DOT, DOTTED, LONG = (4, 2), (6, 1.5, 1.5, 1.5), (1, 1.2), (8, 2)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one method or series is drawn; colour, marker and dashes differ, for greyscale.
-
-    - `colour`: ``#rrggbb``, told apart with every common colour blindness (Okabe and Ito's
-      palette).
-    - `marker`: matplotlib's marker.
-    - `dashes`: lengths of dashes and gaps in line widths; empty for a solid line.
-    """
-
-    colour: str
-    marker: str
-    dashes: tuple[float, ...]
-
-    @property
-    def linestyle(self) -> str | tuple[float, tuple[float, ...]]:
-        """Matplotlib's line style."""
-        return (0.0, self.dashes) if self.dashes else "solid"
-
-
-LOOKS = {
-    "D-GEX": Look("#0072B2", "o", ()),
-    "LR": Look("#D55E00", "s", DASHED),
-    "LR-L1": Look("#E69F00", "v", DASH_DOT),
-    "LR-L2": Look("#CC79A7", "D", DOTTED),
-    "KNN-GE": Look("#009E73", "^", DASH_DOT),
-    "KNN-profiles": Look("#56B4E9", "P", LONG),
-    "Mean": Look("#555555", "X", DOTTED),
-}
-COPIES = Look("#D55E00", "^", ())
-POINTS = Look("#0072B2", "o", ())
-
-_BLUES = LinearSegmentedColormap.from_list("D-GEX", ["#6CC0F0", "#0072B2", "#00253D"])
-_SERIES_MARKERS = "os^Dv*"
-
-
-def look(method: str) -> Look:
-    """Return the look of a method, the same in every figure; a network's is D-GEX's.
-
-    Raises `DgexError`: a method that has none.
-    """
-    name = "D-GEX" if method.startswith("D-GEX") else method
-    if name not in LOOKS:
-        raise DgexError(f"figure: no colour for method {method!r}; known: {', '.join(LOOKS)}")
-    return LOOKS[name]
-
-
-def series_looks(n: int) -> list[Look]:
-    """Return the looks of `n` series of D-GEX (depths, dropout rates), light to dark blue.
-
-    Their lines are solid, so that they stand apart from the dashed ones of other methods.
-    """
-    return [
-        Look(
-            to_hex(_BLUES(index / (n - 1) if n > 1 else 0.5)),
-            _SERIES_MARKERS[index % len(_SERIES_MARKERS)],
-            (),
-        )
-        for index in range(n)
-    ]
-
-
-# Matplotlib's settings belong to the whole process and are read while artists are made and drawn.
-_SETTINGS = threading.RLock()
-
-
-@contextmanager
-def in_style() -> Iterator[None]:
-    """Matplotlib's settings are this file's inside, whatever the user's are, and as before after.
-
-    Threads that draw take turns.
-    """
-    with _SETTINGS, style.context(RC, after_reset=True):
-        yield
 
 
 def new_figure(width: float, height: float, note: str | None = None) -> Figure:

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from dgex_jax.plots.by_gene import density_table
 from reproduce.plots import genewise, lines, network, style, weight_map
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def training() -> pd.DataFrame:
 
 def _examples() -> dict[str, Example]:
     errors, wide, single = gene_errors(), grid_table(), grid_table((128,), (2,))
-    density = lines.density_table({name: errors[name] for name in ("LR", "KNN-GE", BEST)})
+    density = density_table({name: errors[name] for name in ("LR", "KNN-GE", BEST)})
     layers = network.network_table(943, [9000, 9000, 9000], [4760, 4760])
     mae = "MAE on GTEx-te (standardised units)"
     return {

@@ -9,7 +9,8 @@ from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde, norm
 
 from dgex_jax.errors import DgexError
-from reproduce.plots.lines import density_table, draw_densities, draw_epochs
+from dgex_jax.plots.by_gene import density_table
+from reproduce.plots.lines import draw_densities, draw_epochs
 
 
 def labelled(figure):

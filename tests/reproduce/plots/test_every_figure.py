@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from dgex_jax.errors import DgexError
+from dgex_jax.plots.style import LOOKS, look, series_looks
 from reproduce.plots import style
 from reproduce.plots.lines import draw_epochs
 
@@ -111,15 +112,15 @@ def test_a_missing_folder_is_an_error_of_one_line(tables, tmp_path):
 
 
 def test_looks_differ_in_more_than_colour():
-    looks = list(style.LOOKS.values())
-    assert len({look.colour for look in looks}) == len(looks)
-    assert len({look.marker for look in looks}) == len(looks)
-    assert style.look("D-GEX-25%-9000x2") == style.look("D-GEX")
+    looks = list(LOOKS.values())
+    assert len({one.colour for one in looks}) == len(looks)
+    assert len({one.marker for one in looks}) == len(looks)
+    assert look("D-GEX-25%-9000x2") == look("D-GEX")
     with pytest.raises(DgexError, match="magic"):
-        style.look("magic")
+        look("magic")
     for n in (1, 3, 6):
-        series = style.series_looks(n)
-        assert len({look.colour for look in series}) == len({look.marker for look in series}) == n
+        series = series_looks(n)
+        assert len({one.colour for one in series}) == len({one.marker for one in series}) == n
 
 
 def test_drawing_never_loads_pyplot():

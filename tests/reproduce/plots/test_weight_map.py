@@ -9,17 +9,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
 from dgex_jax.errors import DgexError
-from reproduce.plots.weight_map import (
+from dgex_jax.plots.weight_map import (
     HUB_WIDTH,
     HUBS_AT_MOST,
     NEGATIVE,
     POSITIVE,
     centre_out,
     degrees,
-    draw_weight_map,
     lay_out,
     line_look,
 )
+from reproduce.plots.weight_map import draw_weight_map
 
 SIZES = (12, 20, 30)
 
