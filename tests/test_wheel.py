@@ -37,7 +37,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top.removesuffix(".dist-info") for top in tops} == {"dgex_jax", f"dgex_jax-{__version__}"}
+    assert {top.removesuffix(".dist-info") for top in tops} == {
+        "dgex_jax",
+        f"dgex_jax-{__version__}",
+    }
     licence = f"dgex_jax-{__version__}.dist-info/licenses/LICENSE"
     assert {"dgex_jax/py.typed", licence} <= set(names)
     assert wheel.stat().st_size < 1_000_000
