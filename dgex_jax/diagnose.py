@@ -280,10 +280,17 @@ def _compiled() -> dict[str, Any]:
         return {**found, "why": "there is no home folder"}
     if told is not None and "://" in told:
         return {**found, "on": True, "where": "JAX_COMPILATION_CACHE_DIR"}
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    sizes = []
+    try:
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        for program in folder.glob("*-cache"):
+            with suppress(FileNotFoundError):  # JAX removes the oldest at any time
+                sizes.append(program.stat().st_size)
+    except OSError:
+        usable = False
+    if not usable:
         return {**found, "why": "the folder for them can't be written to"}
-    sizes = [path.stat().st_size for path in folder.glob("*-cache")]
     return {
         "on": True,
         "where": "the user's cache" if told is None else "JAX_COMPILATION_CACHE_DIR",
