@@ -19,8 +19,6 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import threadpool_info
-
 from dgex_jax import __version__
 from dgex_jax.compiled import cache_folder
 from dgex_jax.io.manifest import commit, processor
@@ -61,6 +59,8 @@ def diagnose() -> dict[str, Any]:
     JAX is loaded and starts its devices. Nothing is written.
     """
     environment = dict(os.environ)  # as the user set it: libraries set some when they are loaded
+    from threadpoolctl import threadpool_info  # noqa: PLC0415 (which sets one, too)
+
     devices = _devices()
     try:  # both have a BLAS of their own
         import numpy as np  # noqa: F401, PLC0415
