@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dgex_jax.model.anndata import predict_anndata, train_anndata
     from dgex_jax.prepare.prepared import open_prepared
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "KNNGE",
     "LR",

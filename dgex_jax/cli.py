@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dgex_jax import __version__, cli_models
 from dgex_jax.cli_options import (
+    Diagnose,
     OneLineParser,
     check_gpus,
     given_settings,
@@ -55,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
 """,
     )
     top.add_argument("--version", action="version", version=f"dgex {__version__}")
+    top.add_argument(
+        "--diagnose",
+        action=Diagnose,
+        nargs="?",
+        const="text",
+        choices=["text", "json"],
+        help="what to put into a report of a fault: versions, devices, settings; no paths or names",
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for run, add_flags in (
         (_download, _download_flags),

@@ -72,6 +72,26 @@ class OneLineParser(argparse.ArgumentParser):
             self.add_argument(f"--{one.name.replace('_', '-')}", help=text, **options)
 
 
+class Diagnose(argparse.Action):
+    """Say what a report of a fault must hold (`dgex_jax.diagnose`), as text or JSON, and leave."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        _namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> NoReturn:
+        """Exit with code 0, whatever is found to be broken."""
+        from dgex_jax.diagnose import diagnose, lines
+
+        def work() -> None:
+            found = diagnose()
+            print(json_text(found) if values == "json" else "\n".join(lines(found)))
+
+        parser.exit(guarded(parser.prog, work))
+
+
 def given_settings(options: argparse.Namespace, kind: type[Any], *names: str) -> dict[str, Any]:
     """Return the settings of a dataclass, or those named, that flags give."""
     every = names or [one.name for one in dataclasses.fields(kind)]
@@ -148,9 +168,13 @@ def check_gpus(gpus: int | None) -> None:
 def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Run what `commands` makes of `arguments` (its ``run`` function), errors shown as one line."""
     options = commands.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int | None] = options.run
+    return guarded(commands.prog, lambda: options.run(options))
+
+
+def guarded(prog: str, work: Callable[[], int | None]) -> int:
+    """Do the work of a program; its exit code, errors shown as one line."""
     try:
-        code = run(options)
+        code = work()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; the flush at exit must not fail again.
@@ -161,13 +185,13 @@ def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | No
         text = " ".join(str(error).split())
         if isinstance(error, MemoryError):
             text = f"not enough memory: {text}".rstrip(": ")
-        print(f"{commands.prog}: error: {text}", file=sys.stderr)
+        print(f"{prog}: error: {text}", file=sys.stderr)
         return 2
     except Stopped as stopped:
-        print(f"{commands.prog}: {stopped}", file=sys.stderr)
+        print(f"{prog}: {stopped}", file=sys.stderr)
         return 128 + stopped.signal_number
     except KeyboardInterrupt:
-        print(f"{commands.prog}: stopped", file=sys.stderr)
+        print(f"{prog}: stopped", file=sys.stderr)
         return 130
     return code or 0
 

@@ -25,14 +25,16 @@ def keep_compiled() -> None:
     In ``$XDG_CACHE_HOME/dgex-jax`` (by default ``~/.cache/dgex-jax``), apart for each kind of
     processor: a home folder may be shared by machines, and a program made for one need not run on
     another. Does nothing where JAX was told already (``JAX_COMPILATION_CACHE_DIR``;
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing), or where the folder can't be written to.
-    A disk that is full there costs a compilation at the next start, and no word.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing), or where there is no folder that can be
+    written to. A disk that is full there costs a compilation at the next start, and no word.
     """
     import jax  # noqa: PLC0415  (as late as the command allows)
 
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     folder = cache_folder()
+    if folder is None:
+        return
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(folder, os.W_OK | os.X_OK):
@@ -57,8 +59,11 @@ def _remove_halves(folder: Path) -> None:
                 program.unlink()
 
 
-def cache_folder() -> Path:
-    """Name the folder of the programs for this kind of processor."""
+def cache_folder() -> Path | None:
+    """Name the folder of the programs for this kind of processor; ``None`` for who has no home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    try:
+        base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # a container's user without a name, and no HOME
+        return None
     return base / "dgex-jax" / "compiled" / job_hash(processor())[:16]

@@ -17,7 +17,7 @@ FLOORS = (
     ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
     ("model",),
-    ("estimators", "download", "verify", "plots"),
+    ("diagnose", "estimators", "download", "verify", "plots"),
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")

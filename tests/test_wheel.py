@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from dgex_jax import __version__
 
 CHECKOUT = Path(__file__).parents[1]
 pytestmark = pytest.mark.long
@@ -17,22 +21,48 @@ pytestmark = pytest.mark.long
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """Build a ``wheel`` or an ``sdist`` of what lies in a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return path
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    built = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, CHECKOUT]
-    subprocess.run(built, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
-    return path
+    return build("wheel", CHECKOUT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top.removesuffix(".dist-info") for top in tops} == {"dgex_jax", "dgex_jax-0.1.0"}
-    assert {"dgex_jax/py.typed", "dgex_jax-0.1.0.dist-info/licenses/LICENSE"} <= set(names)
+    assert {top.removesuffix(".dist-info") for top in tops} == {
+        "dgex_jax",
+        f"dgex_jax-{__version__}",
+    }
+    licence = f"dgex_jax-{__version__}.dist-info/licenses/LICENSE"
+    assert {"dgex_jax/py.typed", licence} <= set(names)
+    assert wheel.stat().st_size < 1_000_000
     here = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.joinpath("dgex_jax").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == here
+
+
+def test_the_sdist_makes_the_same_wheel_and_holds_what_is_committed(wheel, tmp_path) -> None:
+    packed = build("sdist", CHECKOUT, tmp_path)
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / packed.name.removesuffix(".tar.gz")
+    assert build("wheel", source, tmp_path / "again").read_bytes() == wheel.read_bytes()
+    git = shutil.which("git")
+    if git is None or not CHECKOUT.joinpath(".git").exists():
+        pytest.skip("not a checkout of git: what is committed can't be told")
+    listed = subprocess.run(
+        [git, "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True, text=True
+    )
+    committed = {name for name in listed.stdout.split("\0") if name}
+    here = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    assert committed - here == set()
 
 
 def test_every_step_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
