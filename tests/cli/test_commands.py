@@ -67,13 +67,15 @@ def assert_equal_datasets(one: Path, other: Path) -> None:
         (OSError(28, "No space left", "a/log.tsv"), 2, "No space left: 'a/log.tsv'\n"),
     ],
 )
-def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, problem, code, line) -> None:
+def test_what_the_system_refuses_is_one_line(
+    monkeypatch, capsys, tmp_path, problem, code, line
+) -> None:
     def fail(*_arguments: object) -> None:
         raise problem
 
     # Of the command's own: a module that is imported meanwhile would keep the function for ever.
     monkeypatch.setattr("dgex_jax.cli.check_gpus", fail)
-    assert train(STUDY_A, Path("unused")) == code
+    assert train(STUDY_A, tmp_path / "unused") == code
     error = capsys.readouterr().err
     assert error.endswith(line)
     assert error.count("\n") == 1
