@@ -21,12 +21,12 @@ from dgex_jax.cli import parser
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 TABLES = ROOT / "tables" / "demo"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
     if "_build" not in path.parts
 }
+README = PAGES["README.md"]
 
 
 def code(text: str, language: str) -> list[str]:
