@@ -34,10 +34,18 @@ def ranges(requirements: list[str]) -> dict[str, str]:
     return found
 
 
+def needs_of(*names: str) -> list[str]:
+    """Give what extras ask for, themselves or by another extra of this package."""
+    found = []
+    for name in names:
+        for one in PROJECT["optional-dependencies"][name]:
+            own = re.fullmatch(r"dgex-jax\[(.*)\]", one)
+            found += needs_of(*own[1].split(",")) if own else [one]
+    return found
+
+
 def extras(*left_out: str) -> dict[str, str]:
-    groups = PROJECT["optional-dependencies"]
-    texts = [one for name, group in groups.items() if name not in left_out for one in group]
-    return ranges([one for one in texts if not one.startswith("dgex-jax")])
+    return ranges(needs_of(*PROJECT["optional-dependencies"].keys() - {*left_out}))
 
 
 def test_the_version_is_said_once_and_repeated_right() -> None:
@@ -76,6 +84,5 @@ def test_the_conda_environment_asks_for_what_pip_asks_for() -> None:
     known = extras("cuda12", "cuda13") | core
     assert found.items() <= known.items()
     # All that runs, what reproduces, and what `pytest` can't start without.
-    groups = PROJECT["optional-dependencies"]
-    assert core.keys() | ranges(groups["reproduce"]).keys() <= found.keys()
+    assert core.keys() | ranges(needs_of("reproduce")).keys() <= found.keys()
     assert {"pytest", "pytest-xdist", "hypothesis"} <= found.keys()
