@@ -16,8 +16,14 @@ FLOORS = (
     ("prepare",),
     ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
+    ("plots",),
+    ("pages",),
     ("model",),
+<<<<<<< HEAD
     ("diagnose", "estimators", "download", "verify", "plots"),
+=======
+    ("estimators", "download", "verify"),
+>>>>>>> b0e815b (A model card (dgex info --html) and a report on a prediction (dgex predict --report))
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")
