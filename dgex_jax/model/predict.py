@@ -151,7 +151,7 @@ def predict(
         tally = None if page is None else Tally(plan, targets, len(source.profiles))
         unlike = seen = 0
         expected_on = _expected_part(model, options.platform)
-        interval = None if options.interval is None else interval_of(model, options)
+        interval = None if options.interval is None else interval_of(model, options.platform)
         with open_output(target) as writer:
             pending = writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)

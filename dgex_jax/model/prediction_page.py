@@ -40,12 +40,13 @@ KINDS = {
     "series matrix": "GEO series matrix",
     "table": "table of text",
 }
-STANDARD_DEVIATIONS, BINS = 8.0, 160
+STANDARD_DEVIATIONS, BINS = 8.0, 320
 """Values are counted in bins of that many, up to so many deviations from training's means."""
 QUANTILES = 500
 """Of the profiles' distances, from which the widths of all their intervals are counted."""
 MOST_LISTED = 1000
 """Profiles that the table of those unlike training lists, the most unlike first."""
+OWN_ID = "id in the output"
 COLOUR, LIMIT_COLOUR = "#0072B2", "#D55E00"
 
 
@@ -107,9 +108,9 @@ class _Told:
 
     @property
     def units(self) -> str:
-        """Units of the output."""
+        """Say in which units the output is."""
         reference = self.plan.options.scale == "reference"
-        return "the reference scale" if reference else "standardised units"
+        return "on the reference scale" if reference else "in standardised units"
 
 
 def page_text(
@@ -168,7 +169,7 @@ def page_text(
         "expected_on": None if told.expected_on is None else model.parts.label(told.expected_on),
         "interval": plan.options.interval,
         "command": told.command or _call(told),
-        "options": [(key, str(one)) for key, one in told.provenance["options"].items()],
+        "options": [(key, _option(one)) for key, one in told.provenance["options"].items()],
         "versions": _versions(told),
         "sums": _sums(told),
     }
@@ -293,9 +294,9 @@ def _distributions(told: _Told, inferred: pd.DataFrame) -> Iterator[Picture]:
     shown = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, BINS)
     edges = tally.edges[shown.start : shown.stop + 1]
     yield picture(
-        _bars(edges, tally.counts[shown], f"inferred value ({told.units})", "values"),
+        _bars(edges, tally.counts[shown], f"inferred value, {told.units}", "values"),
         f"Histogram of {tally.counts.sum():,} inferred values",
-        f"All inferred values, in {told.units}{note}.",
+        f"All inferred values, {told.units}{note}.",
     )
     if told.interval is not None and told.plan.options.interval is not None:
         level = told.plan.options.interval
@@ -304,9 +305,9 @@ def _distributions(told: _Told, inferred: pd.DataFrame) -> Iterator[Picture]:
         edges = np.linspace(0, top, 61)
         counts, _ = np.histogram(widths, edges)
         yield picture(
-            _bars(edges, counts / len(widths), f"width ({told.units})", "share of values"),
+            _bars(edges, counts / len(widths), f"width, {told.units}", "share of values"),
             f"Histogram of the widths of the intervals, median {np.median(widths):.3f}",
-            f"Widths of the intervals of {level:.0%}, in {told.units}{note}; the widest of 1,000 "
+            f"Widths of the intervals of {level:.0%}, {told.units}{note}; the widest of 1,000 "
             "is left out.",
         )
 
@@ -349,7 +350,7 @@ def _note(told: _Told) -> str:
 def _genes(told: _Told, inferred: pd.DataFrame) -> LongTable:
     """List the inferred genes of the output, by expected error."""
     part, own = told.expected_on, told.plan.options.scale == "reference"
-    places = {"symbol": Head("symbol")}
+    places = {"symbol": Head("symbol")} if "symbol" in inferred else {OWN_ID: Head(OWN_ID)}
     if part is not None:
         places[f"mae_{part}"] = Head("expected error", number=True, digits=4)
         if own:
@@ -357,10 +358,10 @@ def _genes(told: _Told, inferred: pd.DataFrame) -> LongTable:
     places |= {
         "expected_r2": Head("R²", number=True, digits=3),
         "interval_width": Head("interval width", number=True, digits=3),
-        **{name: Head(name) for name in ("ensembl", "entrez", "probes")},
+        **{name: Head(name) for name in (OWN_ID, "ensembl", "entrez", "probes")},
     }
+    inferred = inferred.assign(**{OWN_ID: inferred.index})
     there = {head: inferred[name].tolist() for name, head in places.items() if name in inferred}
-    there = {Head("id in the output"): inferred.index.tolist(), **there}
     errors = np.zeros(len(inferred)) if part is None else inferred[f"mae_{part}"].to_numpy()
     rows = list(zip(*there.values(), strict=True))
     order = np.argsort(errors, kind="stable").tolist()
@@ -391,6 +392,12 @@ def _call(told: _Told) -> str:
     )
     source, output = str(told.plan.match.source.path), str(told.outputs[0])
     return f"predict(model, {source!r}, {output!r}, PredictOptions({given}))"
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not given" if value is None else str(value)
 
 
 def _versions(told: _Told) -> list[tuple[str, str]]:

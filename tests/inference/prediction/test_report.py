@@ -76,7 +76,8 @@ def test_it_counts_what_was_written(scale, sure, source, tmp_path, tallies) -> N
     assert sum(len(one["rows"]) for one in unlike) == unlike_rows
     titles = [head["title"] for head in genes["heads"]]
     by_error = inferred.var.sort_values("mae_te", kind="stable")
-    assert [row[0] for row in genes["rows"]] == list(by_error.index)
+    own = titles.index("id in the output")
+    assert [row[own] for row in genes["rows"]] == list(by_error.index)
     errors = [row[titles.index("expected error")] for row in genes["rows"]]
     assert errors == [round(one, 4) for one in by_error["mae_te"]]
     assert sum(genes["low"]) == done.n_trusted
