@@ -19,11 +19,7 @@ FLOORS = (
     ("plots",),
     ("pages",),
     ("model",),
-<<<<<<< HEAD
-    ("diagnose", "estimators", "download", "verify", "plots"),
-=======
-    ("estimators", "download", "verify"),
->>>>>>> b0e815b (A model card (dgex info --html) and a report on a prediction (dgex predict --report))
+    ("diagnose", "estimators", "download", "verify"),
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")

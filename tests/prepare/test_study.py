@@ -20,7 +20,7 @@ from dgex_jax.simulate.config import SimulationConfig
 from tests.prepare.checks import refused
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "reference" / "study.md").read_text(encoding="utf-8")
 DOCUMENTED = [name for name in SECTIONS if name != "jobs"]
 FIELDS = [(name, f.name) for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)]
 SIMULATED = {"name": "one", "title": "One", "simulate": {}}
