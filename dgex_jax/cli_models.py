@@ -166,6 +166,8 @@ def info_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex info``."""
     command.path("model", "MODEL", "a model folder")
     command.switch("--json", "all of it as JSON, with errors and checksums")
+    text = "write all of it as one page, with every gene in a table to search"
+    command.path("--html", "PAGE.html", f'{text} (pip install "dgex-jax[report]")')
 
 
 def info(options: argparse.Namespace) -> None:
@@ -175,9 +177,14 @@ def info(options: argparse.Namespace) -> None:
     --------
     dgex info models/geo
     dgex info models/geo --json
+    dgex info models/geo --html geo.html                a model card
     """
     from dgex_jax.model.info import info_lines, model_info
 
+    if options.html is not None:
+        from dgex_jax.model.card import write_card
+
+        write_card(options.model, options.html)
     found = model_info(options.model)
     print(json_text(found) if options.json else "\n".join(info_lines(options.model, found)))
 
@@ -304,6 +311,14 @@ def predict_flags(command: OneLineParser) -> None:
         help="write part I of N of a .zarr output, as one of N processes or jobs; the last of them "
         "moves it into place",
     )
+    command.path(
+        "--report",
+        "PAGE.html",
+        "a page about the prediction: how the input was read and matched, profiles unlike "
+        "training, genes by expected error. With several inputs, or --format, a folder of a page "
+        "for each "
+        '(pip install "dgex-jax[report]")',
+    )
     command.switch("--no-wait", "leave if another process writes OUTPUT (.zarr: always)")
     command.switch("--quiet", "no progress")
 
@@ -319,21 +334,26 @@ def predict(options: argparse.Namespace) -> None:
     dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
     dgex predict models/l1000 plates/*.gct -o inferred/ --platform l1000 --format parquet
     dgex predict models/l1000 plate.gct -o plate.h5ad --platform l1000 --interval 0.9    with bounds
+    dgex predict models/l1000 plate.gct -o out.gctx --platform l1000 --report out.html
     """
     from dgex_jax.compiled import keep_compiled
     from dgex_jax.io.files import ordinary_file
     from dgex_jax.io.manifest import file_sha256
+    from dgex_jax.methods.uncertainty import PROFILE_FIELDS
     from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
-    from dgex_jax.model.outputs import check_output, outputs_in
-    from dgex_jax.model.predict import BOUNDS, PROFILE_FIELDS, predict
+    from dgex_jax.model.outputs import check_output, outputs_in, pages_in
+    from dgex_jax.model.predict import BOUNDS, predict
+    from dgex_jax.pages.page import check_page
 
     chosen = PredictOptions(**given_settings(options, PredictOptions))
     inputs, outputs, shard = options.inputs, [options.output], options.shard
+    pages = [] if options.report is None else [options.report]
     genes = None if options.genes is None else read_gene_list(options.genes)
     beside = ((), ()) if chosen.interval is None else (BOUNDS, PROFILE_FIELDS)
     if len(inputs) > 1 or options.format is not None:
         outputs = outputs_in(options.output, inputs, options.format or "gctx", *beside)
+        pages = pages_in(options.report, outputs) if pages else []
     keep_compiled()
     with stopped_by_sigterm(), ExitStack() as copies:
         paths = [copies.enter_context(ordinary_file(path)) for path in inputs]
@@ -341,8 +361,10 @@ def predict(options: argparse.Namespace) -> None:
         for output in outputs:
             for path in paths:
                 check_output(output, path, shard, *beside)
+        for page in pages:
+            check_page(page, *paths, options.model)
         model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
-        for given, path, output in zip(inputs, paths, outputs, strict=True):
+        for place, (given, path, output) in enumerate(zip(inputs, paths, outputs, strict=True)):
             done = predict(
                 model,
                 path,
@@ -353,6 +375,8 @@ def predict(options: argparse.Namespace) -> None:
                 progress=not options.quiet,
                 wait=not options.no_wait,
                 part=shard,
+                page=pages[place] if pages else None,
+                command=options.typed,
             )
             _say_prediction(given, done, chosen.scale, shard)
     if not done.missing_shards:
@@ -371,6 +395,8 @@ def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[in
     print(f"{done.output}: {done.n_profiles:,} profiles x {genes}, {units}")
     for path in done.outputs[1:]:
         print(f"{path}: written beside it")
+    if done.page is not None:
+        print(f"{done.page}: report")
     if done.missing_shards:
         i, n = shard
         print(
@@ -380,8 +406,7 @@ def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[in
 
 def _say_trusted(model: Path, done: Prediction) -> None:
     """Say how many of the inferred genes are worth trusting."""
-    from dgex_jax.model.model import ERROR, GENES
-    from dgex_jax.model.predict import TRUSTED
+    from dgex_jax.model.model import ERROR, GENES, TRUSTED
 
     if done.n_trusted is None:
         print(f"{model}: tells no errors: which genes are worth trusting is not known")

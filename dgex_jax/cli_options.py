@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -168,6 +169,8 @@ def check_gpus(gpus: int | None) -> None:
 def run_command(commands: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Run what `commands` makes of `arguments` (its ``run`` function), errors shown as one line."""
     options = commands.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options.typed = shlex.join([commands.prog, *words])
     return guarded(commands.prog, lambda: options.run(options))
 
 

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from matplotlib.image import imread
 
-from dgex_jax import __version__
 from dgex_jax.errors import FormatError
 from dgex_jax.io.files import one_line
+from dgex_jax.pages.page import PIXELS_PER_INCH, Image, environment
 from dgex_jax.plots.style import DPI
 from dgex_jax.prepare.report import count_key
 from dgex_jax.train.record import is_done
@@ -56,9 +55,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAIN = ("table1", "table2")
 """Targets of the main results, which come first."""
 
-PIXELS_PER_INCH = 120
-"""On the screen: the 96 of CSS would leave a figure's text of 7 points hard to read."""
-
 NUMERIC = re.compile(r"(?:[-+]?\d\S*(?: ± \d\S*)?(?: \(\S+\)| \(paper \S+\)| of \d\S*)?)?")
 """A cell that is a number, a share, a count, or nothing: it is never broken over lines."""
 
@@ -77,16 +73,9 @@ def write_report(space: Workspace, texts: Mapping[str, str], left_out: Mapping[s
 
     Raises `FormatError`: a table, a figure, a run or the prepared study is missing or damaged.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"thousands": "{:,}".format, "clock": clock}
-    html = environment.get_template("report.html.j2").render(_content(space, texts, left_out))
+    made = environment(TEMPLATES)
+    made.filters["clock"] = clock
+    html = made.get_template("report.html.j2").render(_content(space, texts, left_out))
     path = space.results / "report.html"
     write_text(path, html)
     return path
@@ -132,7 +121,7 @@ def _content(
         "parts": parts,
         "description": leading_comment(study_file),
         "prepared": prepared,
-        "simulated": (heading, f"{text[0].upper()}{text[1:]}"),
+        "simulated": (heading, f"{text[0].upper()}{text[1:]}") if prepared.simulated else None,
         "headlines": headlines,
         # The network last: the first rows may lack a method.
         "methods": sorted(methods, key="D-GEX".__eq__),
@@ -166,7 +155,6 @@ def _content(
         "study_name": space.path.name,
         "built_in": space.path.parent == STUDIES,
         "commands": commands(space),
-        "version": __version__,
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
@@ -218,15 +206,6 @@ def _counted(parts: Parts) -> dict[str, str]:
             "genes_with_missing_probes": "genes kept that lack some of their probes",
         }
     )
-
-
-@dataclass(frozen=True)
-class Image:
-    """A picture inside the report: a ``data:`` address and its size in CSS pixels."""
-
-    address: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)

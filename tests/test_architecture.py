@@ -16,8 +16,10 @@ FLOORS = (
     ("prepare",),
     ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
+    ("plots",),
+    ("pages",),
     ("model",),
-    ("diagnose", "estimators", "download", "verify", "plots"),
+    ("diagnose", "estimators", "download", "verify"),
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")

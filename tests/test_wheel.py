@@ -46,6 +46,9 @@ def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
     here = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.joinpath("dgex_jax").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == here
+    templates = CHECKOUT.joinpath("dgex_jax", "pages", "templates").iterdir()
+    assert {f"dgex_jax/pages/templates/{path.name}" for path in templates} <= set(names)
+    assert wheel.stat().st_size < 1 << 20
 
 
 def test_the_sdist_makes_the_same_wheel_and_holds_what_is_committed(wheel, tmp_path) -> None:
@@ -87,7 +90,9 @@ def test_every_step_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
     small = ["--hidden-layers", "1", "--units", "8", "--epochs", "1", "-q"]
     run(dgex, "train", "prepared.h5", "-o", "run", *small)
     run(dgex, "export", "run", "prepared.h5", "-o", "model")
-    assert "SIMULATED" in run(dgex, "info", "model")
+    assert "SIMULATED" in run(dgex, "info", "model", "--html", "card.html")
     (geo,) = tmp_path.glob("prepared.h5.raw/*.gctx")
-    run(dgex, "predict", "model", str(geo), "-o", "out.gctx", "--platform", "microarray", "-q")
-    assert tmp_path.joinpath("out.gctx").stat().st_size > 0
+    to = ["-o", "out.gctx", "--report", "out.html"]
+    run(dgex, "predict", "model", str(geo), *to, "--platform", "microarray", "-q")
+    for name in ("out.gctx", "card.html", "out.html"):
+        assert tmp_path.joinpath(name).stat().st_size > 0

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
+PROFILE_FIELDS = ("unlike_training", "reconstructed")
+"""How unlike training a profile is: the share of training profiles that have a nearer neighbour;
+and the share of its landmark variance that training's principal components explain."""
+
+UNLIKE = 0.99
+"""Share from which on a profile is warned of."""
+
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Shares of values that an interval may be asked to hold."""
 

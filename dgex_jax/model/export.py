@@ -207,6 +207,7 @@ def study_record(study: Prepared, made: Mapping[str, Any]) -> dict[str, Any]:
         "name": study.name,
         "title": study.title,
         "simulated": study.simulated,
+        **{key: text for key in ("source", "licence") if (text := getattr(study, key))},
         "gene_ids": study.gene_ids,
         "profiles": {part: study.n_profiles(part) for part in study.parts},
         "prepared_sha256": study.sha256,

@@ -57,6 +57,10 @@ COLUMNS = (
 )
 """Of ``genes.tsv``; the last two and the errors that follow are of targets alone."""
 
+TRUSTED = 0.5
+"""Expected error, in standardised units, below which a gene is called worth trusting: half of its
+standard deviation in training."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 

@@ -49,6 +49,7 @@ ZARR = ".zarr"
 PARQUET = ".parquet"
 TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
 H5AD = ".h5ad"
+PAGE = ".html"
 ENDINGS = (".gctx", ".gct", ".gct.gz", *TABLES, PARQUET, H5AD, ZARR)
 COLUMNS_SUFFIX = ".profiles.tsv"
 """Of the file that holds the profile columns of a table, behind all of the table's name."""
@@ -185,6 +186,21 @@ def outputs_in(
     with writing(folder):
         make_folder(folder)
     return outputs
+
+
+def pages_in(folder: Path, outputs: Sequence[Path]) -> list[Path]:
+    """Name a report in `folder`, which is made if missing, for each output, by its name.
+
+    Raises `DgexError` for a folder called like a page or that can't be made.
+    """
+    if folder.suffix == PAGE:
+        raise DgexError(
+            f"{folder}: with several inputs, or --format, the reports go to a folder, one page for "
+            "each; its name ends as a page's does"
+        )
+    with writing(folder):
+        make_folder(folder)
+    return [folder / f"{_stem(output)}{PAGE}" for output in outputs]
 
 
 @contextmanager

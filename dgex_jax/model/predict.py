@@ -21,13 +21,21 @@ import dgex_jax
 from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import as_slice, blocks, comments_of
 from dgex_jax.io.files import Unchanged, say
-from dgex_jax.io.manifest import processor, record
+from dgex_jax.io.manifest import (
+    drop_with_sidecar,
+    known_sha256,
+    processor,
+    record,
+    write_sidecar,
+)
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.methods.network import PRECISION
+from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
 from dgex_jax.model.choose import written_genes
-from dgex_jax.model.model import DESCRIPTION, checksum, known
+from dgex_jax.model.model import DESCRIPTION, TRUSTED, checksum, known
 from dgex_jax.model.outputs import (
+    OWNER,
     WHOLE,
     Output,
     check_output,
@@ -35,7 +43,9 @@ from dgex_jax.model.outputs import (
     is_table_output,
     open_output,
 )
+from dgex_jax.model.prediction_page import Tally, page_text
 from dgex_jax.model.scale import WARNING, Plan, make_plan
+from dgex_jax.pages.page import check_page, written_page
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
@@ -50,16 +60,6 @@ if TYPE_CHECKING:
     from dgex_jax.model.model import Model
 
 BOUNDS = ("lower", "upper")
-PROFILE_FIELDS = ("unlike_training", "reconstructed")
-"""How unlike training a profile is: the share of training profiles that have a nearer neighbour;
-and the share of its landmark variance that training's principal components explain."""
-
-UNLIKE = 0.99
-"""Share from which on a profile is warned of."""
-
-TRUSTED = 0.5
-"""Expected error, in standardised units, below which a gene is called worth trusting: half of its
-standard deviation in training."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Prediction:
     `n_trusted` of its targets have an expected error below `TRUSTED`, on the part `expected_on`;
     both are ``None`` if the model tells no errors. `outputs` are all files written: with an
     interval there may be files for its bounds. `missing_shards`, of an output written in parts,
-    are still to be written by other processes.
+    are still to be written by other processes. `page` is the report of it, if it was asked for.
     """
 
     output: Path
@@ -81,6 +81,7 @@ class Prediction:
     expected_on: str | None
     missing_shards: int = 0
     outputs: tuple[Path, ...] = ()
+    page: Path | None = None
 
 
 def predict(
@@ -95,6 +96,8 @@ def predict(
     wait: bool = True,
     report: Callable[[str], None] = say,
     part: tuple[int, int] = WHOLE,
+    page: Path | str | None = None,
+    command: str | None = None,
 ) -> Prediction:
     """Infer the target genes of every profile of a file (see `open_input`).
 
@@ -107,17 +110,22 @@ def predict(
     (step, profiles done, profiles in all). `wait`: for another process that writes this output (a
     ``.zarr`` store never does); `report` gets a line when it waits, resumes or restarts. `part` is
     part i (from 1) of n of the profiles, for a ``.zarr`` store: whoever comes last moves it into
-    place. Raises `FormatError` if the input can't be read, matched or standardised, or changes
-    meanwhile, `DgexError` if the output can't be written, or is in use and not to be waited for, or
-    the model lacks one of `genes`.
+    place. `page`, which ends in ``.html``, gets a report on the prediction, after the output; it
+    shows `command`, or else this call. Profiles that a resumed prediction has already are inferred
+    once more for it. Raises `FormatError` if the input can't be read, matched or standardised, or
+    changes meanwhile, `DgexError` if the output or the page can't be written, or is in use and not
+    to be waited for, or the model lacks one of `genes`.
     """
     input_path, output = Path(input_path), Path(output)
     layers, fields = further(model, output, options)
     check_output(output, input_path, part, layers, fields)
+    page = None if page is None else _checked_page(Path(page), input_path, part)
     show = Progress(progress)
     written = written_genes(model, options.ids, genes)
     unchanged = Unchanged.of(input_path)
     with ExitStack() as files:
+        # Its place is taken now, its text comes last.
+        write_page = None if page is None else files.enter_context(written_page(page))
         accept = options.accept_wrong_dimensions
         source = open_input(input_path, files, accept_wrong_dimensions=accept)
         plan = make_plan(model, source, options, show)
@@ -139,7 +147,11 @@ def predict(
             layers=layers,
             profile_columns=fields,
         )
-        unlike = 0
+        targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
+        tally = None if page is None else Tally(plan, targets, len(source.profiles))
+        unlike = seen = 0
+        expected_on = _expected_part(model, options.platform)
+        interval = None if options.interval is None else interval_of(model, options.platform)
         with open_output(target) as writer:
             pending = writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
@@ -153,23 +165,66 @@ def predict(
                     tick(len(block.values))
 
                 with Behind(write) as put:
-                    for rows in pending:
-                        for block in inferred_with(plan, rows):
-                            unlike += block.n_unlike
-                            put(block)
-    targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
-    expected_on = _expected_part(model, options.platform)
+                    for start, block in _numbered(plan, pending):
+                        unlike, seen = unlike + block.n_unlike, seen + len(block.values)
+                        if tally is not None:
+                            tally.add(start, block.values, block.distances, block.fields)
+                        put(block)
+            if tally is not None and page is not None:
+                for start, block in _numbered(plan, _others(pending, len(source.profiles))):
+                    unlike, seen = unlike + block.n_unlike, seen + len(block.values)
+                    tally.add(start, block.values, block.distances, block.fields)
+                drop_with_sidecar(page)
+        outputs = tuple(files_of(output, layers, fields))
+        notes = (*plan.lines(), *written.notes, *unlike_lines(unlike, seen))
+        if tally is not None and write_page is not None:
+            write_page(
+                page_text(plan, tally, notes, target, expected_on, interval, outputs, command)
+            )
+    if page is not None:
+        _record_page(page, told, output)
     return Prediction(
         output,
         len(source.profiles),
         len(written.places) - len(targets),
         len(targets),
-        (*plan.lines(), *written.notes, *unlike_lines(unlike, len(source.profiles))),
+        notes,
         None if expected_on is None else int((model.errors[expected_on][targets] < TRUSTED).sum()),
         expected_on,
         writer.missing,
-        tuple(files_of(output, layers, fields)),
+        outputs,
+        page,
     )
+
+
+def _checked_page(page: Path, input_path: Path, part: tuple[int, int]) -> Path:
+    check_page(page, input_path)
+    if part != WHOLE:
+        raise DgexError(f"{page}: a report is of a whole output, not of one of its parts")
+    return page
+
+
+def _record_page(page: Path, told: Mapping[str, Any], output: Path) -> None:
+    """Write what lies beside a report; the next prediction of the output removes an older one."""
+    made = _record(told)
+    if output.is_file():
+        made["inputs"]["output"] = {"name": output.name, "sha256": known_sha256(output)}
+    write_sidecar(page, {**made, OWNER: output.name})
+
+
+def _others(runs: Sequence[slice], n: int) -> list[slice]:
+    """Give the runs of `n` profiles that are not among `runs`, which ascend."""
+    stops, starts = [0, *(one.stop for one in runs)], [*(one.start for one in runs), n]
+    return [slice(*pair) for pair in zip(stops, starts, strict=True) if pair[0] < pair[1]]
+
+
+def _numbered(plan: Plan, runs: Sequence[slice]) -> Iterator[tuple[int, Inferred]]:
+    """Yield what `inferred_with` does of some runs, each with the place of its first profile."""
+    for rows in runs:
+        start = rows.start
+        for block in inferred_with(plan, rows):
+            yield start, block
+            start += len(block.values)
 
 
 @dataclass(frozen=True)
@@ -178,13 +233,14 @@ class Inferred:
 
     `values`, and each of `bounds` (`BOUNDS`; none without an interval), are ``(n, n_landmarks +
     n_targets)`` float32 in the scale of the plan's options; bounds of a measured landmark are its
-    value, those of an imputed one NaN. `fields` ``(n, 2)`` float32 are the numbers of each profile
-    named by `PROFILE_FIELDS`, of a model that has them; `n_unlike` profiles are less like training
-    than `UNLIKE` of training itself.
+    value, those of an imputed one NaN. `distances` ``(n,)`` float64 to training, and `fields` ``(n,
+    2)`` float32, the numbers of each profile named by `PROFILE_FIELDS`, are of a model that has
+    them; `n_unlike` profiles are less like training than `UNLIKE` of training itself.
     """
 
     values: NDArray[np.float32]
     bounds: Mapping[str, NDArray[np.float32]]
+    distances: NDArray[np.float64] | None
     fields: NDArray[np.float32] | None
     n_unlike: int
 
@@ -226,7 +282,7 @@ def inferred_with(plan: Plan, rows: slice) -> Iterator[Inferred]:
             values = wide.pop("values")
             for bound in wide.values():
                 bound[:, list(plan.match.missing)] = np.nan
-            yield Inferred(values, wide, fields, unlike)
+            yield Inferred(values, wide, distances, fields, unlike)
 
 
 def further(

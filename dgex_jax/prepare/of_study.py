@@ -37,6 +37,8 @@ def prepare_study(
         study.prepare,
         name=study.name,
         title=study.title,
+        source=study.source,
+        licence=study.licence,
         # Files of `dgex simulate` stay simulated, whatever study names them.
         simulated=study.simulated or is_simulated(raw),
         settings=study.preparation_settings(),

@@ -126,6 +126,8 @@ def prepare(
     title: str,
     simulated: bool,
     settings: Mapping[str, object] | None = None,
+    source: str = "",
+    licence: str = "",
     progress: bool | Listener = False,
 ) -> PrepareReport:
     """Make one prepared study of its raw files.
@@ -144,8 +146,9 @@ def prepare(
     probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
     `output` is replaced only on success and the same, byte for byte, for every block size; its
     sidecar has its checksum and those of the raw files. It records `name`, `title`, whether values
-    are `simulated`, and `settings` (`Study.preparation_settings`). `progress`: ``True`` for
-    standard error; a callable gets (step, profiles done, profiles in all).
+    are `simulated`, `settings` (`Study.preparation_settings`), and `source` and `licence` of the
+    data, if they are not empty. `progress`: ``True`` for standard error; a callable gets (step,
+    profiles done, profiles in all).
 
     Raises
     ------
@@ -157,6 +160,7 @@ def prepare(
         The files don't make a study: no gene on all platforms, too few profiles, no room on disk.
     """
     show = Progress(progress)
+    facts = {"source": source, "licence": licence}
     check_rules(raw, config)
     refuse_overwriting(raw, output)
     with (
@@ -193,6 +197,7 @@ def prepare(
                     | {"normalize": rule, "values": sources.compendium.values},
                     "random_streams": STREAMS,
                     "raw_files": sums,
+                    **{key: text for key, text in facts.items() if text},
                 },
             )
         seal_hdf5(temporary)

@@ -25,9 +25,9 @@ Layout of ``prepared.h5`` (format version 3)
     Counts of the preparation, as attributes.
 ``/`` as attributes
     ``format_version``, ``study``, ``title``, ``simulated``, ``gene_ids`` (what the ids of the
-    columns are: ``ensembl``, ``entrez``, ``symbol`` or ``probe``), and as JSON ``parts``
-    (`Parts.to_json`), ``settings``, ``prepare``, ``random_streams``, ``versions`` and ``raw_files``
-    (name and sha256 of each).
+    columns are: ``ensembl``, ``entrez``, ``symbol`` or ``probe``), ``source`` and ``licence`` of
+    the data where the study tells them, and as JSON ``parts`` (`Parts.to_json`), ``settings``,
+    ``prepare``, ``random_streams``, ``versions`` and ``raw_files`` (name and sha256 of each).
 
 Values have a Fletcher-32 in each chunk; all else is covered by the seal behind the HDF5 file
 (`io.hdf5.seal_hdf5`), which files of format version 1 lack.
@@ -126,6 +126,8 @@ class Prepared(Closing):
     name: str
     title: str
     simulated: bool  # the expression values are made up
+    source: str = ""  # of the data, where the study tells it
+    licence: str = ""
     settings: Mapping[str, Any] = MappingProxyType({})
     parts: Parts = PAPER
     gene_ids: GeneIds
@@ -342,6 +344,7 @@ class Hdf5Prepared(Prepared):
         self._version = int(version)
         self.name, self.title = str(attributes["study"]), str(attributes["title"])
         self.simulated = bool(attributes["simulated"])
+        self.source, self.licence = (str(attributes.get(one, "")) for one in ("source", "licence"))
         self.settings = json.loads(attributes.get("settings", "{}"))
         ids = str(attributes["gene_ids"]) if self._version > 1 else "ensembl"
         if ids not in get_args(GeneIds):

@@ -60,6 +60,8 @@ SECTIONS: dict[str, type[Any]] = {
     "baselines": BaselineConfig,
     "jobs": JobsConfig,
 }
+FACTS = ("source", "licence")
+"""What a study may say of its data, a line each."""
 FORMS = ("compendium", "files", "simulate")
 """Where a study's profiles come from."""
 BUILT_IN = ("l1000",)
@@ -91,6 +93,10 @@ class Study:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    source: str = ""
+    """Where the data are from, in a line; empty where the file does not say."""
+    licence: str = ""
+    """Under which terms they may be used, likewise."""
 
     @property
     def simulated(self) -> bool:
@@ -100,7 +106,7 @@ class Study:
     def preparation_settings(self) -> dict[str, Any]:
         """Everything that decides what the prepared study holds, as JSON values.
 
-        The study's name and title are recorded beside them and decide nothing.
+        The study's name, title, source and licence are recorded beside them and decide nothing.
         """
         settings = {
             "simulation": dataclasses.asdict(self.simulation) if self.simulation else None,
@@ -186,7 +192,7 @@ def _check_whole_numbers(content: Mapping[str, Any]) -> None:
 
 def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
     """Make a study of the parsed TOML (see `read_study`)."""
-    _refuse_unknown(content, ["name", "title", *FORMS, "sets", *SECTIONS], "")
+    _refuse_unknown(content, ["name", "title", *FACTS, *FORMS, "sets", *SECTIONS], "")
     name = text(content, "name")
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
         raise StudyError(f"name = {name!r}: names a folder; use letters, digits, '-', '_' and '.'")
@@ -218,6 +224,7 @@ def parse_study(content: Mapping[str, Any], folder: Path) -> Study:
         training=parts["training"],
         baselines=parts["baselines"],
         jobs=parts["jobs"],
+        **{key: text(content, key) for key in FACTS if key in content},
     )
 
 

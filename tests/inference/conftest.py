@@ -233,6 +233,8 @@ def trained(tmp_path_factory) -> Trained:
         title="A tiny study",
         simulated=True,
         settings={"seed": 3},
+        source="made up",
+        licence="CC0-1.0",
     )
     network = NetworkConfig(hidden_layers=1, units=6, dropout=0.1)
     # A rate at which both halves have other best epochs on GEO-va than on 1000G-va.

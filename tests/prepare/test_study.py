@@ -14,13 +14,13 @@ import pytest
 from dgex_jax.config import BaselineConfig, GridConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import StudyError
 from dgex_jax.parts import PAPER, PartSet
-from dgex_jax.prepare.study import FILE_KEYS, SECTIONS, build, parse_study, read_study
+from dgex_jax.prepare.study import FACTS, FILE_KEYS, SECTIONS, build, parse_study, read_study
 from dgex_jax.rawfiles import Compendium, GeoOnlyFiles, OtherSet, RawFiles, StudyFiles
 from dgex_jax.simulate.config import SimulationConfig
 from tests.prepare.checks import refused
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "reference" / "study.md").read_text(encoding="utf-8")
 DOCUMENTED = [name for name in SECTIONS if name != "jobs"]
 FIELDS = [(name, f.name) for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)]
 SIMULATED = {"name": "one", "title": "One", "simulate": {}}
@@ -54,7 +54,8 @@ def test_documentation_has_every_key_with_its_default_and_no_other(section) -> N
 def test_documentation_has_the_needed_keys() -> None:
     assert set(FILE_KEYS.values()) == {field.name for field in dataclasses.fields(RawFiles)}
     assert documented("[files]") == dict.fromkeys(FILE_KEYS, "none, needed")
-    assert documented("Top of the file") == dict.fromkeys(("name", "title"), "none, needed")
+    top = dict.fromkeys(("name", "title"), "none, needed") | dict.fromkeys(FACTS, "none")
+    assert documented("Top of the file") == top
 
 
 def test_documented_examples_are_studies() -> None:
@@ -338,6 +339,7 @@ def test_settings_hold_what_decides_the_prepared_study_and_nothing_else() -> Non
             assert not other.is_prepared_by(settings)
     for same in (
         *({"name": "two"}, {"title": "Two"}, {"prepare": {"block_size": 7}}),
+        *({"source": "GSE1"}, {"licence": "CC0"}),
         *({"training": {"epochs": 3}}, {"networks": {"units": [5]}}),
     ):
         assert parse_study(SIMULATED | same, Path()).preparation_settings() == settings

@@ -16,8 +16,9 @@ from dgex_jax.cli import main
 from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.io.gctx import Gctx
+from dgex_jax.methods.uncertainty import PROFILE_FIELDS
 from dgex_jax.model.model import UNCERTAINTY, Model, read_model, write_model
-from dgex_jax.model.predict import PROFILE_FIELDS, predict
+from dgex_jax.model.predict import predict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -19,51 +18,9 @@ from dgex_jax.parts import PAPER
 from reproduce.products import groups_of
 from reproduce.report import to_html, write_report
 from reproduce.workspace import open_workspace
+from tests.pages import Page
 
-VOID = {"meta", "link", "img", "br", "hr"}
 TIME = re.compile(r'<(\w+) class="time[^>]*>[^<]*</\1>')
-
-
-class Page(HTMLParser):
-    """What a reader, or a browser, finds in a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.rows: list[list[str]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == [], "every element is closed"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self._open:
-            self.words.append(data)
-        if {"td", "th"} & set(self._open):
-            self.rows[-1][-1] += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    def having(self, name, value):
-        return [tag for tag, attributes in self.tags if value in attributes.get(name, "").split()]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def shown_by(space) -> dict[str, str]:

@@ -1,0 +1,419 @@
+"""A prediction as one page: what went in, how it was matched, and how far to trust what came out.
+
+`Tally` watches a prediction, batch by batch, in memory of a few numbers a profile; `write_page`
+tells what it saw once the output is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgex_jax.config import PredictOptions
+from dgex_jax.io.lines import kind_of
+from dgex_jax.io.manifest import known_sha256
+from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
+from dgex_jax.model.model import TRUSTED
+from dgex_jax.pages.page import SIMULATED, Head, LongTable, Picture, picture, render, table
+from dgex_jax.prepare.names import KIND_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from dgex_jax.methods.uncertainty import Calibration
+    from dgex_jax.model.outputs import Output
+    from dgex_jax.model.scale import Plan
+
+KINDS = {
+    "gctx": "GCTX",
+    "h5ad": "AnnData (h5ad)",
+    "archs4": "ARCHS4 (HDF5)",
+    "gct": "GCT",
+    "geuvadis": "the GEUVADIS table",
+    "series matrix": "GEO series matrix",
+    "table": "table of text",
+}
+STANDARD_DEVIATIONS, BINS = 8.0, 320
+"""Values are counted in bins of that many, up to so many deviations from training's means."""
+QUANTILES = 500
+"""Of the profiles' distances, from which the widths of all their intervals are counted."""
+MOST_LISTED = 1000
+"""Profiles that the table of those unlike training lists, the most unlike first."""
+OWN_ID = "id in the output"
+COLOUR, LIMIT_COLOUR = "#0072B2", "#D55E00"
+
+
+class Tally:
+    """Counts the values of the targets in `places`, in the output's scale, and how sure."""
+
+    def __init__(self, plan: Plan, places: NDArray[np.intp], n_profiles: int) -> None:
+        targets = plan.model.targets
+        self.columns = places + len(plan.model.landmarks)
+        self.edges = np.linspace(-STANDARD_DEVIATIONS, STANDARD_DEVIATIONS, BINS + 1)
+        if plan.options.scale == "reference" and len(places):
+            mean, sd = targets.mean[places], targets.sd[places]
+            low, high = mean - STANDARD_DEVIATIONS * sd, mean + STANDARD_DEVIATIONS * sd
+            self.edges = np.linspace(float(low.min()), float(high.max()), BINS + 1)
+        self.counts = np.zeros(BINS, np.int64)
+        self.n_beyond = 0
+        self.distances = np.full(n_profiles, np.nan, np.float32)
+        self.fields = np.full((n_profiles, 2), np.nan, np.float32)
+
+    def add(
+        self,
+        start: int,
+        values: NDArray[np.float32],
+        distances: NDArray[np.float64] | None,
+        profile_fields: NDArray[np.float32] | None,
+    ) -> None:
+        """Count what `predict.Inferred` has of profiles from `start` on."""
+        chosen = values[:, self.columns]
+        counts, _ = np.histogram(chosen, self.edges)
+        self.counts += counts
+        self.n_beyond += chosen.size - int(counts.sum())
+        rows = slice(start, start + len(values))
+        if distances is not None and profile_fields is not None:
+            self.distances[rows], self.fields[rows] = distances, profile_fields
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a page tells of a finished prediction; see `page_text`."""
+
+    plan: Plan
+    tally: Tally
+    notes: Sequence[str]
+    target: Output
+    expected_on: str | None
+    interval: Calibration | None
+    outputs: Sequence[Path]
+    command: str | None
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the output says of its making."""
+        return self.target.provenance
+
+    @property
+    def genes(self) -> pd.DataFrame:
+        """What is known of the genes of the output."""
+        return self.target.gene_metadata
+
+    @property
+    def units(self) -> str:
+        """Say in which units the output is."""
+        reference = self.plan.options.scale == "reference"
+        return "on the reference scale" if reference else "in standardised units"
+
+
+def page_text(
+    plan: Plan,
+    tally: Tally,
+    notes: Sequence[str],
+    target: Output,
+    expected_on: str | None,
+    interval: Calibration | None,
+    outputs: Sequence[Path],
+    command: str | None = None,
+) -> str:
+    """Make the page; the same prediction and names give the same bytes.
+
+    `notes` are those of the prediction, `target` what was written, in the files `outputs`;
+    `expected_on` the part whose errors are expected, `interval` what an interval that was asked for
+    is of. `command` is what was typed; without one the call from Python is shown.
+    """
+    told = _Told(plan, tally, notes, target, expected_on, interval, outputs, command)
+    model, match = plan.model, plan.match
+    inferred = told.genes[told.genes["source"] == "inferred"]
+    errors = None if told.expected_on is None else inferred[f"mae_{told.expected_on}"].to_numpy()
+    content = {
+        "name": match.source.path.name,
+        "simulated": SIMULATED if model.simulated else None,
+        "facts": _facts(told, len(inferred)),
+        "input_facts": _input(told),
+        "warnings": plan_warnings(told.notes),
+        "matched": _matched(told),
+        "renamed": table(
+            "Genes found by another symbol",
+            ("gene of the model", "in the file"),
+            list(match.renamed.items()),
+        ),
+        "by_other_names": table(
+            "Landmarks found by other names",
+            ("landmark", "in the file"),
+            list(match.by_other_names.items()),
+        ),
+        "imputed": plan.imputed,
+        "constant": [] if plan.scaling is None else list(plan.scaling.constant),
+        "known": model.uncertainty is not None,
+        "n_profiles": len(match.source.profiles),
+        "n_unlike": int((told.tally.fields[:, 0] > UNLIKE).sum()),
+        "unlike_limit": UNLIKE,
+        "most_listed": MOST_LISTED,
+        "unlike": _unlike(told),
+        "likeness": list(_likeness(told)),
+        "distributions": list(_distributions(told, inferred)) if len(inferred) else [],
+        "n_beyond": told.tally.n_beyond,
+        "units": told.units,
+        "genes": _genes(told, inferred),
+        "n_inferred": len(inferred),
+        "trusted": TRUSTED,
+        "n_trusted": None if errors is None else int((errors < TRUSTED).sum()),
+        "expected_on": None if told.expected_on is None else model.parts.label(told.expected_on),
+        "interval": plan.options.interval,
+        "command": told.command or _call(told),
+        "options": [(key, _option(one)) for key, one in told.provenance["options"].items()],
+        "versions": _versions(told),
+        "sums": _sums(told),
+    }
+    return render("prediction.html.j2", content)
+
+
+def plan_warnings(notes: Sequence[str]) -> list[str]:
+    """Give the warnings among a prediction's notes."""
+    return [one.removeprefix("warning: ") for one in notes if one.startswith("warning: ")]
+
+
+# What went in
+
+
+def _facts(told: _Told, n_inferred: int) -> list[tuple[str, str]]:
+    model, source = told.plan.model, told.plan.match.source
+    n_others = len(told.genes) - n_inferred
+    return [
+        ("Input", f"{source.path.name}: {len(source.profiles):,} profiles"),
+        ("Output", ", ".join(one.name for one in told.outputs)),
+        ("Genes", f"{n_others:,} landmarks and {n_inferred:,} inferred genes, {told.units}"),
+        ("Model", f"{model.method.title}, of study {told.provenance['model']['study'] or '?'}"),
+    ]
+
+
+def _input(told: _Told) -> list[tuple[str, str]]:
+    plan, match = told.plan, told.plan.match
+    told_input = told.provenance["input"]
+    sides = ("rows", "columns") if match.axis in ("rows", "columns") else ("var", "obs")
+    other = sides[1] if match.axis == sides[0] else sides[0]
+    facts = [
+        ("Kind of file", KINDS[kind_of(match.source.path)]),
+        ("Checksum", f"sha256 {told_input['sha256']}"),
+        (
+            "Genes",
+            f"on its {match.axis}, by {KIND_WORDS[match.found.kind]}{match.found.names.where}",
+        ),
+        ("Profiles", f"{len(match.source.profiles):,}, on its {other}"),
+        ("Platform", plan.options.platform),
+        ("Values", "; ".join(plan.notes) or "taken as they are"),
+        ("Mapped", plan.route.note),
+        ("Standardised", "not: they are" if plan.scaling is None else plan.scaling.note),
+    ]
+    if told_input["comments"]:
+        facts.append(("Comments in the file", " · ".join(told_input["comments"])))
+    return facts
+
+
+def _matched(told: _Told) -> list[tuple[str, str]]:
+    match = told.plan.match
+    found = f"{len(match.present):,} of {len(match.wanted):,}, {match.naming}"
+    counts = {
+        "Found by another symbol": len(match.renamed),
+        "Found by other names": len(match.by_other_names),
+        "Genes that lack some probes": match.n_partial,
+    }
+    return [
+        ("Landmarks found", found),
+        ("Missing, imputed", f"{len(match.missing):,}" if match.missing else "none"),
+        *((what, f"{n:,}") for what, n in counts.items() if n),
+        *([("The next best way", match.second)] if match.second else []),
+    ]
+
+
+# Profiles unlike training
+
+
+def _unlike(told: _Told) -> LongTable:
+    unlike, reconstructed = told.tally.fields.T
+    distances, profiles = told.tally.distances, told.plan.match.source.profiles
+    # Of equal shares the farther first; NaN, of a model that can't tell, is above nothing.
+    order = np.lexsort((-distances, -unlike))[: int((unlike > UNLIKE).sum())][:MOST_LISTED]
+    return LongTable(
+        "Profiles unlike training",
+        "a profile",
+        "profiles",
+        [
+            Head("profile"),
+            Head("unlike_training", number=True, digits=3),
+            Head("reconstructed", number=True, digits=3),
+            Head("distance", number=True, digits=3),
+        ],
+        [
+            (
+                profiles[place],
+                float(unlike[place]),
+                float(reconstructed[place]),
+                float(distances[place]),
+            )
+            for place in order.tolist()
+        ],
+        1,
+        descending=True,
+    )
+
+
+def _likeness(told: _Told) -> Iterator[Picture]:
+    if told.plan.model.uncertainty is None:
+        return
+    captions = (
+        f"Share of training profiles that have a nearer neighbour; beyond {UNLIKE:g} is warned of",
+        "Share of a profile's landmark variance that training's principal components explain",
+    )
+    edges = np.linspace(0, 1, 41)
+    for what, caption, values, limit in zip(
+        PROFILE_FIELDS, captions, told.tally.fields.T, (UNLIKE, None), strict=True
+    ):
+        counts, _ = np.histogram(np.clip(values, 0, 1), edges)
+        yield picture(
+            _bars(edges, counts, what, "profiles", limit),
+            f"Histogram of {what} over {len(values):,} profiles, median {np.median(values):.3f}",
+            f"{caption}{_note(told)}.",
+        )
+
+
+# What came out
+
+
+def _distributions(told: _Told, inferred: pd.DataFrame) -> Iterator[Picture]:
+    tally, note = told.tally, _note(told)
+    used = np.flatnonzero(tally.counts)
+    shown = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, BINS)
+    edges = tally.edges[shown.start : shown.stop + 1]
+    yield picture(
+        _bars(edges, tally.counts[shown], f"inferred value, {told.units}", "values"),
+        f"Histogram of {tally.counts.sum():,} inferred values",
+        f"All inferred values, {told.units}{note}.",
+    )
+    if told.interval is not None and told.plan.options.interval is not None:
+        level = told.plan.options.interval
+        widths = interval_widths(told.interval, inferred["interval_width"].to_numpy(), tally)
+        top = float(np.quantile(widths, 0.999)) or 1.0
+        edges = np.linspace(0, top, 61)
+        counts, _ = np.histogram(widths, edges)
+        yield picture(
+            _bars(edges, counts / len(widths), f"width, {told.units}", "share of values"),
+            f"Histogram of the widths of the intervals, median {np.median(widths):.3f}",
+            f"Widths of the intervals of {level:.0%}, {told.units}{note}; the widest of 1,000 "
+            "is left out.",
+        )
+
+
+def interval_widths(
+    interval: Calibration, of_genes: NDArray[np.float64], tally: Tally
+) -> NDArray[np.float64]:
+    """Give the widths of all values' intervals, of many profiles at quantiles of their distances.
+
+    A width is that of its gene, `of_genes` ``(n_genes,)`` at the median distance from training,
+    times what the profile's own distance does to it.
+    """
+    distances = np.sort(tally.distances.astype(np.float64))
+    if len(distances) > QUANTILES:
+        distances = np.quantile(distances, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+    return np.multiply.outer(interval.scale(distances), of_genes).ravel()
+
+
+def _bars(
+    edges: NDArray[np.float64],
+    counts: NDArray[Any],
+    what: str,
+    of: str,
+    limit: float | None = None,
+) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        axes.stairs(counts, edges, fill=True, color=COLOUR, alpha=0.85)
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None), xlabel=what, ylabel=of)
+        axes.yaxis.set_major_formatter("{x:,g}")
+        if limit is not None:
+            axes.axvline(limit, color=LIMIT_COLOUR, linewidth=1, linestyle=(0, (4, 2)))
+
+    return draw
+
+
+def _note(told: _Told) -> str:
+    return " (model trained on simulated data)" if told.plan.model.simulated else ""
+
+
+def _genes(told: _Told, inferred: pd.DataFrame) -> LongTable:
+    """List the inferred genes of the output, by expected error."""
+    part, own = told.expected_on, told.plan.options.scale == "reference"
+    places = {"symbol": Head("symbol")} if "symbol" in inferred else {OWN_ID: Head(OWN_ID)}
+    if part is not None:
+        places[f"mae_{part}"] = Head("expected error", number=True, digits=4)
+        if own:
+            places["expected_error"] = Head("in the output's units", number=True, digits=4)
+    places |= {
+        "expected_r2": Head("R²", number=True, digits=3),
+        "interval_width": Head("interval width", number=True, digits=3),
+        **{name: Head(name) for name in (OWN_ID, "ensembl", "entrez", "probes")},
+    }
+    inferred = inferred.assign(**{OWN_ID: inferred.index})
+    there = {head: inferred[name].tolist() for name, head in places.items() if name in inferred}
+    errors = np.zeros(len(inferred)) if part is None else inferred[f"mae_{part}"].to_numpy()
+    rows = list(zip(*there.values(), strict=True))
+    order = np.argsort(errors, kind="stable").tolist()
+    sorted_by = [place for place, head in enumerate(there) if head.title == "expected error"]
+    return LongTable(
+        "Inferred genes",
+        "symbol or id",
+        "inferred genes",
+        list(there),
+        [rows[place] for place in order],
+        sorted_by[0] if sorted_by else 0,
+        () if part is None else (errors[order] < TRUSTED).tolist(),
+        f"to trust: below {TRUSTED:g}",
+        f"the others: {TRUSTED:g} or more",
+    )
+
+
+# How it was made
+
+
+def _call(told: _Told) -> str:
+    """Write the call from Python."""
+    options = told.plan.options
+    given = ", ".join(
+        f"{one.name}={getattr(options, one.name)!r}"
+        for one in fields(PredictOptions)
+        if getattr(options, one.name) != one.default
+    )
+    source, output = str(told.plan.match.source.path), str(told.outputs[0])
+    return f"predict(model, {source!r}, {output!r}, PredictOptions({given}))"
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not given" if value is None else str(value)
+
+
+def _versions(told: _Told) -> list[tuple[str, str]]:
+    device = told.provenance["device"]
+    return [
+        ("Made by", told.provenance["made_by"]),
+        *told.provenance["versions"].items(),
+        ("Device", f"{device['platform']} ({device['kind']})"),
+        ("Precision", told.provenance["precision"]),
+    ]
+
+
+def _sums(told: _Told) -> Any:
+    rows = [
+        ("model", "model.json", told.provenance["model"]["sha256"] or "from memory"),
+        ("input", told.provenance["input"]["name"], told.provenance["input"]["sha256"]),
+        *(("output", one.name, known_sha256(one)) for one in told.outputs if one.is_file()),
+    ]
+    return table("Checksums", ("what", "file", "=sha256"), rows)
