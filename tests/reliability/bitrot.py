@@ -116,22 +116,15 @@ def judge(artefact: Artefact, one: Flip, folder: Path, pristine: str) -> tuple[s
 
 def judge_all(folder: Path, flips: Sequence[Flip]) -> Iterator[Verdict]:
     """Judge flips one after the other; the artefacts lie below `folder` by name."""
-    pristine: dict[str, str] = {}
+    damaged, there = folder / "damaged", ""
+    pristine = {name: digest_of(name, folder) for name in {one.artefact for one in flips}}
+    # Once all of them were read, so that no library is loaded within the limit.
+    limit_memory()
     for one in flips:
-        artefact, whole, damaged = (
-            ARTEFACTS[one.artefact],
-            folder / one.artefact,
-            folder / "damaged",
-        )
-        if artefact.name not in pristine:
+        artefact, whole = ARTEFACTS[one.artefact], folder / one.artefact
+        if one.artefact != there:
             renew(damaged, whole)
-            digest, told = artefact.read(damaged)
-            if told:
-                raise AssertionError(f"{artefact.name}: complaints about no damage: {told}")
-            if not pristine:
-                limit_memory()
-            pristine[artefact.name] = digest
-            renew(damaged, whole)
+            there = one.artefact
         flip(damaged / one.file, one.bit)
         start = time.monotonic()
         signal.alarm(SECONDS)
@@ -142,6 +135,15 @@ def judge_all(folder: Path, flips: Sequence[Flip]) -> Iterator[Verdict]:
             renew(damaged, whole)
         else:
             flip(damaged / one.file, one.bit)
+
+
+def digest_of(name: str, folder: Path) -> str:
+    """Read an artefact that is whole, in the place where it will be damaged."""
+    renew(folder / "damaged", folder / name)
+    digest, told = ARTEFACTS[name].read(folder / "damaged")
+    if told:
+        raise AssertionError(f"{name}: complaints about no damage: {told}")
+    return digest
 
 
 def renew(damaged: Path, whole: Path) -> None:
