@@ -151,6 +151,7 @@ def _download(options: argparse.Namespace) -> None:
 def _simulate_flags(command: OneLineParser) -> None:
     command.path("--study", "STUDY.toml", "its [simulate] table (default: demo)")
     command.path("--output", "FOLDER", "where the files go", required=True)
+    command.switch("--quiet", "no progress")
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -170,7 +171,7 @@ def _simulate(options: argparse.Namespace) -> None:
         config = read_study(options.study).simulation
     if config is None:
         raise StudyError(f"{options.study}: has no [simulate] table, its files are real")
-    for path in dataclasses.astuple(simulate(config, options.output, progress=True)):
+    for path in dataclasses.astuple(simulate(config, options.output, progress=not options.quiet)):
         print(f"{path} (simulated)")
 
 

@@ -121,8 +121,10 @@ def fit(options: argparse.Namespace) -> None:
             chosen,
             best=options.best,
             progress=Progress(not options.quiet),
-            on_member=lambda one: say(
-                f"{one.name}: {one.error:.4f} on validation, {one.seconds:.1f} s"
+            on_member=lambda one: (
+                None
+                if options.quiet
+                else say(f"{one.name}: {one.error:.4f} on validation, {one.seconds:.1f} s")
             ),
             checkpoint=work,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.methods.network import Network
 from dgex_jax.model.model import DESCRIPTION, known, read_model
 from dgex_jax.parts import Parts
 
@@ -81,7 +82,7 @@ def _first_genes(
 
 def part_roles(parts: Parts, selected_on: str) -> dict[str, str]:
     """Say what the parts of its own study were to a model; the others were nothing to it."""
-    roles = {"tr": "trained on it", selected_on: "the best epoch was chosen on it"}
+    roles = {"tr": "trained on it", selected_on: "chosen on it"}
     return roles | dict.fromkeys(parts.tests_of(selected_on), "to expect of new profiles")
 
 
@@ -95,7 +96,7 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
         **_study(record, parts),
         **method["facts"],
         "parameters": f"{counts['parameters']:,}",
-        "weights": _weights(info["selected_on"], record, parts),
+        "weights": _weights(method["kind"], info["selected_on"], record, parts),
         **_training(record),
     }
     lines = [f"{path}: {method['title']} (model format {info['format_version']}, checksums ok)"]
@@ -119,9 +120,10 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
 def _intervals(record: Mapping[str, Any], parts: Parts) -> list[str]:
     """Say what the intervals of one level cover on the tests."""
     told = known(record, dict, "coverage") or {}
+    width = max([10, *(len(parts.label(part)) + 2 for part in told)])
     lines = [
-        f"  {parts.label(part):<10}{one['values']:.1%} of the values; of {one['genes']:.0%} of the "
-        f"genes and {one['profiles']:.0%} of the profiles at least {SHOWN_LEVEL - 0.05:.0%}"
+        f"  {parts.label(part):<{width}}{one['values']:.1%} of the values; of {one['genes']:.0%} "
+        f"of the genes and {one['profiles']:.0%} of the profiles at least {SHOWN_LEVEL - 0.05:.0%}"
         for part, of_part in told.items()
         for one in of_part
         if one["level"] == SHOWN_LEVEL
@@ -142,8 +144,9 @@ def _study(record: Mapping[str, Any], parts: Parts) -> dict[str, str]:
     }
 
 
-def _weights(selected_on: str, record: Mapping[str, Any], parts: Parts) -> str:
-    text = f"of the best epoch on {parts.label(selected_on)}"
+def _weights(kind: str, selected_on: str, record: Mapping[str, Any], parts: Parts) -> str:
+    of_best = "of the best epoch" if kind == Network.kind else "chosen"
+    text = f"{of_best} on {parts.label(selected_on)}"
     epochs = known(record, list, "best_epochs", selected_on)
     last = known(record, int, "settings", "training", "epochs")
     if not epochs or not all(isinstance(epoch, int) for epoch in epochs):

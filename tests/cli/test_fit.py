@@ -81,6 +81,8 @@ def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
     assert command("info", model) == 0
     said = capsys.readouterr().out
     assert "intervals of 90% cover, on parts that nothing was chosen on" in said
+    assert "weights     chosen on GEO-va" in said
+    assert "epoch" not in said
     # The same command, the same bytes.
     again = tmp_path / "again"
     assert command("fit", prepared, "-o", again, "-q") == 0
