@@ -16,6 +16,7 @@ from dgex_jax.config import Settings, documented, setting
 from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import blocks
 from dgex_jax.methods import Fitted
+from dgex_jax.methods.means import made_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,8 +163,8 @@ class KernelModel(Fitted):
         )
         if (len(amplitudes), len(lengths)) != (4, 3) or min(lengths) <= 0 or weights.min() < 0:
             raise DgexError("a kernel has 4 amplitudes, 3 lengths above 0 and weights not below 0")
-        self._kernel = Kernel(amplitudes, lengths, weights)
-        self._centres = self._kernel.rows(centres)
+        self.kernel = Kernel(amplitudes, lengths, weights)
+        self._centres = self.kernel.rows(centres)
         self.n_landmarks, self.n_targets = centres.shape[1], self._dual.shape[1]
 
     @property
@@ -173,7 +174,7 @@ class KernelModel(Fitted):
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""
-        similar = self._kernel.between(self._kernel.rows(X), self._centres)
+        similar = self.kernel.between(self.kernel.rows(X), self._centres)
         return similar.astype(np.float32) @ self._dual
 
     def heaviest(self, k: int) -> tuple[NDArray[np.intp], Float32]:
@@ -313,6 +314,20 @@ def solve(
         )
     centres = tables.X[drawn(n, m, config.seed)]
     return centres, _nystroem(kernel, lambda_, tables, centres, tick)
+
+
+def without_profiles(model: KernelModel, tables: Tables, config: SolverConfig) -> KernelModel:
+    """Solve a fitted model again by centres that are nobody's profile (`means.made_up`).
+
+    They are as many as the training profiles, or `config.centres` if that is less. The lambdas
+    become one for all targets. Raises `DgexError` as `means.means_of_similar`.
+    """
+    centres = made_up(tables.X, min(len(tables.X), config.centres), config.seed)
+    dual = _nystroem(model.kernel, model.settings["lambda"], tables, centres, lambda _n: None)
+    settings = {**model.settings, "centres": "made up"}
+    if "shrinkage" in settings:
+        settings["shrinkage"] = None
+    return KernelModel(settings, {**model.tensors, "centres": centres, "dual": dual})
 
 
 def _nystroem(

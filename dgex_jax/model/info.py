@@ -95,6 +95,7 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
         **_study(record, parts),
         **method["facts"],
         "parameters": f"{counts['parameters']:,}",
+        **_holds(record),
         "weights": _weights(info["selected_on"], record, parts),
         **_training(record),
     }
@@ -140,6 +141,17 @@ def _study(record: Mapping[str, Any], parts: Parts) -> dict[str, str]:
         "study": ": ".join(text for text in (name, title) if text) or "not known",
         "data": f"{said[simulated]}{on}",
     }
+
+
+def _holds(record: Mapping[str, Any]) -> dict[str, str]:
+    """Say what a model leaves out, and what that costs."""
+    facts = {}
+    if known(record, bool, "settings", "fit", "weights_only"):
+        facts["holds"] = "no training profile, only what was learnt of them"
+    if cost := known(record, dict, "half_precision_cost"):
+        most = max(cost.values())
+        facts["stored as"] = f"float16, which costs {most:+.1e} of the error at most"
+    return facts
 
 
 def _weights(selected_on: str, record: Mapping[str, Any], parts: Parts) -> str:
