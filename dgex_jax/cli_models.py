@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dgex_jax.config import Scale
     from dgex_jax.model.predict import Prediction
 
+MODEL = "a model folder, the name of a model (dgex info lists them), or the https address of a .zip"
+
 
 def export_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex export``."""
@@ -137,6 +139,8 @@ def fit(options: argparse.Namespace) -> None:
     )
     for part in parts.tests_of(options.best):
         print(f"{parts.label(part)}: error {model.errors[part].mean():.4f} in standardised units")
+    for part, cost in model.record.get("half_precision_cost", {}).items():
+        print(f"{parts.label(part)}: {cost:+.6f} of that is what half precision costs")
 
 
 def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
@@ -164,27 +168,40 @@ def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
 
 def info_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex info``."""
-    command.path("model", "MODEL", "a model folder")
+    text = f"{MODEL}; without one, the models that come with this checkout"
+    command.add_argument("model", metavar="MODEL", nargs="?", help=text)
     command.switch("--json", "all of it as JSON, with errors and checksums")
 
 
 def info(options: argparse.Namespace) -> None:
-    """Check a model and say what it is.
+    """Check a model and say what it is, or say which models there are by name.
 
     Examples
     --------
+    dgex info                       names of models
+    dgex info human-mini
     dgex info models/geo
     dgex info models/geo --json
     """
+    from dgex_jax.model.find import find_model, shipped
     from dgex_jax.model.info import info_lines, model_info
 
-    found = model_info(options.model)
-    print(json_text(found) if options.json else "\n".join(info_lines(options.model, found)))
+    if options.model is None:
+        known = shipped()
+        if options.json:
+            print(json_text([{**one._asdict(), "path": str(one.path)} for one in known]))
+        else:
+            none = "no model comes with this installation: give the path of a model folder"
+            print("\n".join(one.line for one in known) or none)
+        return
+    path = find_model(options.model)
+    found = model_info(path)
+    print(json_text(found) if options.json else "\n".join(info_lines(path, found)))
 
 
 def evaluate_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex evaluate``."""
-    command.path("model", "MODEL", "a model folder")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     text = "a prepared study with all landmarks of the model, or an expression file with --truth"
     command.path("prepared", "PREPARED|FILE", text)
     command.add_argument(
@@ -218,6 +235,7 @@ def evaluate(options: argparse.Namespace) -> None:
         evaluation_record,
         gene_table_file,
     )
+    from dgex_jax.model.find import find_model
     from dgex_jax.model.model import read_model
     from dgex_jax.model.truth import (
         evaluate_files,
@@ -228,7 +246,7 @@ def evaluate(options: argparse.Namespace) -> None:
     )
 
     check_raw_truth(options)
-    path, progress = options.model, not options.quiet
+    path, progress = find_model(options.model), not options.quiet
     given = [one for one in (options.prepared, options.truth, options.pairs) if one is not None]
     # The place of the table is taken first: scoring a wide network takes a while.
     with gene_table_file(options.output, path, *given) as write:
@@ -267,7 +285,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex predict``."""
-    command.path("model", "MODEL", "a model folder")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     command.path(
         "inputs",
         "INPUT",
@@ -313,7 +331,7 @@ def predict(options: argparse.Namespace) -> None:
 
     Examples
     --------
-    dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
+    dgex predict human-mini plate.gct -o plate_inferred.gctx --platform l1000
     dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
     dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
     dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
@@ -324,6 +342,7 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.io.files import ordinary_file
     from dgex_jax.io.manifest import file_sha256
     from dgex_jax.model.choose import read_gene_list
+    from dgex_jax.model.find import find_model
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in
     from dgex_jax.model.predict import BOUNDS, PROFILE_FIELDS, predict
@@ -341,7 +360,8 @@ def predict(options: argparse.Namespace) -> None:
         for output in outputs:
             for path in paths:
                 check_output(output, path, shard, *beside)
-        model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
+        place = find_model(options.model)
+        model, sha256 = read_model(place), file_sha256(place / DESCRIPTION)
         for given, path, output in zip(inputs, paths, outputs, strict=True):
             done = predict(
                 model,
@@ -356,7 +376,7 @@ def predict(options: argparse.Namespace) -> None:
             )
             _say_prediction(given, done, chosen.scale, shard)
     if not done.missing_shards:
-        _say_trusted(options.model, done)
+        _say_trusted(place, done)
 
 
 def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[int, int]) -> None:

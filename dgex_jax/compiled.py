@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from dgex_jax.io.files import user_cache
 from dgex_jax.io.manifest import job_hash, processor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETTINGS = {
     # What compiles faster is not worth a file.
@@ -59,6 +63,4 @@ def _remove_halves(folder: Path) -> None:
 
 def cache_folder() -> Path:
     """Name the folder of the programs for this kind of processor."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
-    return base / "dgex-jax" / "compiled" / job_hash(processor())[:16]
+    return user_cache() / "compiled" / job_hash(processor())[:16]

@@ -16,8 +16,9 @@ FLOORS = (
     ("prepare",),
     ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
+    ("download",),
     ("model",),
-    ("estimators", "download", "verify"),
+    ("estimators", "verify"),
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")

@@ -324,6 +324,13 @@ def _aside(place: Path) -> Path:
     return place.with_name(f".{place.name[-KEPT_OF_NAME:]}.replaced")
 
 
+def user_cache() -> Path:
+    """Name the folder of the user's cache that is this program's; it may not be there."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    return base / "dgex-jax"
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its missing parents, on the disk on return; an `OSError` passes through."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
