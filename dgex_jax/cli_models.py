@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dgex_jax.config import Scale
     from dgex_jax.model.predict import Prediction
 
+MODEL = "a model folder, the name of a model (dgex info lists them), or the https address of a .zip"
+
 
 def export_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex export``."""
@@ -139,6 +141,8 @@ def fit(options: argparse.Namespace) -> None:
     )
     for part in parts.tests_of(options.best):
         print(f"{parts.label(part)}: error {model.errors[part].mean():.4f} in standardised units")
+    for part, cost in model.record.get("half_precision_cost", {}).items():
+        print(f"{parts.label(part)}: {cost:+.6f} of that is what half precision costs")
 
 
 def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
@@ -166,34 +170,47 @@ def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
 
 def info_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex info``."""
-    command.path("model", "MODEL", "a model folder")
+    text = f"{MODEL}; without one, the models that come with this checkout"
+    command.add_argument("model", metavar="MODEL", nargs="?", help=text)
     command.switch("--json", "all of it as JSON, with errors and checksums")
     text = "write all of it as one page, with every gene in a table to search"
     command.path("--html", "PAGE.html", f'{text} (pip install "dgex-jax[report]")')
 
 
 def info(options: argparse.Namespace) -> None:
-    """Check a model and say what it is.
+    """Check a model and say what it is, or say which models there are by name.
 
     Examples
     --------
+    dgex info                       names of models
+    dgex info human-mini
     dgex info models/geo
     dgex info models/geo --json
     dgex info models/geo --html geo.html                a model card
     """
+    from dgex_jax.model.find import find_model, shipped
     from dgex_jax.model.info import info_lines, model_info
 
+    if options.model is None:
+        known = shipped()
+        if options.json:
+            print(json_text([{**one._asdict(), "path": str(one.path)} for one in known]))
+        else:
+            none = "no model comes with this installation: give the path of a model folder"
+            print("\n".join(one.line for one in known) or none)
+        return
+    path = find_model(options.model)
     if options.html is not None:
         from dgex_jax.model.card import write_card
 
-        write_card(options.model, options.html)
-    found = model_info(options.model)
+        write_card(path, options.html)
+    found = model_info(path)
     print(json_text(found) if options.json else "\n".join(info_lines(options.model, found)))
 
 
 def evaluate_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex evaluate``."""
-    command.path("model", "MODEL", "a model folder")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     text = "a prepared study with all landmarks of the model, or an expression file with --truth"
     command.path("prepared", "PREPARED|FILE", text)
     command.add_argument(
@@ -227,6 +244,7 @@ def evaluate(options: argparse.Namespace) -> None:
         evaluation_record,
         gene_table_file,
     )
+    from dgex_jax.model.find import find_model
     from dgex_jax.model.model import read_model
     from dgex_jax.model.truth import (
         evaluate_files,
@@ -237,7 +255,7 @@ def evaluate(options: argparse.Namespace) -> None:
     )
 
     check_raw_truth(options)
-    path, progress = options.model, not options.quiet
+    path, progress = find_model(options.model), not options.quiet
     given = [one for one in (options.prepared, options.truth, options.pairs) if one is not None]
     # The place of the table is taken first: scoring a wide network takes a while.
     with gene_table_file(options.output, path, *given) as write:
@@ -276,7 +294,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict_flags(command: OneLineParser) -> None:
     """Add the flags of ``dgex predict``."""
-    command.path("model", "MODEL", "a model folder")
+    command.add_argument("model", metavar="MODEL", help=MODEL)
     command.path(
         "inputs",
         "INPUT",
@@ -330,7 +348,7 @@ def predict(options: argparse.Namespace) -> None:
 
     Examples
     --------
-    dgex predict models/l1000 plate.gct -o plate_inferred.gctx --platform l1000
+    dgex predict human-mini plate.gct -o plate_inferred.gctx --platform l1000
     dgex predict models/rnaseq counts.tsv.gz -o inferred.h5ad --platform rnaseq --scale reference
     dgex predict models/l1000 all.gctx -o all.zarr --platform l1000 --shard 3/8    one job of eight
     dgex predict models/l1000 plate.gct -o two.tsv --platform l1000 --genes TP53,MYC --ids symbol
@@ -343,6 +361,7 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.io.manifest import file_sha256
     from dgex_jax.methods.uncertainty import PROFILE_FIELDS
     from dgex_jax.model.choose import read_gene_list
+    from dgex_jax.model.find import find_model
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in, pages_in
     from dgex_jax.model.predict import BOUNDS, predict
@@ -363,10 +382,11 @@ def predict(options: argparse.Namespace) -> None:
         for output in outputs:
             for path in paths:
                 check_output(output, path, shard, *beside)
+        place = find_model(options.model)
         for page in pages:
-            check_page(page, *paths, options.model)
-        model, sha256 = read_model(options.model), file_sha256(options.model / DESCRIPTION)
-        for place, (given, path, output) in enumerate(zip(inputs, paths, outputs, strict=True)):
+            check_page(page, *paths, place)
+        model, sha256 = read_model(place), file_sha256(place / DESCRIPTION)
+        for number, (given, path, output) in enumerate(zip(inputs, paths, outputs, strict=True)):
             done = predict(
                 model,
                 path,
@@ -377,7 +397,7 @@ def predict(options: argparse.Namespace) -> None:
                 progress=not options.quiet,
                 wait=not options.no_wait,
                 part=shard,
-                page=pages[place] if pages else None,
+                page=pages[number] if pages else None,
                 command=options.typed,
             )
             _say_prediction(given, done, chosen.scale, shard)
@@ -406,7 +426,7 @@ def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[in
         )
 
 
-def _say_trusted(model: Path, done: Prediction) -> None:
+def _say_trusted(model: str, done: Prediction) -> None:
     """Say how many of the inferred genes are worth trusting."""
     from dgex_jax.model.model import ERROR, GENES, TRUSTED
 
@@ -414,5 +434,5 @@ def _say_trusted(model: Path, done: Prediction) -> None:
         print(f"{model}: tells no errors: which genes are worth trusting is not known")
     elif done.n_targets:
         of = f"{done.n_trusted:,} of {done.n_targets:,} inferred genes have an expected error below"
-        where = f"{ERROR}{done.expected_on} in {model / GENES}"
+        where = f"{ERROR}{done.expected_on} of {GENES} in {model}"
         print(f"{of} {TRUSTED} standardised units ({where})")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from dgex_jax.io.files import user_cache
 from dgex_jax.io.manifest import job_hash, processor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETTINGS = {
     # What compiles faster is not worth a file.
@@ -61,9 +65,5 @@ def _remove_halves(folder: Path) -> None:
 
 def cache_folder() -> Path | None:
     """Name the folder of the programs for this kind of processor; ``None`` for who has no home."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:  # a container's user without a name, and no HOME
-        return None
-    return base / "dgex-jax" / "compiled" / job_hash(processor())[:16]
+    base = user_cache()
+    return None if base is None else base / "compiled" / job_hash(processor())[:16]

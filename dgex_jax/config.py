@@ -437,6 +437,23 @@ class FitOptions(Settings):
         high=1e6,
     )
     seed: int = setting(1, "of all that is drawn", low=0, high=2**32 - 1)
+    weights_only: bool = setting(
+        False,
+        "put no training profile into the model, so that it can be passed on: kernels get made-up "
+        "centres, distances are those to means of 10 profiles at least, SampleLasso is left out",
+    )
+    half_precision: bool = setting(
+        False,
+        "store the weights as float16, which takes half the space; the error it costs on each part "
+        "is measured and recorded; refused where a weight is too large for it",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights_only and self.method == "sample-lasso":
+            raise StudyError(
+                "weights_only: sample-lasso is nothing but training profiles; take another method"
+            )
 
 
 ALIKE: dict[SetPlatform, tuple[Platform, ...]] = {

@@ -16,10 +16,11 @@ FLOORS = (
     ("prepare",),
     ("compiled", "train", "baselines", "methods"),
     ("scores", "adjusted_r2", "weight_hubs"),
+    ("download",),
     ("plots",),
     ("pages",),
     ("model",),
-    ("diagnose", "estimators", "download", "verify"),
+    ("diagnose", "estimators", "verify"),
     ("cli", "cli_models", "cli_options"),
 )
 WITHOUT_JAX = ("errors", "config", "parts", "rawfiles", "io", "simulate", "prepare")

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import re
 import tomllib
+import zipfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.prepare.genes import GeneMap
 
-Format = Literal["gctx", "weights", "gct", "geuvadis", "gene map", "table"]
+Format = Literal["gctx", "weights", "gct", "geuvadis", "gene map", "table", "zip"]
 ROLES = ("geo", "gtex", "1000g", "landmarks", "targets")
 """Keys of ``[files]`` of the paper's study."""
 HDF5_FORMATS = {"gctx", "weights"}
@@ -272,12 +273,16 @@ def study_line(findings: Sequence[Finding]) -> str:
 def require_complete(path: Path, wanted: Format) -> None:
     """Read as much of a file as tells whether it is complete.
 
-    HDF5 knows its length, gzip has a length and a checksum at its end (so all of it is read);
-    unpacked text has neither. Raises `FormatError` if it is something else (a server's web page,
-    say), truncated or damaged.
+    HDF5 knows its length, a zip archive has a table at its end, gzip has a length and a checksum at
+    its end (so all of it is read); unpacked text has neither. Raises `FormatError` if it is
+    something else (a server's web page, say), truncated or damaged.
     """
     if wanted == "gene map":
         read_gene_map(path)
+        return
+    if wanted == "zip":
+        if not zipfile.is_zipfile(path):
+            raise FormatError(f"{path}: is no zip archive: it begins with {read_head(path)!r}")
         return
     _require_kind(path, wanted)
     if wanted in HDF5_FORMATS:

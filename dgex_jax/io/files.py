@@ -324,6 +324,19 @@ def _aside(place: Path) -> Path:
     return place.with_name(f".{place.name[-KEPT_OF_NAME:]}.replaced")
 
 
+def user_cache() -> Path | None:
+    """Name the folder of the user's cache that is this program's; ``None`` for who has no home.
+
+    It may not be there.
+    """
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # a container's user without a name, and no HOME
+        return None
+    return base / "dgex-jax"
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its missing parents, on the disk on return; an `OSError` passes through."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -16,6 +16,7 @@ from dgex_jax.config import Settings, documented, setting
 from dgex_jax.errors import DgexError
 from dgex_jax.io.expression import blocks
 from dgex_jax.methods import Fitted
+from dgex_jax.methods.means import made_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ SEARCHED = 2000
 best ones hardly change with their number (of the demo study the same on 2,000 as on all 4,125)."""
 PAIRED = 2000
 """Training profiles, drawn with the seed where there are more, whose distances give the scale."""
+LAMBDA_FACTORS = tuple(4.0**step for step in range(-3, 5))
+"""Factors of a fitted lambda that validation chooses from when the centres are others."""
 CONSTANT = 1e-6
 """Share of its squared length that a profile keeps, at least, when its mean is taken away."""
 
@@ -162,8 +165,8 @@ class KernelModel(Fitted):
         )
         if (len(amplitudes), len(lengths)) != (4, 3) or min(lengths) <= 0 or weights.min() < 0:
             raise DgexError("a kernel has 4 amplitudes, 3 lengths above 0 and weights not below 0")
-        self._kernel = Kernel(amplitudes, lengths, weights)
-        self._centres = self._kernel.rows(centres)
+        self.kernel = Kernel(amplitudes, lengths, weights)
+        self._centres = self.kernel.rows(centres)
         self.n_landmarks, self.n_targets = centres.shape[1], self._dual.shape[1]
 
     @property
@@ -173,7 +176,7 @@ class KernelModel(Fitted):
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""
-        similar = self._kernel.between(self._kernel.rows(X), self._centres)
+        similar = self.kernel.between(self.kernel.rows(X), self._centres)
         return similar.astype(np.float32) @ self._dual
 
     def heaviest(self, k: int) -> tuple[NDArray[np.intp], Float32]:
@@ -312,30 +315,56 @@ def solve(
             "take fewer centres"
         )
     centres = tables.X[drawn(n, m, config.seed)]
-    return centres, _nystroem(kernel, lambda_, tables, centres, tick)
+    return centres, _Nystroem(kernel, tables, centres, tick).dual(lambda_)
 
 
-def _nystroem(
-    kernel: Kernel, lambda_: float, tables: Tables, centres: Float32, tick: Tick
-) -> Float32:
+def without_profiles(model: KernelModel, tables: Tables, config: SolverConfig) -> KernelModel:
+    """Solve a fitted model again by centres that are nobody's profile (`means.made_up`).
+
+    They are as many as the training profiles, or `config.centres` if that is less. Validation
+    chooses the lambda anew, one for all targets. Raises `DgexError` as `means.means_of_similar`.
+    """
+    centres = made_up(tables.X, min(len(tables.X), config.centres), config.seed)
+    solved = _Nystroem(model.kernel, tables, centres, lambda _n: None)
+    to_val = model.kernel.matrix(tables.X_val, centres).astype(np.float32)
+
+    def error(lambda_: float) -> float:
+        dual = solved.dual(lambda_)
+        return absolute_error(lambda genes: to_val @ dual[:, genes], tables.Y_val)
+
+    start = float(model.settings["lambda"])
+    grid = [start * factor for factor in LAMBDA_FACTORS]
+    best = descend(error, {"lambda_": grid}, {"lambda_": start})["lambda_"]
+    settings = {**model.settings, "centres": "made up", "lambda": best}
+    if "shrinkage" in settings:
+        settings["shrinkage"] = None
+    return KernelModel(settings, {**model.tensors, "centres": centres, "dual": solved.dual(best)})
+
+
+class _Nystroem:
     """Ridge on the features ``L^-1 k(centres, x)`` with ``L L' = k(centres, centres)``."""
-    between = kernel.matrix(centres, centres)
-    # As much as rounding may take from the smallest eigenvalues.
-    lower, _ = factor(between, 1e-10 * float(between.trace()) / len(between))
-    gram = np.zeros((len(centres), len(centres)), order="F")
-    moments = np.zeros((len(centres), tables.sizes[2]))
-    for rows in blocks(len(tables.X), ROWS):
-        features = scipy.linalg.solve_triangular(
-            lower, kernel.matrix(centres, tables.X[rows]), lower=True, check_finite=False
-        )
-        gram += features @ features.T
-        moments += features @ tables.Y[rows]
-        tick(len(tables.X[rows]))
-    factored = factor(gram.T, lambda_)
-    dual = np.empty(moments.shape, np.float32)
-    for genes in blocks(moments.shape[1], GENES):
-        coef = scipy.linalg.cho_solve(factored, moments[:, genes], check_finite=False)
-        dual[:, genes] = scipy.linalg.solve_triangular(
-            lower, coef, lower=True, trans="T", check_finite=False
-        )
-    return dual
+
+    def __init__(self, kernel: Kernel, tables: Tables, centres: Float32, tick: Tick) -> None:
+        between = kernel.matrix(centres, centres)
+        # As much as rounding may take from the smallest eigenvalues.
+        self._lower, _ = factor(between, 1e-10 * float(between.trace()) / len(between))
+        self._gram = np.zeros((len(centres), len(centres)), order="F")
+        self._moments = np.zeros((len(centres), tables.sizes[2]))
+        for rows in blocks(len(tables.X), ROWS):
+            features = scipy.linalg.solve_triangular(
+                self._lower, kernel.matrix(centres, tables.X[rows]), lower=True, check_finite=False
+            )
+            self._gram += features @ features.T
+            self._moments += features @ tables.Y[rows]
+            tick(len(tables.X[rows]))
+
+    def dual(self, lambda_: float) -> Float32:
+        """Return the dual ``(m, n_targets)`` of a ridge."""
+        factored = factor(self._gram.T.copy(), lambda_)
+        dual = np.empty(self._moments.shape, np.float32)
+        for genes in blocks(dual.shape[1], GENES):
+            coef = scipy.linalg.cho_solve(factored, self._moments[:, genes], check_finite=False)
+            dual[:, genes] = scipy.linalg.solve_triangular(
+                self._lower, coef, lower=True, trans="T", check_finite=False
+            )
+        return dual

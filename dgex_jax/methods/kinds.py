@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dgex_jax.errors import DgexError, FormatError
 
 if TYPE_CHECKING:
@@ -40,3 +42,20 @@ def load_fitted(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Fl
     except (TypeError, ValueError) as error:
         raise FormatError(f"settings can't be used: {error}") from error
     return made
+
+
+def in_half_precision(fitted: Fitted) -> Fitted:
+    """Round all tensors to what float16 holds; they stay float32.
+
+    Raises `DgexError` for a value that is too large for it.
+    """
+    rounded = {}
+    for name, values in fitted.tensors.items():
+        with np.errstate(over="ignore"):
+            rounded[name] = values.astype(np.float16).astype(np.float32)
+        if not np.isfinite(rounded[name]).all():
+            raise DgexError(
+                f"half precision: tensor {name} of {fitted.title} has a value of "
+                f"{np.abs(values).max():.6g}, float16 holds up to {np.finfo(np.float16).max:g}"
+            )
+    return load_fitted(fitted.kind, fitted.settings, rounded)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dgex_jax.io.progress import Progress
+from dgex_jax.methods.kernels import KernelModel, without_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 FEW = 2000
 """Training profiles below which networks got no further than ridge (measured on 370 to 575), and
 from which SampleLasso was no help and takes long."""
+
+NOTHING_BUT_PROFILES = "sample-lasso"
 
 
 class Home(NamedTuple):
@@ -34,11 +37,15 @@ HOMES: dict[str, Home] = {
 }
 
 
-def members_for(n_profiles: int) -> tuple[str, ...]:
-    """Name the methods that suit so many training profiles, the quickest first."""
+def members_for(n_profiles: int, *, weights_only: bool = False) -> tuple[str, ...]:
+    """Name the methods that suit so many training profiles, the quickest first.
+
+    With `weights_only` not that which is nothing but training profiles.
+    """
+    names: tuple[str, ...] = ("ridge", "knn-ge", "kernel-ridge", "learned-kernel", "residual-mlp")
     if n_profiles < FEW:
-        return ("ridge", "knn-ge", "kernel-ridge", "sample-lasso", "learned-kernel")
-    return ("ridge", "knn-ge", "kernel-ridge", "learned-kernel", "residual-mlp")
+        names = ("ridge", "knn-ge", "kernel-ridge", "sample-lasso", "learned-kernel")
+    return tuple(one for one in names if not (weights_only and one == NOTHING_BUT_PROFILES))
 
 
 def fit_member(
@@ -49,11 +56,14 @@ def fit_member(
     profiles: Sequence[str] | None = None,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    weights_only: bool = False,
 ) -> Fitted:
     """Fit ``ridge``, ``knn-ge`` or one of `HOMES` with its defaults.
 
     `seed` is of what is drawn, `profiles` are the ids of the training profiles, where a method
-    keeps them, and `checkpoint` a folder that one which trains for long resumes from.
+    keeps them, and `checkpoint` a folder that one which trains for long resumes from. With
+    `weights_only` (not for SampleLasso, see `FitOptions`) no training profile is in what is fitted:
+    `kernels.without_profiles`.
     """
     progress = progress or Progress()
     if name == "ridge":
@@ -74,4 +84,6 @@ def fit_member(
     }
     more = own.get(name, {})
     made: Fitted = getattr(module, home.fit)(tables, config(**drawn), progress, **more)
+    if weights_only and isinstance(made, KernelModel):
+        made = without_profiles(made, tables, config(**drawn))
     return made

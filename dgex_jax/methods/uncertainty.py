@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgex_jax.errors import DgexError
+from dgex_jax.methods.means import means_of_similar
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
@@ -101,9 +102,10 @@ class Calibration:
 class Uncertainty:
     """What a model knows of its own limits.
 
-    `anchors` ``(n_anchors, n_landmarks)`` are training profiles, standardised; `components`
-    ``(n_components, n_landmarks)`` orthonormal; `own` ``(101,)`` the percentiles of the distance
-    from a training profile to the nearest other one; `calibrated` validation part → intervals.
+    `anchors` ``(n_anchors, n_landmarks)`` are training profiles, standardised, or means of similar
+    ones (`means`); `components` ``(n_components, n_landmarks)`` orthonormal; `own` ``(101,)`` the
+    percentiles of the distance from a training profile to the nearest anchor that it is not (not
+    part) of; `calibrated` validation part → intervals.
     """
 
     anchors: Float32
@@ -207,6 +209,7 @@ def learn_uncertainty(
     Y: Float32 | None = None,
     groups: NDArray[Any] | None = None,
     validation_groups: int = 0,
+    weights_only: bool = False,
     seed: int = 1,
 ) -> Uncertainty:
     """Learn how sure a fitted method is.
@@ -222,17 +225,22 @@ def learn_uncertainty(
         ``(n_profiles,)``: which training profiles are of one series.
     validation_groups
         How many series the compendium's validation part has.
+    weights_only
+        Keep no training profile: distances are those to means of similar ones.
     seed
         Of the profiles, targets and groups drawn.
     """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(X))[:ANCHORS])
-    anchors = np.ascontiguousarray(X[rows])
+    some = anchors = np.ascontiguousarray(X[rows])
     # Of a single training profile there is no other.
     own = _own_distances(anchors) if len(anchors) > 1 else np.zeros(1)
+    if weights_only:
+        means = means_of_similar(X)
+        anchors, own = means.values.astype(np.float32), means.distances(X)
     known = Uncertainty(
         anchors,
-        _components(anchors),
+        _components(some),
         np.percentile(own, np.arange(101)).astype(np.float32),
         {},
     )

@@ -22,6 +22,7 @@ from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
 from dgex_jax.model.choose import written_genes
+from dgex_jax.model.find import find_model
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import WARNING, make_plan
 from dgex_jax.prepare.genes import annotation_of
@@ -76,7 +77,8 @@ def predict_anndata(
     Parameters
     ----------
     model
-        A model or its folder.
+        A model, its folder, the name of one that comes with the checkout (``"human-mini"``), or
+        the https address of a ``.zip``: see `find_model`.
     adata
         ``(n_obs, n_vars)`` anndata.AnnData; it is not changed. A view is taken as what it shows,
         one that is backed by a file is read in parts. Its genes are found by ``var_names`` or by a
@@ -134,7 +136,7 @@ def predict_anndata(
     source = _source_of(adata, layer)
     model_sha256 = None
     if not isinstance(model, Model):
-        path = Path(model)
+        path = find_model(model)
         model, model_sha256 = read_model(path), checksum(path / DESCRIPTION)
     written = written_genes(model, ids, genes)
     plan = make_plan(model, source, options, Progress())

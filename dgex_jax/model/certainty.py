@@ -68,8 +68,13 @@ class RunningCoverage:
         )
 
 
-def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str, list[Coverage]]]:
-    """Learn how sure a method fitted on a study is; measure it on the parts nothing chose on."""
+def certainty_of(
+    study: Prepared, method: Fitted, *, weights_only: bool = False
+) -> tuple[Uncertainty, dict[str, list[Coverage]]]:
+    """Learn how sure a method fitted on a study is; measure it on the parts nothing chose on.
+
+    With `weights_only` no training profile is kept.
+    """
     groups = study.groups("tr")
     of_validation = study.groups("va")
     # A study holds its targets in shuffled order.
@@ -86,6 +91,7 @@ def certainty_of(study: Prepared, method: Fitted) -> tuple[Uncertainty, dict[str
         Y=None if groups is None else study.Y("tr", some),
         groups=groups,
         validation_groups=0 if of_validation is None else len(np.unique(of_validation)),
+        weights_only=weights_only,
     )
     tests = [part for part in study.parts.evaluated if part not in study.parts.choosers]
     return learnt, {part: _coverage(study, method, learnt, part) for part in tests}

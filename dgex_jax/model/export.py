@@ -83,9 +83,12 @@ def model_of(
     errors: Mapping[str, NDArray[np.float64]],
     r2: Mapping[str, NDArray[np.float64]],
     record: Mapping[str, Any],
+    *,
+    weights_only: bool = False,
+    half_precision: bool = False,
 ) -> Model:
     """Make a model of a method fitted on a prepared study and chosen on its part `best`."""
-    uncertainty, coverage = certainty_of(study, method)
+    uncertainty, coverage = certainty_of(study, method, weights_only=weights_only)
     return Model(
         landmarks=_genes(study, "landmark"),
         targets=_genes(study, "target"),
@@ -99,6 +102,7 @@ def model_of(
         record={**record, "coverage": coverage_json(coverage)},
         copy_of_landmark=study.copy_of_landmark,
         parts=study.parts,
+        half_precision=half_precision,
     )
 
 

@@ -11,6 +11,7 @@ from dgex_jax import __version__
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
+from dgex_jax.methods.kinds import in_half_precision
 from dgex_jax.methods.members import fit_member, members_for
 from dgex_jax.methods.network import PRECISION
 from dgex_jax.methods.stack import Member, fit_stack
@@ -21,12 +22,14 @@ from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.run import Checkpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dgex_jax.config import FitOptions
+    from dgex_jax.methods import Fitted
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
+    from dgex_jax.scores import GeneScores
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def fit_model(
 
     `on_member` is told of each method as it is done. Networks resume from the folder `checkpoint`,
     which the caller locks and removes. Raises `DgexError` if `best` is no validation
-    part, or the study lacks what a model needs.
+    part, the study lacks what a model needs, or half precision can't hold the weights.
     """
     start = time.perf_counter()
     progress = progress or Progress()
@@ -60,13 +63,15 @@ def fit_model(
         check_study(study, best)
         tables = tables_of(study, best)
         alone = options.method != "stack"
-        names = (options.method,) if alone else members_for(len(tables.X))
+        every = members_for(len(tables.X), weights_only=options.weights_only)
+        names = (options.method,) if alone else every
         member = partial(
             fit_member,
             seed=options.seed,
             profiles=study.profiles("tr"),
             progress=progress,
             checkpoint=checkpoint,
+            weights_only=options.weights_only,
         )
         stacked, members, left_out = fit_stack(
             tables,
@@ -75,17 +80,41 @@ def fit_model(
             seconds=None if options.minutes is None else 60 * options.minutes,
         )
         method = stacked.members[0] if len(stacked.members) == 1 else stacked
+        cost = None
+        if options.half_precision:
+            rounded = in_half_precision(method)
+            cost = {part: -float(one.mae.mean()) for part, one in _scores(method, study, progress)}
+            method = rounded
         errors, r2 = {}, {}
-        for part in study.parts.evaluated:
-            with progress.step(study.parts.label(part), study.n_profiles(part)) as tick:
-                scores = part_scores(method, study, part, tick=tick)
+        for part, scores in _scores(method, study, progress):
             errors[part] = scores.mae
             if part not in study.parts.choosers:
                 r2[part] = scores.r2
+            if cost is not None:
+                cost[part] += float(scores.mae.mean())
         seconds = time.perf_counter() - start
         told = _record(study, options, members, seconds)
-        model = model_of(study, method, best, errors, r2, told)
+        if cost is not None:
+            told["half_precision_cost"] = cost
+        model = model_of(
+            study,
+            method,
+            best,
+            errors,
+            r2,
+            told,
+            weights_only=options.weights_only,
+            half_precision=options.half_precision,
+        )
     return Fit(model, tuple(members), tuple(left_out), seconds)
+
+
+def _scores(
+    method: Fitted, study: Prepared, progress: Progress
+) -> Iterator[tuple[str, GeneScores]]:
+    for part in study.parts.evaluated:
+        with progress.step(study.parts.label(part), study.n_profiles(part)) as tick:
+            yield part, part_scores(method, study, part, tick=tick)
 
 
 def check_prepared(prepared: Path, best: str) -> None:

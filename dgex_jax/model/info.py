@@ -68,6 +68,7 @@ def _first_genes(
     model: Model, rank_by: NDArray[np.float64], errors: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
     genes, copies = model.targets, model.copy_of_landmark
+    r2 = None if model.expected_on is None else model.r2.get(model.expected_on)
     return [
         {
             "symbol": genes.symbols[gene],
@@ -75,6 +76,7 @@ def _first_genes(
             "probes": list(genes.probes[gene]),
             "copy_of_landmark": None if copies is None else bool(copies[gene]),
             "error": float(errors[gene]),
+            "R2": None if r2 is None or np.isnan(r2[gene]) else float(r2[gene]),
         }
         for gene in np.argsort(rank_by, kind="stable")[:N_NAMED].tolist()
     ]
@@ -96,6 +98,7 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
         **_study(record, parts),
         **method["facts"],
         "parameters": f"{counts['parameters']:,}",
+        **_holds(record),
         "weights": _weights(method["kind"], info["selected_on"], record, parts),
         **_training(record),
     }
@@ -144,6 +147,17 @@ def _study(record: Mapping[str, Any], parts: Parts) -> dict[str, str]:
     }
 
 
+def _holds(record: Mapping[str, Any]) -> dict[str, str]:
+    """Say what a model leaves out, and what that costs."""
+    facts = {}
+    if known(record, bool, "settings", "fit", "weights_only"):
+        facts["holds"] = "no training profile, only what was learnt of them"
+    if cost := known(record, dict, "half_precision_cost"):
+        most = max(cost.values())
+        facts["stored as"] = f"float16, which costs {most:+.1e} of the error at most"
+    return facts
+
+
 def _weights(kind: str, selected_on: str, record: Mapping[str, Any], parts: Parts) -> str:
     of_best = "of the best epoch" if kind == Network.kind else "chosen"
     text = f"{of_best} on {parts.label(selected_on)}"
@@ -188,7 +202,8 @@ def _named(info: Mapping[str, Any], which: str, parts: Parts) -> list[str]:
     lines[1] += parts.label(info["expected_error_on"])
     for (symbol, name), gene in zip(rows, genes, strict=True):
         copy = "  copy of a landmark" if gene["copy_of_landmark"] else ""
-        lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{copy}")
+        r2 = "" if gene["R2"] is None else f"  R² {gene['R2']:.2f}"
+        lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{r2}{copy}")
     return lines
 
 

@@ -45,7 +45,10 @@ MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safe
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
 UNCERTAINTY = "uncertainty.safetensors"
 """Of models that know how sure they are."""
-FORMAT, FORMAT_VERSION = "dgex model", 3
+FORMAT, FORMAT_VERSION = "dgex model", 4
+WITHOUT_HALF_PRECISION = 3
+"""Version of a model whose weights are float32, which older programs read."""
+STORED = "weights_stored_as"
 LANDMARK, TARGET = "landmark", "target"
 OBJECTS = ("counts", "training", "files")
 
@@ -99,7 +102,8 @@ class Model:
     float64, NaN where it is not defined. `uncertainty`: intervals, and what training was like;
     ``None`` of models made before there was such a thing. `record`: how it was trained, as JSON
     values (study, settings, seeds, versions, checksums). `copy_of_landmark` ``(n_targets,)`` bool:
-    the target has the Ensembl id of a landmark; ``None`` if not known.
+    the target has the Ensembl id of a landmark; ``None`` if not known. With `half_precision` the
+    method's tensors hold values of float16 (`in_half_precision`), and are stored so.
     """
 
     landmarks: ModelGenes
@@ -114,6 +118,7 @@ class Model:
     copy_of_landmark: NDArray[np.bool_] | None = None
     r2: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     uncertainty: Uncertainty | None = None
+    half_precision: bool = False
 
     @property
     def n_parameters(self) -> int:
@@ -248,7 +253,9 @@ def read_model(path: Path | str) -> Model:
     parts = _parts_of(path / DESCRIPTION, content)
     genes, half_sizes = _read_genes(path / GENES, parts)
     n_landmarks, n_targets = len(genes["landmarks"]), len(genes["targets"])
-    tensors = _read_tensors(path / WEIGHTS, np.float32)
+    half_precision = _half_precision(path / DESCRIPTION, content)
+    tensors = _read_tensors(path / WEIGHTS, np.float16 if half_precision else np.float32)
+    tensors = {name: values.astype(np.float32) for name, values in tensors.items()}
     method = _method_of(path, content, tensors)
     needed: Shapes = {LANDMARK_QUANTILE: (n_landmarks,)}
     allowed: Shapes = {QUANTILE: (n_landmarks + n_targets,)}
@@ -273,6 +280,7 @@ def read_model(path: Path | str) -> Model:
         landmark_quantile=reference[LANDMARK_QUANTILE],
         record=content["training"],
         uncertainty=_uncertainty_of(path, content, (n_landmarks, n_targets)),
+        half_precision=half_precision,
     )
     if model.half_sizes != half_sizes:
         found = f"{list(model.half_sizes)}, but {list(half_sizes)}"
@@ -287,7 +295,8 @@ def _write_description(path: Path, model: Model) -> None:
     """Write ``model.json`` for the other files, which lie beside it already."""
     content: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if model.half_precision else WITHOUT_HALF_PRECISION,
+        **({STORED: "float16"} if model.half_precision else {}),
         "method": {"kind": model.method.kind, "settings": model.method.settings},
         "selected_on": model.selected_on,
         "parts": model.parts.to_json(),
@@ -338,6 +347,13 @@ def _read_description(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(name), dict):
             raise FormatError(f"{path}: {name} is missing or not an object")
     return content
+
+
+def _half_precision(path: Path, content: Mapping[str, Any]) -> bool:
+    stored = content.get(STORED, "float32")
+    if stored not in {"float16", "float32"}:
+        raise FormatError(f"{path}: {STORED} = {stored!r}: must be 'float16' or 'float32'")
+    return bool(stored == "float16")
 
 
 def _parts_of(path: Path, content: Mapping[str, Any]) -> Parts:
@@ -401,7 +417,7 @@ def _write_tensors(folder: Path, model: Model) -> None:
     if model.quantile is not None:
         reference[QUANTILE] = model.quantile
     written: list[tuple[str, Mapping[str, NDArray[Any]], dict[str, str] | None]] = [
-        (WEIGHTS, model.method.tensors, {"dgex": json.dumps(about, sort_keys=True)}),
+        (WEIGHTS, _stored(model), {"dgex": json.dumps(about, sort_keys=True)}),
         (REFERENCE, reference, None),
     ]
     if model.uncertainty is not None:
@@ -410,6 +426,19 @@ def _write_tensors(folder: Path, model: Model) -> None:
         path = folder / name
         path.touch()
         fill_tensors(path, {key: np.ascontiguousarray(tensors[key]) for key in tensors}, path, more)
+
+
+def _stored(model: Model) -> Mapping[str, NDArray[Any]]:
+    """Give the tensors of the method as they are written."""
+    tensors = model.method.tensors
+    if not model.half_precision:
+        return tensors
+    with np.errstate(over="ignore"):
+        halves = {name: values.astype(np.float16) for name, values in tensors.items()}
+    for name, values in halves.items():
+        if not np.array_equal(values, tensors[name]):
+            raise DgexError(f"half precision: tensor {name} has values that float16 can't hold")
+    return halves
 
 
 def _read_tensors(path: Path, dtype: type[np.floating[Any]]) -> dict[str, NDArray[Any]]:

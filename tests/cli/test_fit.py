@@ -106,6 +106,32 @@ def test_one_method_alone_chosen_for_rnaseq(prepared, tmp_path, capsys, method) 
     np.testing.assert_allclose(read.errors["GTEx"], errors, rtol=1e-5)
 
 
+def test_weights_alone_in_half_precision(prepared, tmp_path, capsys) -> None:
+    """No training profile is in the model, and what it costs is measured and told."""
+    model = tmp_path / "model"
+    assert command("fit", prepared, "-o", model, "--weights-only", "--half-precision", "-q") == 0
+    said = capsys.readouterr().out
+    assert "sample-lasso" not in said
+    read = read_model(model)
+    with open_prepared(prepared) as study:
+        X, Y = study.X("tr"), study.Y("tr")
+        errors = np.abs(read.method.predict(study.X("te")) - study.Y("te")).mean(axis=0)
+    np.testing.assert_allclose(read.errors["te"], errors, rtol=1e-5)
+    for tensors in (read.method.tensors, read.uncertainty.tensors()):
+        for name, values in tensors.items():
+            for table in (X, Y):
+                if values.ndim == 2 and values.shape[1] == table.shape[1]:
+                    assert np.abs(values[:, None] - table).max(axis=2).min() > 1e-2, name
+    cost = read.record["half_precision_cost"]
+    assert set(cost) == {"va", "te", "1000G", "GTEx"}
+    assert max(map(abs, cost.values())) < 1e-3
+    assert f"GEO-te: {cost['te']:+.6f} of that is what half precision costs" in said
+    assert command("info", model) == 0
+    said = capsys.readouterr().out
+    assert "holds       no training profile" in said
+    assert "stored as   float16" in said
+
+
 def test_a_study_file_is_prepared_and_kept_where_asked(prepared, tmp_path, capsys) -> None:
     study, kept, model = prepared.with_name("few.toml"), tmp_path / "kept.h5", tmp_path / "model"
     words = ("--prepared", kept, "--method", "ridge", "-q")
@@ -130,6 +156,10 @@ def test_what_is_refused_before_the_work(prepared, tmp_path, capsys) -> None:
         ((prepared, "-o", tmp_path / "full"), "is no model folder: it holds notes.txt"),
         ((prepared, "-o", tmp_path / "m", "--minutes", "0"), "minutes = 0.0: must be"),
         ((prepared, "-o", tmp_path / "m", "--method", "magic"), "invalid choice: 'magic'"),
+        (
+            (prepared, "-o", tmp_path / "m", "--method", "sample-lasso", "--weights-only"),
+            "weights_only: sample-lasso is nothing but training profiles",
+        ),
         ((tmp_path / "no.h5", "-o", tmp_path / "m"), "no.h5: no such file"),
         ((tmp_path / "no.toml", "-o", tmp_path / "m"), "no.toml"),
         ((prepared, "-o", tmp_path / "m", "--prepared", tmp_path / "p.h5"), "is prepared already"),

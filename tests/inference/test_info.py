@@ -148,7 +148,6 @@ def test_it_is_quick_because_it_imports_little(exported) -> None:
 def test_what_can_not_be_shown(new_model, tmp_path, refused) -> None:
     path = tmp_path / "model"
     write_model(path, new_model())
-    assert "the following arguments are required: MODEL" in refused("info")
     assert "nothing: no such model folder" in refused("info", tmp_path / "nothing")
     table = (path / "genes.tsv").read_text()
     (path / "genes.tsv").write_text(table.replace("780", "781"))

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.methods.kinds import in_half_precision
 from dgex_jax.methods.network import Network
 from dgex_jax.model import model as module
 from dgex_jax.model.model import MODEL_FILES, read_model, write_model
@@ -314,11 +315,11 @@ def test_json_that_is_no_description(model, name) -> None:
 
 # --- contents that can't be, with valid checksums
 
-NEWER = "made by a newer version of this program (model format 4; this one reads up to 3)"
+NEWER = "made by a newer version of this program (model format 5; this one reads up to 4)"
 SIGNED = {
-    "newer": ({"format_version": 4}, NEWER),
+    "newer": ({"format_version": 5}, NEWER),
     # A newer version may describe itself otherwise.
-    "newer, other keys": ({"format_version": 4, "counts": None, "content_sha256": None}, NEWER),
+    "newer, other keys": ({"format_version": 5, "counts": None, "content_sha256": None}, NEWER),
     "older": ({"format_version": 0}, "format_version = 0: there is no such format"),
     "version as truth": ({"format_version": True}, "format_version = True: there is no such"),
     "no counts": ({"counts": None}, "counts is missing or not an object"),
@@ -357,6 +358,11 @@ SIGNED = {
     "no record": ({"training": None}, "training is missing or not an object"),
     "files": ({"files": ["genes.tsv"]}, "files is missing or not an object"),
     "no sum of genes": ({"files__genes.tsv": None}, "genes.tsv: damaged or replaced: its sha256"),
+    "strange precision": (
+        {"weights_stored_as": "int8"},
+        "weights_stored_as = 'int8': must be 'float16' or 'float32'",
+    ),
+    "other precision": ({"weights_stored_as": "float16"}, "is float32, not float16"),
     "own sum": ({"content_sha256": 1}, "damaged or edited: its content does not match"),
 }
 
@@ -453,3 +459,36 @@ def test_signed_tensors(model, signed, file, change, cause) -> None:
         save_file(left, model / file)
     signed(model)
     assert cause in refusal(model, file)
+
+
+# --- half precision
+
+
+def test_half_precision_is_stored_in_half_the_space_and_read_as_float32(
+    new_model, same, tmp_path
+) -> None:
+    model = new_model()
+    halved = dataclasses.replace(model, method=in_half_precision(model.method), half_precision=True)
+    write_model(tmp_path / "half", halved)
+    assert json.loads((tmp_path / "half" / "model.json").read_text())["format_version"] == 4
+    for values in load_file(tmp_path / "half" / "weights.safetensors").values():
+        assert values.dtype == np.float16
+    read = read_model(tmp_path / "half")
+    same(halved, read)
+    assert read.half_precision
+    for name, values in model.method.tensors.items():
+        np.testing.assert_allclose(read.method.tensors[name], values, rtol=1e-3, atol=1e-7)
+    # Values that would change when they are stored are never.
+    refused = dataclasses.replace(model, half_precision=True)
+    with pytest.raises(DgexError, match=r"half precision: tensor \S+ has values that float16"):
+        write_model(tmp_path / "other", refused)
+    assert not (tmp_path / "other").exists()
+
+
+def test_half_precision_refuses_what_is_too_large(new_model) -> None:
+    method = new_model().method
+    large = {name: values * np.float32(1e5) for name, values in method.tensors.items()}
+    with pytest.raises(
+        DgexError, match=r"half precision: tensor \S+ of .*float16 holds up to 65504"
+    ):
+        in_half_precision(type(method)(method.settings, large))

@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from dgex_jax import KernelRidge, LearnedKernel
 from dgex_jax.errors import DgexError, DivergedError
 from dgex_jax.io.progress import Progress
-from dgex_jax.methods import Tables, mean_error
+from dgex_jax.methods import Tables, kernels, mean_error
 from dgex_jax.methods import learned_kernel as learned
 from dgex_jax.methods.kernel_ridge import KernelRidgeConfig, fit_kernel_ridge
 from dgex_jax.methods.kernels import (
@@ -33,6 +33,7 @@ from dgex_jax.methods.kernels import (
     made_model,
     median_square,
     solve,
+    without_profiles,
 )
 from dgex_jax.methods.learned_kernel import LearnedKernelConfig, Spectrum, fit_learned_kernel
 from dgex_jax.train.arrays import BATCH
@@ -88,6 +89,26 @@ def test_the_kernel_is_the_sum_of_four(seed: int) -> None:
     )
     in_jax = learned.mixture(jnp, left, right, KERNEL.amplitudes, KERNEL.lengths, 0.0)
     assert_allclose(in_jax, wanted, rtol=0, atol=2e-4)
+
+
+def test_made_up_centres_that_span_a_kernel_solve_it(monkeypatch) -> None:
+    """A linear kernel has as many dimensions as landmarks: any so many centres do."""
+    tables = made()
+    kernel = Kernel((0.1, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0), KERNEL.weights)
+    solution = solve(kernel, 0.3, tables, SolverConfig(), lambda _n: None)
+    exact = made_model("any", kernel, solution, **{"lambda": 0.3, "shrinkage": 0.5})
+    # Nothing but the first lambda, or the best of more.
+    monkeypatch.setattr(kernels, "LAMBDA_FACTORS", (1.0,))
+    model = without_profiles(exact, tables, SolverConfig(centres=20))
+    assert_allclose(model.predict(tables.X_val), exact.predict(tables.X_val), atol=1e-3)
+    assert model.settings == {**exact.settings, "centres": "made up", "shrinkage": None}
+    monkeypatch.undo()
+    chosen = without_profiles(exact, tables, SolverConfig(centres=20))
+    errors = [mean_error(one, tables.X_val, tables.Y_val) for one in (chosen, model)]
+    assert errors[0] <= errors[1] + 1e-6
+    assert model.tensors["centres"].shape == (20, N_LANDMARKS)
+    apart = np.abs(model.tensors["centres"][:, None] - tables.X).max(axis=2)
+    assert apart.min() > 1e-2
 
 
 def test_equals_scikit_learns_kernel_ridge() -> None:

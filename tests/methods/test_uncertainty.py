@@ -130,6 +130,19 @@ def test_series_widen_the_intervals_by_what_left_out_series_show() -> None:
         assert np.corrcoef(ratio, distances**left.slope)[0, 1] > 0.999
 
 
+def test_without_profiles_the_promise_holds_as_well() -> None:
+    X, validation = profiles(500, 1)[0], profiles(2000, 2)
+    known = learn_uncertainty(truth(), X, {"va": validation}, weights_only=True)
+    assert len(known.anchors) <= len(X) / 10
+    assert np.abs(known.anchors[:, None] - X).max(axis=2).min() > 1e-2
+    found = coverage(known, "va", *profiles(4000, 3), 0.9)
+    assert found.mean() == pytest.approx(0.9, abs=0.01)
+    # New profiles like those of training are as unlike it as those are.
+    assert known.unlike(known.distances(profiles(4000, 3)[0])).mean() == pytest.approx(
+        0.5, abs=0.05
+    )
+
+
 def test_distances_and_shares_by_hand() -> None:
     X, new = profiles(150, 1)[0], profiles(300, 2)[0]
     known = learn_uncertainty(truth(), X, {})

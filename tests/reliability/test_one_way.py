@@ -84,6 +84,8 @@ ALLOWED = {
     "dgex_jax/pages/page.py": {"savefig"},
     # A model folder, filled under another name, then moved.
     "dgex_jax/model/model.py": {"touch", "write_bytes"},
+    # The files of a model taken out of an archive, in a `temporary_folder`; the archive goes.
+    "dgex_jax/model/find.py": {"open", "unlink"},
     # Logs grow line by line, are on the disk before the run is called finished, and are written
     # again by a resumed run. What is replaced or no longer needed is removed.
     "dgex_jax/train/run.py": {"open", "unlink", "shutil.rmtree"},
