@@ -84,6 +84,7 @@ def test_numbers_are_those_of_the_table(exported, capsys) -> None:
                 "probes": row["probes"].split(","),
                 "copy_of_landmark": row["copy_of_landmark"] == "1",
                 "error": float(row["MAE_te"]),
+                "R2": float(row["R2_te"]) if row.get("R2_te") else None,
             }
             for row in best
         ]
