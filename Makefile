@@ -17,7 +17,7 @@ endef
 .DEFAULT_GOAL := all
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
-.PHONY: all setup tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond docs \
+.PHONY: all setup tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond model docs \
     test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
@@ -87,6 +87,9 @@ departures: $(VENV)/.ready  ## departures from the original, measured
 
 beyond: $(VENV)/.ready  ## methods beyond the paper's, on five splits (half an hour)
 	+@$(BIN)/python -m reproduce.beyond --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
+
+model: $(VENV)/.ready  ## models/human-mini and its card, from arrays that lie beside the checkout
+	@$(BIN)/python -m reproduce.starter
 
 docs: $(VENV)/.ready  ## the documentation site, docs/_build/html/index.html (its notebooks are run: minutes, once)
 	@rm -rf docs/_build/html

@@ -203,7 +203,7 @@ def info(options: argparse.Namespace) -> None:
     if options.html is not None:
         from dgex_jax.model.card import write_card
 
-        write_card(path, options.html)
+        write_card(path, options.html, options.model)
     found = model_info(path)
     print(json_text(found) if options.json else "\n".join(info_lines(options.model, found)))
 

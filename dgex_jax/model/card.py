@@ -43,16 +43,17 @@ LABELS = {"array": "microarrays", "rnaseq": "RNA-seq", "l1000": "L1000"}
 STEPS = {"preparation": "prepared with", "training": "trained with", "export": "exported with"}
 
 
-def write_card(path: Path, page: Path) -> None:
+def write_card(path: Path, page: Path, given: str | None = None) -> None:
     """Write the card of a model folder as one HTML page, atomically, and its record beside it.
 
-    The same model gives the same bytes. Raises `FormatError` as `read_model` does, `DgexError` if
-    the page can't be written there, or a package is missing.
+    `given` is what the page's command calls the model, by default its path. The same model gives
+    the same bytes. Raises `FormatError` as `read_model` does, `DgexError` if the page can't be
+    written there, or a package is missing.
     """
     check_page(page, path)
     model = read_model(path)
     sha256 = file_sha256(path / DESCRIPTION)
-    text = render("card.html.j2", _content(path, model, sha256))
+    text = render("card.html.j2", _content(path, model, sha256, given or str(path)))
     inputs = {"model": {"name": DESCRIPTION, "sha256": sha256}}
     with written_page(page) as write:
         write(text)
@@ -60,7 +61,7 @@ def write_card(path: Path, page: Path) -> None:
     write_sidecar(page, record("dgex info", precision=PRECISION, inputs=inputs))
 
 
-def _content(path: Path, model: Model, sha256: str) -> dict[str, Any]:
+def _content(path: Path, model: Model, sha256: str, given: str) -> dict[str, Any]:
     """Collect all that the template shows."""
     told, part = model.record, model.expected_on
     errors = None if part is None else model.errors[part]
@@ -89,7 +90,7 @@ def _content(path: Path, model: Model, sha256: str) -> dict[str, Any]:
         "name": path.resolve().name,
         "simulated": SIMULATED if model.simulated else None,
         "facts": facts,
-        "commands": _commands(path, model),
+        "commands": _commands(given, model),
         "parts_table": _parts(model),
         "raw_files": _raw_files(told),
         "members": _members(model),
@@ -115,9 +116,9 @@ def _content(path: Path, model: Model, sha256: str) -> dict[str, Any]:
     }
 
 
-def _commands(path: Path, model: Model) -> list[str]:
+def _commands(given: str, model: Model) -> list[str]:
     platform = ALIKE[model.parts.platform][0]
-    predict = f"dgex predict {shlex.quote(str(path))} profiles.gctx -o inferred.gctx"
+    predict = f"dgex predict {shlex.quote(given)} profiles.gctx -o inferred.gctx"
     interval = "" if _calibration(model) is None else f" --interval {_level(model):g}"
     return [
         'pip install "dgex-jax[report]"',
