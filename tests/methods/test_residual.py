@@ -115,6 +115,7 @@ def test_infers_the_mean_of_its_members_in_any_company(straight: ResidualModel) 
         ResidualModel(straight.settings | {"members": 3}, straight.tensors)
 
 
+@pytest.mark.long
 def test_a_member_is_the_one_it_is_alone_and_on_several_devices(
     straight: ResidualModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_resumed_training_gives_the_bits_of_a_straight_one(
     assert all("damaged checkpoint skipped" in line or "begins anew" in line for line in said)
 
 
+@pytest.mark.long
 def test_a_search_takes_the_settings_of_least_validation_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,7 @@ def test_what_was_done_is_said(run, table, tmp_path, output, write, capsys, mode
         f"{path}: standardised by the means and deviations of these profiles",
         f"{path}: the model was trained on simulated data",
         f"{output}: 40 profiles x 20 landmarks and 45 inferred genes, standardised units",
-        f"{trusted} below 0.5 standardised units (MAE_GTEx in {folder / 'genes.tsv'})",
+        f"{trusted} below 0.5 standardised units (MAE_GTEx of genes.tsv in {folder})",
     ]
     with h5py.File(output) as file:
         assert file["0/DATA/0/matrix"].shape == (40, 65)
