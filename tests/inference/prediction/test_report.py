@@ -51,6 +51,7 @@ def read(path):
     return check_page(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.filterwarnings("ignore:The 'mode.chained_assignment' option:Warning")
 @pytest.mark.parametrize("scale", ["standardized", "reference"])
 def test_it_counts_what_was_written(scale, sure, source, tmp_path, tallies) -> None:
     options = PredictOptions("standardized", scale=scale, interval=0.8)
