@@ -213,7 +213,7 @@ def test_a_folder_of_other_files_is_no_place_for_checkpoints(tmp_path: Path) -> 
 TO_CHECK = ResidualMLP(1, 8, 0.0, 0.0, epochs=3, learning_rate=0.01, members=1, random_state=0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @parametrize_with_checks([TO_CHECK])
 def test_convention(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -119,15 +119,7 @@ def check_split(path: Path, made: Public) -> None:
     assert genes == made.logs.shape[1] + lost
 
 
-@pytest.mark.parametrize(
-    "name",
-    # This one takes ten seconds.
-    [
-        pytest.param(one, marks=[pytest.mark.long] if one == "gtex_v8" else [])
-        for one in MAKERS
-        if one != "archs4"
-    ],
-)
+@pytest.mark.parametrize("name", [one for one in MAKERS if one != "archs4"])
 def test_an_example(tmp_path, capsys, name) -> None:
     made = MAKERS[name](tmp_path)
     path = prepared(made)
