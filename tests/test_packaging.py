@@ -63,6 +63,16 @@ def test_the_citation_is_of_the_paper() -> None:
     assert [author["family-names"] for author in paper["authors"]][::4] == ["Chen", "Xie"]
 
 
+def test_the_committed_pictures_are_of_this_version() -> None:
+    """A picture of another version is drawn anew, so `make` would change the checkout."""
+    image = pytest.importorskip("PIL.Image")
+    pictures = sorted((CHECKOUT / "figures" / "demo").glob("*.png"))
+    assert len(pictures) >= 4
+    for path in pictures:
+        with image.open(path) as picture:
+            assert picture.info["Software"] == f"dgex-jax {dgex_jax.__version__}", path
+
+
 def test_the_conda_recipe_asks_for_what_pip_asks_for() -> None:
     recipe = read_yaml("conda/recipe.yaml")
     needs = recipe["requirements"]

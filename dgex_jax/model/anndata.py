@@ -118,7 +118,7 @@ def predict_anndata(
     from dgex_jax.model.predict import (  # noqa: PLC0415
         further,
         gene_metadata,
-        inferred_with,
+        inferred,
         provenance,
         unlike_lines,
     )
@@ -149,7 +149,7 @@ def predict_anndata(
     layers = {name: np.empty_like(X) for name in names}
     held = np.empty((rows.stop, len(fields)), np.float32)
     start = unlike = 0
-    for block in inferred_with(plan, rows):
+    for block in inferred(plan, rows):
         of_block = slice(start, start + len(block.values))
         X[of_block] = block.values[:, written.places]
         for name, bounds in layers.items():

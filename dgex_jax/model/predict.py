@@ -219,10 +219,10 @@ def _others(runs: Sequence[slice], n: int) -> list[slice]:
 
 
 def _numbered(plan: Plan, runs: Sequence[slice]) -> Iterator[tuple[int, Inferred]]:
-    """Yield what `inferred_with` does of some runs, each with the place of its first profile."""
+    """Yield what `inferred` does of some runs, each with the place of its first profile."""
     for rows in runs:
         start = rows.start
-        for block in inferred_with(plan, rows):
+        for block in inferred(plan, rows):
             yield start, block
             start += len(block.values)
 
@@ -245,12 +245,7 @@ class Inferred:
     n_unlike: int
 
 
-def inferred(plan: Plan, rows: slice) -> Iterator[NDArray[np.float32]]:
-    """Yield the values alone of what `inferred_with` yields."""
-    return (block.values for block in inferred_with(plan, rows))
-
-
-def inferred_with(plan: Plan, rows: slice) -> Iterator[Inferred]:
+def inferred(plan: Plan, rows: slice) -> Iterator[Inferred]:
     """Yield landmarks and inferred targets of a run of profiles, batch by batch.
 
     `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the file, on

@@ -25,7 +25,7 @@ from dgex_jax.model.evaluate import (
     score_lines,
 )
 from dgex_jax.model.model import checksum
-from dgex_jax.model.predict import inferred_with, interval_of
+from dgex_jax.model.predict import inferred, interval_of
 from dgex_jax.model.scale import ENOUGH_PROFILES, WARNING, Plan, plan_of, profiles_of
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.prepared import open_prepared
@@ -184,7 +184,7 @@ def _scores(
         plan = replace(plan, options=replace(plan.options, interval=INTERVAL))
         covered = RunningCoverage(INTERVAL, len(shared.kept))
     rows = slice(0, len(plan.match.source.profiles))
-    for block in inferred_with(plan, rows):
+    for block in inferred(plan, rows):
         measured = truth.read(slice(start, start + len(block.values)))
         first = len(plan.model.landmarks)
         values, *bounds = (

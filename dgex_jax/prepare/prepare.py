@@ -67,8 +67,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 ROWS_WRITTEN = 256
-"""Every write is a run of whole chunks in file order and no clock is asked: the same study gives
-the same file, byte for byte, whatever the block size."""
+"""Writes are runs of whole chunks in file order, without a clock: the same bytes for any block."""
 X, Y = "X", "Y"
 
 
@@ -138,17 +137,15 @@ def prepare(
     ``scale_on="train"`` the quantile and the compendium's means and deviations come from its
     training part alone (also the quantile that the sets are mapped on); the sets keep statistics of
     their own, as the paper scales every data set by itself. With ``partition="clustered"`` only the
-    order of the targets is another. How studies by ``[compendium]`` differ:
-    docs/reference/study.md. A study of arrays alone (paper section 3.4) takes the same steps
-    without sets: its genes are all probes of the array.
+    order of the targets is another. Arrays alone (paper section 3.4): the same steps without sets,
+    genes are probes. Studies by ``[compendium]``: docs/reference/study.md.
 
-    Memory is bounded by `config.block_size` profiles and a few thousand more for clustering;
-    probes and ranks go to a scratch folder beside `output`, removed at the end, also on an error.
-    `output` is replaced only on success and the same, byte for byte, for every block size; its
-    sidecar has its checksum and those of the raw files. It records `name`, `title`, whether values
-    are `simulated`, `settings` (`Study.preparation_settings`), and `source` and `licence` of the
-    data, if they are not empty. `progress`: ``True`` for standard error; a callable gets (step,
-    profiles done, profiles in all).
+    Memory is bounded by `config.block_size` profiles and a few thousand more for clustering; probes
+    and ranks go to a scratch folder beside `output`, removed at the end, also on an error. `output`
+    is replaced only on success and the same, byte for byte, for every block size; its sidecar has
+    its checksum and those of the raw files. It records all texts, whether values are `simulated`,
+    and `settings` (`Study.preparation_settings`). `progress`: ``True`` for standard error; a
+    callable gets (step, profiles done, profiles in all).
 
     Raises
     ------
@@ -159,8 +156,7 @@ def prepare(
     PreparationError
         The files don't make a study: no gene on all platforms, too few profiles, no room on disk.
     """
-    show = Progress(progress)
-    facts = {"source": source, "licence": licence}
+    show, facts = Progress(progress), {"source": source, "licence": licence}
     check_rules(raw, config)
     refuse_overwriting(raw, output)
     with (

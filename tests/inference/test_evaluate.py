@@ -118,6 +118,7 @@ def test_parts_asked_for(study, exported) -> None:
 
 def test_whose_study_it_is(study, exported) -> None:
     others = {"study": {"prepared_sha256": "0" * 64}}
+    covered = []
     for record, own, said in (
         (exported.record, True, None),
         (others, False, "not the study that m was trained on (its sha256 differs)"),
@@ -126,6 +127,7 @@ def test_whose_study_it_is(study, exported) -> None:
         changed = dataclasses.replace(exported, record=record)
         found = evaluate(changed, study, ["tr", "te", "GTEx"])
         assert found.own_study is own
+        covered.append([found.parts[part].coverage for part in ("te", "GTEx")])
         lines = evaluation_lines(M, changed, study, found)
         about = [line for line in lines if line.startswith(f"{study.path}: ")]
         assert len(about) == (said is not None)
@@ -134,6 +136,10 @@ def test_whose_study_it_is(study, exported) -> None:
         name = {"va": "GEO-te", "1000G": "GTEx-te"}[changed.selected_on]
         assert expected == ([name] if own else [])
         assert any("trained on it" in line for line in lines) == bool(own)
+    # Intervals go by the platform where the parts of a study say nothing.
+    # Of 1000G there are too few profiles for this level.
+    assert (covered[0][0] is None, covered[0][1]) == (False, None)
+    assert covered[1:] == covered[:1] * 2
 
 
 def test_lines_and_json_hold_the_numbers(study, exported) -> None:

@@ -109,7 +109,7 @@ def test_an_input_that_vanishes_midway(name, action, world, tmp_path, monkeypatc
 def test_a_folder_that_vanishes_midway(name, world, tmp_path, monkeypatch) -> None:
     command, out = commands()[name], tmp_path / "out"
     out.mkdir()
-    place = MIDWAY[name] if "predict" not in name else "dgex_jax.model.predict.inferred_with"
+    place = MIDWAY[name] if "predict" not in name else "dgex_jax.model.predict.inferred"
     hooked(monkeypatch, place, lambda: shutil.rmtree(out))
     outcome = run_here(command.module, command.argv(out), world.folder)
     assert not_one_line(command, outcome) == []

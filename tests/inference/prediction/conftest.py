@@ -239,7 +239,7 @@ def results(model: Model) -> Callable[..., NDArray[np.float32]]:
         with ExitStack() as files:
             plan = make_plan(model, open_input(path, files), chosen, Progress())
             rows = slice(0, len(plan.match.source.profiles))
-            return np.concatenate(list(inferred(plan, rows)))
+            return np.concatenate([block.values for block in inferred(plan, rows)])
 
     return run
 

@@ -64,7 +64,9 @@ def read(model, tmp_path) -> Callable[..., tuple[tuple[str, ...], NDArray[Any], 
             source = open_input(path, files, accept_wrong_dimensions=accept)
             plan = make_plan(model, source, chosen, Progress())
             profiles = plan.match.source.profiles
-            values = np.concatenate(list(inferred(plan, slice(0, len(profiles)))))
+            values = np.concatenate(
+                [block.values for block in inferred(plan, slice(0, len(profiles)))]
+            )
         return profiles, values, plan
 
     return run

@@ -234,10 +234,10 @@ def test_a_run_of_profiles_is_that_part_of_all(many, model) -> None:
         source = Watched(gctx)
         n = len(source.profiles)
         plan = make_plan(model, source, PredictOptions("rnaseq", block_size=BATCH), Progress())
-        entire = np.concatenate(list(inferred(plan, slice(0, n))))
+        entire = np.concatenate([block.values for block in inferred(plan, slice(0, n))])
         assert (len(entire), source.most) == (n, BATCH)
         for rows in (slice(BATCH, 2 * BATCH), slice(2 * BATCH, n)):
-            part = np.concatenate(list(inferred(plan, rows)))
+            part = np.concatenate([block.values for block in inferred(plan, rows)])
             assert part.tobytes() == entire[rows].tobytes()
         with pytest.raises(ValueError, match="rows begin at 7, no multiple"):
             next(inferred(plan, slice(7, 20)))
