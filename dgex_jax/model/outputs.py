@@ -34,6 +34,7 @@ from dgex_jax.io.partial import Resume
 from dgex_jax.io.wide import ParquetWriter, TextTableWriter
 from dgex_jax.io.writers import GctWriter, GctxWriter, ProfileWriter
 from dgex_jax.io.zarr import ZarrWriter, check_place
+from dgex_jax.pages.page import ENDING
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ ZARR = ".zarr"
 PARQUET = ".parquet"
 TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
 H5AD = ".h5ad"
-PAGE = ".html"
 ENDINGS = (".gctx", ".gct", ".gct.gz", *TABLES, PARQUET, H5AD, ZARR)
 COLUMNS_SUFFIX = ".profiles.tsv"
 """Of the file that holds the profile columns of a table, behind all of the table's name."""
@@ -193,14 +193,14 @@ def pages_in(folder: Path, outputs: Sequence[Path]) -> list[Path]:
 
     Raises `DgexError` for a folder called like a page or that can't be made.
     """
-    if folder.suffix == PAGE:
+    if folder.suffix == ENDING:
         raise DgexError(
             f"{folder}: with several inputs, or --format, the reports go to a folder, one page for "
             "each; its name ends as a page's does"
         )
     with writing(folder):
         make_folder(folder)
-    return [folder / f"{_stem(output)}{PAGE}" for output in outputs]
+    return [folder / f"{_stem(output)}{ENDING}" for output in outputs]
 
 
 @contextmanager
