@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dgex_jax.prepare.prepared import Prepared
 
 Float32 = NDArray[np.float32]
+Rows = slice | NDArray[np.int32]
 
 BATCH = 256
 """Profiles inferred at a time: enough for a GPU, few enough for a single profile. Fixed, because
@@ -57,11 +58,12 @@ class StudyArrays:
         n_targets = self.Y["tr"].shape[1]
         return [len(range(*half.indices(n_targets))) for half in self.halves]
 
-    def half(self, part: str, index: int, width: int) -> Float32:
-        """Targets of one half, with columns of zeros up to `width`: ``(n_profiles, width)``."""
-        Y = self.Y[part][:, self.halves[index]]
-        missing = width - Y.shape[1]
-        return np.ascontiguousarray(np.pad(Y, ((0, 0), (0, missing))) if missing else Y)
+    def half(self, part: str, index: int, width: int, rows: Rows = slice(None)) -> Float32:
+        """Targets of one half, with columns of zeros up to `width`: ``(n_rows, width)``."""
+        Y = self.Y[part][rows, self.halves[index]]
+        padded = np.zeros((Y.shape[0], width), np.float32)
+        padded[:, : Y.shape[1]] = Y
+        return padded
 
 
 def load_arrays(study: Prepared, n_halves: int) -> StudyArrays:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Devices = tuple[jax.Device, ...]
 
@@ -90,6 +90,24 @@ def replicate(tree: Any, n_devices: int) -> Any:
 
 def place(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Move leaves ``(n_devices, …)`` to the devices, slice i to device i."""
-    mesh = Mesh(np.array(devices), (AXIS,))
-    split = NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
-    return jax.device_put(tree, split)
+    return jax.device_put(tree, _by_device(devices))
+
+
+def place_each(
+    make: Callable[[int], np.ndarray[Any, Any]], n_arrays: int, devices: Sequence[jax.Device]
+) -> jax.Array:
+    """Place what `make` gives of 0, 1, … as ``(n_devices, n_arrays / n_devices, …)``.
+
+    A device's share is made when its turn comes: of large ones the host holds no second copy.
+    """
+    shape = (len(devices), -1)
+    blocks = [
+        jax.device_put(np.stack([make(one) for one in own])[None], device)
+        for own, device in zip(np.arange(n_arrays).reshape(shape), devices, strict=True)
+    ]
+    whole = (len(devices), *blocks[0].shape[1:])
+    return jax.make_array_from_single_device_arrays(whole, _by_device(devices), blocks)
+
+
+def _by_device(devices: Sequence[jax.Device]) -> NamedSharding:
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))  # type: ignore[no-untyped-call]

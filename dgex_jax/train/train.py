@@ -6,6 +6,7 @@ no disk.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from dgex_jax.io.files import locked, say
 from dgex_jax.io.manifest import write_json
 from dgex_jax.train import run
 from dgex_jax.train.arrays import StudyArrays, load_arrays
-from dgex_jax.train.devices import place, replicate, stack, unstack
+from dgex_jax.train.devices import place, place_each, replicate, stack, unstack
 from dgex_jax.train.epoch import (
     Data,
     Network,
@@ -330,24 +331,27 @@ def device_data(
     arrays: StudyArrays, training: TrainingConfig, devices: Sequence[jax.Device]
 ) -> tuple[Data, Watched]:
     """Move the study to the devices once, as `epoch_program` takes it, and what is watched."""
-    n_devices, width = len(devices), max(arrays.half_sizes())
-    halves = range(len(arrays.halves))
+    n_devices, n_halves, width = len(devices), len(arrays.halves), max(arrays.half_sizes())
     monitored = monitored_profiles(arrays.X["tr"].shape[0], training.monitor_size)
     parts = arrays.logged
     rows: dict[str, Any] = dict.fromkeys(parts, slice(None)) | {"tr": monitored}
     watched_X = [arrays.X[part][rows[part]] for part in parts]
 
     def watched_targets(half: int) -> NDArray[np.float32]:
-        return np.concatenate([arrays.half(part, half, width)[rows[part]] for part in parts])
+        return np.concatenate([arrays.half(part, half, width, rows[part]) for part in parts])
 
     data = Data(
-        X=replicate(arrays.X["tr"], n_devices),
-        Y=stack([arrays.half("tr", half, width) for half in halves], n_devices, -1),
-        watched_X=replicate(np.concatenate(watched_X), n_devices),
-        watched_Y=stack([watched_targets(half) for half in halves], n_devices, -1),
+        X=place(replicate(arrays.X["tr"], n_devices), devices),
+        Y=place_each(lambda half: arrays.half("tr", half, width), n_halves, devices),
+        watched_X=place(replicate(np.concatenate(watched_X), n_devices), devices),
+        watched_Y=place_each(watched_targets, n_halves, devices),
     )
     chosen = [None if part == "tr" else arrays.parts.chooser_of(part) for part in parts]
-    return place(data, devices), tuple(zip(parts, map(len, watched_X), chosen, strict=True))
+    jax.block_until_ready(data)  # type: ignore[no-untyped-call]
+    # JAX lets go of host arrays that it has copied when Python next collects garbage, which a loop
+    # over long epochs hardly ever makes it do.
+    gc.collect()
+    return data, tuple(zip(parts, map(len, watched_X), chosen, strict=True))
 
 
 def placed_orders(n_train: int, devices: Sequence[jax.Device], n_done: int) -> Iterator[jax.Array]:
