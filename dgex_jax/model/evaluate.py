@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
 from dgex_jax.model.predict import interval_of, told_device
 from dgex_jax.prepare.genes import match_ensembl
+from dgex_jax.prepare.names import kind_of_probes
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.arrays import BATCH
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import IdKind
     from dgex_jax.io.progress import Listener, Tick
     from dgex_jax.methods import Fitted
     from dgex_jax.methods.uncertainty import Calibration, Uncertainty
@@ -44,8 +46,7 @@ PROFILES_AT_A_TIME = 4 * BATCH
 INTERVAL = 0.9
 """The level whose coverage is told."""
 
-GeneIdKind = Literal["ensembl", "probe", "entrez", "symbol"]
-NAMING: dict[GeneIdKind, str] = {
+NAMING: dict[IdKind, str] = {
     "ensembl": "Ensembl id",
     "probe": "probes",
     "entrez": "Entrez id",
@@ -77,7 +78,7 @@ class SharedGenes(SharedTargets):
     `targets` ``(n_shared,)`` those of Y for its shared targets.
     """
 
-    kind: GeneIdKind
+    kind: IdKind
     landmarks: NDArray[np.intp]
     targets: NDArray[np.intp]
 
@@ -239,31 +240,13 @@ def part_scores(
 
 
 def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
-    """Match by the first kind of id that finds most landmarks.
-
-    By Ensembl id where both have them, a gene is the same if its probes are, else by Entrez id or
-    symbol.
-    """
+    """Find the genes of a model in a study, and which of its targets copy an input."""
     if study.gene_ids == "number":
         raise FormatError(
             f"{study.path}: its genes have no ids, so which of them are the model's can't be told; "
             "prepare a study of the raw files (dgex prepare)"
         )
-    best: tuple[GeneIdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
-    for kind in NAMING:
-        try:
-            roles = list(_both_roles(model, study, kind))
-        except FormatError:
-            # A study of an older format lacks some of them.
-            continue
-        ours, theirs = (_by_id(study.path, kind, *of) for of in roles)
-        if best is None or (ours >= 0).sum() > (best[1] >= 0).sum():
-            best = kind, ours, theirs
-        if (ours >= 0).all():
-            break
-    if best is None:
-        raise FormatError(f"{study.path}: its genes have no ids that are the model's")
-    kind, landmarks, targets = best
+    kind, landmarks, targets = _matched(model, study)
     missing = np.flatnonzero(landmarks < 0).tolist()
     if missing:
         raise FormatError(
@@ -285,8 +268,32 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
     return SharedGenes(kept, copies, kind, landmarks, found)
 
 
+def _matched(model: Model, study: Prepared) -> tuple[IdKind, NDArray[np.intp], NDArray[np.intp]]:
+    """Match landmarks and targets by the first kind of id that finds most landmarks.
+
+    By Ensembl id where both have them, a gene is the same if its probes are, else by Entrez id or
+    symbol.
+    """
+    best: tuple[IdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
+    for kind in NAMING:
+        try:
+            roles = list(_both_roles(model, study, kind))
+        except FormatError:
+            # A study of an older format lacks some of them.
+            continue
+        landmarks, targets = (_by_id(study.path, kind, *of) for of in roles)
+        if best is None or (landmarks >= 0).sum() > (best[1] >= 0).sum():
+            told = kind_of_probes(model.landmarks) if kind == "probe" else kind
+            best = told, landmarks, targets
+        if (landmarks >= 0).all():
+            break
+    if best is None:
+        raise FormatError(f"{study.path}: its genes have no ids that are the model's")
+    return best
+
+
 def _both_roles(
-    model: Model, study: Prepared, kind: GeneIdKind
+    model: Model, study: Prepared, kind: IdKind
 ) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
     """Give the ids of one kind of the landmarks, then of the targets: the model's, the study's."""
     for role, genes in (("landmark", model.landmarks), ("target", model.targets)):
@@ -299,7 +306,7 @@ def _both_roles(
 
 
 def _by_id(
-    path: Path, kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]
+    path: Path, kind: IdKind, ours: Sequence[Any], theirs: Sequence[Any]
 ) -> NDArray[np.intp]:
     """Find each of our genes among theirs; -1 where it isn't there, or its symbol is twice."""
     if kind == "ensembl":

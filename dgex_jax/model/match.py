@@ -232,7 +232,7 @@ def match_genes(
 def _second(found: Found, others: Sequence[Found], of: str) -> str:
     """Say what the best way by another kind or field finds."""
     for other in others:
-        if other.count and (other.kind, other.names.where) != (found.kind, found.names.where):
+        if other.count and other.by != found.by:
             return f"{found.by} {found.count} of {of} were found; {other.by} {other.count}"
     return ""
 

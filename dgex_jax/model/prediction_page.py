@@ -17,7 +17,6 @@ from dgex_jax.io.manifest import known_sha256
 from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
 from dgex_jax.model.model import TRUSTED
 from dgex_jax.pages.page import SIMULATED, Head, LongTable, Picture, picture, render, table
-from dgex_jax.prepare.names import KIND_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,10 +202,7 @@ def _input(told: _Told) -> list[tuple[str, str]]:
     facts = [
         ("Kind of file", KINDS[kind_of(match.source.path)]),
         ("Checksum", f"sha256 {told_input['sha256']}"),
-        (
-            "Genes",
-            f"on its {match.axis}, by {KIND_WORDS[match.found.kind]}{match.found.names.where}",
-        ),
+        ("Genes", f"on its {match.axis}, {match.found.by}"),
         ("Profiles", f"{len(match.source.profiles):,}, on its {other}"),
         ("Platform", plan.options.platform),
         ("Values", "; ".join(plan.notes) or "taken as they are"),

@@ -160,6 +160,8 @@ class Found:
     """Symbol looked for → the other symbol of the same gene that was found."""
     ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Symbol looked for → names in the file that it may be; none of them was taken."""
+    genes: Genes | None = None
+    """The genes looked for."""
 
     @property
     def count(self) -> int:
@@ -169,7 +171,26 @@ class Found:
     @property
     def by(self) -> str:
         """How the genes were found, in words."""
-        return f"by {KIND_WORDS[self.kind]}{self.names.where}"
+        kind = self.kind
+        if kind == "probe" and self.genes is not None:
+            kind = kind_of_probes(self.genes)
+        return f"by {KIND_WORDS[kind]}{self.names.where}"
+
+
+def kind_of_probes(genes: Genes) -> IdKind:
+    """Say what the probes of genes are: where the compendium had genes as rows, ids of genes."""
+    ids: dict[IdKind, tuple[str, ...]] = {
+        "symbol": genes.symbols,
+        "ensembl": genes.ensembl,
+        "entrez": genes.entrez,
+    }
+    for kind, of_kind in ids.items():
+        read = READ[kind]
+        pairs = zip(of_kind, genes.probes, strict=True)
+        same = sum(bool(one) and read(one) in map(read, probes) for one, probes in pairs)
+        if 2 * same > sum(map(bool, genes.probes)):
+            return kind
+    return "probe"
 
 
 def ways_to_name(ids: Sequence[str], metadata: pd.DataFrame | None) -> Iterator[Names]:
@@ -253,7 +274,7 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
         if len(found) > 1 and found[0] in there
     )
     pairs = tuple(DuplicateGene(names.texts[one], names.texts[last]) for _, one, last in twice)
-    found = Found(kind, names, columns, pairs)
+    found = Found(kind, names, columns, pairs, genes=genes)
     return _with_renamed(found, genes) if rename and kind == "symbol" else found
 
 

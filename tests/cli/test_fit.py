@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +61,8 @@ def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
     table = [line.split() for line in said.splitlines() if line.split()[0] in names]
     assert [row[0] for row in table] == list(names)
     weights = np.array([float(row[2]) for row in table])
+    words = re.findall(rf"^{re.escape(str(model))}: (.*) \(simulated", said, re.MULTILINE)
+    assert set(re.findall(r"[a-z][a-z-]+", *words)) <= set(names)
     assert weights.sum() == pytest.approx(1, abs=0.02)
     read = read_model(model)
     assert read.method.kind in {"stack", "kernel", "linear", "sample_lasso"}
@@ -95,7 +98,11 @@ def test_one_method_alone_chosen_for_rnaseq(prepared, tmp_path, capsys, method) 
     model = tmp_path / "model"
     words = ("--method", method, "--best", "1000G", "-q")
     assert command("fit", prepared, "-o", model, *words) == 0
-    assert "GTEx-te: error" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "GTEx-te: error" in said
+    # The word of the flag is that of the table and of the model.
+    assert f"\n{method} " in said
+    assert f"{model}: {method} (simulated data), " in said
     read = read_model(model)
     assert read.method.kind == {"ridge": "linear", "sample-lasso": "sample_lasso"}.get(
         method, "kernel"

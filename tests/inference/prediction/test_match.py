@@ -137,6 +137,20 @@ def test_only_the_kind_asked_for(model) -> None:
     assert refusal(model, **file, ids="probe").startswith("of 20 landmarks 0 on its rows")
 
 
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("ensembl", "Ensembl id"), ("entrez", "Entrez id"), ("symbol", "symbol"), ("probe", "probe")],
+)
+def test_what_stands_for_a_probe_is_called_what_it_is(model, kind, word) -> None:
+    """A compendium of genes has no probes: a model has the ids of its rows in their place."""
+    names = ids_of(model, kind)
+    rows = tuple((name,) for name in names)
+    made = replace(model, landmarks=replace(model.landmarks, probes=rows))
+    match = matched(made, names)
+    assert (match.found.kind, match.naming) == ("probe", f"by {word} on its rows")
+    assert match.second == ""
+
+
 @pytest.mark.parametrize("kind", ["probe", "ensembl", "entrez", "symbol"])
 def test_duplicates_are_named(model, kind) -> None:
     names = ids_of(model, kind)
