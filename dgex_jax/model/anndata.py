@@ -148,15 +148,14 @@ def predict_anndata(
     X = np.empty((rows.stop, len(written.places)), np.float32)
     layers = {name: np.empty_like(X) for name in names}
     held = np.empty((rows.stop, len(fields)), np.float32)
-    start = unlike = 0
-    for block in inferred(plan, rows):
-        of_block = slice(start, start + len(block.values))
-        X[of_block] = block.values[:, written.places]
+    unlike = 0
+    for block in inferred(plan, rows, written.places):
+        X[block.rows] = block.values
         for name, bounds in layers.items():
-            bounds[of_block] = block.bounds[name][:, written.places]
+            bounds[block.rows] = block.bounds[name]
         if fields:
-            held[of_block] = block.fields
-        start, unlike = of_block.stop, unlike + block.n_unlike
+            held[block.rows] = block.fields
+        unlike += block.n_unlike
     for line in unlike_lines(unlike, rows.stop):
         warnings.warn(line.removeprefix(WARNING), stacklevel=2)
     if match.profile_places is not None:

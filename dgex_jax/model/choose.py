@@ -42,6 +42,11 @@ class WrittenGenes:
     ids: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def targets(self, model: Model) -> NDArray[np.intp]:
+        """Places of the targets among them, in the order of the model's targets."""
+        n = len(model.landmarks)
+        return self.places[self.places >= n] - n
+
 
 HEADERS = {cell for line in MAP_HEADERS for cell in line} | {"entrez", "entrezid", "probe"}
 FILE_ENDINGS = (".txt", ".tsv", ".csv", ".gz", ".lst", ".list")

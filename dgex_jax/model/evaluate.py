@@ -21,7 +21,7 @@ from dgex_jax.model.certainty import RunningCoverage
 from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
-from dgex_jax.model.predict import interval_of, told_device
+from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.genes import match_ensembl
 from dgex_jax.prepare.names import kind_of_probes
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
@@ -186,7 +186,7 @@ def _covered(
     intervals = (
         known.calibrated.get(study.parts.chooser_of(part))
         if own_study
-        else interval_of(model, "microarray" if platform == "array" else platform)
+        else model.interval_for("microarray" if platform == "array" else platform)
     )
     if intervals is None or INTERVAL not in intervals.levels:
         return None

@@ -71,6 +71,7 @@ class Match:
     other symbol of the same gene that the file has; `by_other_names`: wanted gene → where it was
     found, as the way by which most were found lacks it; `no_guess`: missing gene → what the file
     has that it may be, but need not; `second`: what the second best way of naming finds, in words.
+    `left_out` says what on the axis of the profiles was none.
     """
 
     source: AnnotatedSource
@@ -84,6 +85,7 @@ class Match:
     no_guess: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
     role: Role = "landmark"
+    left_out: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> Columns:

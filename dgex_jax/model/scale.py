@@ -30,13 +30,14 @@ from dgex_jax.prepare.normalize import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from dgex_jax.config import PredictOptions, Values
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.progress import Progress
+    from dgex_jax.methods.uncertainty import Calibration
     from dgex_jax.model.match import Match, Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.names import Columns
@@ -151,6 +152,22 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     @property
+    def expected_on(self) -> str | None:
+        """Part whose errors are to be expected of the inferred targets, if the model tells any."""
+        return self.model.expected_for(self.options.platform)
+
+    @property
+    def interval(self) -> Calibration | None:
+        """The intervals of the inferred targets, if they were asked for."""
+        asked = self.options.interval is not None
+        return self.model.interval_for(self.options.platform) if asked else None
+
+    def half_widths(self, distances: NDArray[np.float64]) -> NDArray[np.float32] | None:
+        """Half widths of the interval asked for, ``(n, n_targets)``, at distances from training."""
+        level, interval = self.options.interval, self.interval
+        return None if level is None or interval is None else interval.half_widths(level, distances)
+
+    @property
     def imputed(self) -> list[str]:
         """Names of the wanted genes that are missing: landmarks get their training mean."""
         return genes_of(self.model, self.match.role)[0].names(self.match.missing)
@@ -212,13 +229,13 @@ def make_plan(
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
     options = options.settled(model.parts.platform)
-    return plan_of(model, *profiles_of(model, source, options), options, progress)
+    return plan_of(model, profiles_of(model, source, options), options, progress)
 
 
 def profiles_of(
     model: Model, source: AnnotatedSource, options: PredictOptions, role: Role = "landmark"
-) -> tuple[Match, list[str]]:
-    """Find the wanted genes in a file, and its profiles: notes say what was no profile.
+) -> Match:
+    """Find the wanted genes in a file, and its profiles.
 
     Landmarks must all be there, unless they are imputed; targets need not.
     """
@@ -228,16 +245,10 @@ def profiles_of(
     if role == "landmark":
         check_missing(model, match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
-    return replace(match, source=profiles), left_out
+    return replace(match, source=profiles, left_out=tuple(left_out))
 
 
-def plan_of(
-    model: Model,
-    match: Match,
-    left_out: Sequence[str],
-    options: PredictOptions,
-    progress: Progress,
-) -> Plan:
+def plan_of(model: Model, match: Match, options: PredictOptions, progress: Progress) -> Plan:
     """Read the profiles of a match (see `profiles_of`) once, and decide how they are scaled.
 
     By the rules of `make_plan`; but targets are always ranked among all genes that are there, and
@@ -281,7 +292,7 @@ def plan_of(
         high = max(abs(found.lowest), abs(found.highest))
         warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
     look, more = passes.verdict()
-    notes = (*notes_of(source), *left_out, *([look] if look else []))
+    notes = (*notes_of(source), *match.left_out, *([look] if look else []))
     return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
 
 
