@@ -360,8 +360,8 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.io.files import ordinary_file
     from dgex_jax.io.manifest import file_sha256
     from dgex_jax.methods.uncertainty import PROFILE_FIELDS
-    from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.find import find_model
+    from dgex_jax.model.match import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in, pages_in
     from dgex_jax.model.predict import BOUNDS, predict

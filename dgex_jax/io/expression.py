@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from dgex_jax.config import GeneIds
+
 FloatArray = NDArray[np.floating[Any]]
 Places = NDArray[np.intp]
 Selection = slice | NDArray[np.integer[Any]] | None
@@ -207,6 +209,10 @@ class Genes:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    def ids(self, kind: GeneIds) -> tuple[str, ...]:
+        """Ids of one kind."""
+        return {"ensembl": self.ensembl, "symbol": self.symbols, "entrez": self.entrez}[kind]
 
 
 def check_ids(path: Path, kind: str, ids: Sequence[str]) -> None:

@@ -21,8 +21,8 @@ from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.choose import written_genes
 from dgex_jax.model.find import find_model
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import WARNING, make_plan
 from dgex_jax.prepare.genes import annotation_of

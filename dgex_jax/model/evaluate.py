@@ -302,7 +302,7 @@ def _both_roles(
         else:
             name = "probes" if kind == "probe" else kind
             theirs = getattr(study, f"{role}_{name}")
-        yield getattr(genes, f"{kind}s" if kind in ("symbol", "probe") else kind), theirs
+        yield genes.probes if kind == "probe" else genes.ids(kind), theirs
 
 
 def _by_id(

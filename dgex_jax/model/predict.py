@@ -35,7 +35,7 @@ from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.methods.network import PRECISION
 from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
-from dgex_jax.model.choose import written_genes
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.model import DESCRIPTION, TRUSTED, checksum, known
 from dgex_jax.model.outputs import (
     OWNER,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import PredictOptions
     from dgex_jax.io.progress import Listener
-    from dgex_jax.model.choose import WrittenGenes
+    from dgex_jax.model.match import WrittenGenes
     from dgex_jax.model.model import Model
 
 BOUNDS = ("lower", "upper")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
-from dgex_jax.config import IdKind
+from dgex_jax.config import GeneIds, IdKind
 from dgex_jax.io.expression import IDS, NUMBERS, Genes, plain_name
 from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
 from dgex_jax.prepare.hgnc import hgnc
@@ -179,14 +179,10 @@ class Found:
 
 def kind_of_probes(genes: Genes) -> IdKind:
     """Say what the probes of genes are: where the compendium had genes as rows, ids of genes."""
-    ids: dict[IdKind, tuple[str, ...]] = {
-        "symbol": genes.symbols,
-        "ensembl": genes.ensembl,
-        "entrez": genes.entrez,
-    }
-    for kind, of_kind in ids.items():
+    kinds: tuple[GeneIds, ...] = get_args(GeneIds)
+    for kind in kinds:
         read = READ[kind]
-        pairs = zip(of_kind, genes.probes, strict=True)
+        pairs = zip(genes.ids(kind), genes.probes, strict=True)
         same = sum(bool(one) and read(one) in map(read, probes) for one, probes in pairs)
         if 2 * same > sum(map(bool, genes.probes)):
             return kind
@@ -258,11 +254,10 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
     (``780.0``); probes letter by letter, symbols also by the gene's present and previous ones
     unless not to `rename` (`find_renamed`).
     """
-    ids = {"ensembl": genes.ensembl, "entrez": genes.entrez, "symbol": genes.symbols}
     wanted = genes.probes
     if kind != "probe":
         read = ensembl_key if kind == "ensembl" else str
-        wanted = tuple((read(name),) for name in ids[kind])
+        wanted = tuple((read(name),) for name in genes.ids(kind))
     places: dict[str, list[int]] = {}
     if kind != "entrez" or may_be_entrez(names):
         places = places_of(names, kind, (name for of_gene in wanted for name in of_gene))
