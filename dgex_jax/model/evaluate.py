@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import blocks, check_storable, listed
+from dgex_jax.io.expression import aligned, blocks, check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods.network import PRECISION
-from dgex_jax.model.certainty import RunningCoverage
+from dgex_jax.model.certainty import IntervalCoverage
 from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from dgex_jax.config import IdKind
     from dgex_jax.io.progress import Listener, Tick
     from dgex_jax.methods import Fitted
-    from dgex_jax.methods.uncertainty import Calibration, Uncertainty
     from dgex_jax.model.certainty import Coverage
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
@@ -153,31 +152,14 @@ def evaluate(
             genes = part_scores(model.method, study, part, shared, tick, covered)
         # On an array copies are other probes; elsewhere they repeat an input.
         repeats = study.parts.platform_of(part) != "array"
-        coverage = None if covered is None else covered.running.coverage()
+        coverage = None if covered is None else covered.by_level()[0]
         found[part] = judged(genes, shared, coverage, repeats=repeats)
     return Evaluation(shared, found, own_study)
 
 
-class _Covered:
-    """Counts the measured values inside the intervals that a prediction would have."""
-
-    def __init__(self, known: Uncertainty, intervals: Calibration, kept: NDArray[np.intp]) -> None:
-        self.known, self.intervals, self.kept = known, intervals, kept
-        self.running = RunningCoverage(INTERVAL, len(kept))
-
-    def add(
-        self,
-        X: NDArray[np.float32],
-        inferred: NDArray[np.float32],
-        measured: NDArray[np.float32],
-    ) -> None:
-        half = self.intervals.half_widths(INTERVAL, self.known.distances(X))[:, self.kept]
-        self.running.add(np.abs(inferred - measured) <= half)
-
-
 def _covered(
     model: Model, study: Prepared, part: str, kept: NDArray[np.intp], *, own_study: bool
-) -> _Covered | None:
+) -> IntervalCoverage | None:
     """Count by the intervals of a part's own chooser, on another study by those of its platform."""
     known = model.uncertainty
     if known is None or not known.calibrated:
@@ -190,7 +172,7 @@ def _covered(
     )
     if intervals is None or INTERVAL not in intervals.levels:
         return None
-    return _Covered(known, intervals, kept)
+    return IntervalCoverage(known, intervals, (INTERVAL,), kept)
 
 
 def judged(
@@ -209,7 +191,7 @@ def part_scores(
     part: str,
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
-    covered: _Covered | None = None,
+    covered: IntervalCoverage | None = None,
 ) -> GeneScores:
     """Score a method on a part of a study, some profiles at a time, in its standardised units.
 
@@ -230,7 +212,7 @@ def part_scores(
             running.add(inferred, Y)
             if covered is not None:
                 first = start - block.start
-                covered.add(X[first : first + len(every)], inferred, Y)
+                covered.add(X[first : first + len(every)], np.abs(inferred - Y))
             tick(len(every))
             start = rows.stop
     return running.scores()
@@ -361,7 +343,6 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
 
 def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) -> list[str]:
     """Make a table of parts (name, scores, role), in whose standardised units, and explain it."""
-    lines = []
     rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
     undefined: list[str] = []
     covered: list[str] = []
@@ -375,14 +356,11 @@ def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) ->
             undefined.append(f"{name}: {n:,} gene(s) are constant in it: no r, no R²")
         if n := one.every.n_flat:
             undefined.append(f"{name}: {n:,} gene(s) are inferred constant: no r")
-    first, *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers, role in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths, strict=True)]
-        lines.append("  ".join([f"{name:<{first}}", *cells, role]).rstrip())
     if covered:
         share = f"measured values inside the {100 * INTERVAL:g} % intervals"
         undefined.insert(0, f"{share}: {', '.join(covered)}")
-    return [*lines, EXPLAINED.format(whose), *undefined]
+    marks = f"<{'>' * (len(COLUMNS) - 1)}<"
+    return [*aligned(rows, marks), EXPLAINED.format(whose), *undefined]
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
@@ -481,12 +459,7 @@ def gene_table_file(
 
 
 def _gene_table(path: Path, model: Model, found: Scored) -> pd.DataFrame:
-    genes, kept = model.targets, found.shared.kept
-    probes = [",".join(of_gene) for of_gene in genes.probes]
-    ids = zip(genes.ensembl, genes.symbols, genes.entrez, probes, strict=True)
-    table = pd.DataFrame(ids, columns=["ensembl", "symbol", "entrez", "probes"], dtype=object).take(
-        kept
-    )
+    table = pd.DataFrame(model.targets.columns(), dtype=object).take(found.shared.kept)
     for name in table:
         check_storable(path, f"{name} of a target", list(table[name]), "\t\n\r")
     table["copy_of_landmark"] = found.shared.copies.astype(int)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
+from dgex_jax.io.expression import aligned
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
@@ -171,20 +172,8 @@ def fit_lines(fit: Fit, validated_on: str) -> list[str]:
     """Make a table of what each method reached on validation, its weight and its time."""
     rows = [("method", f"error on {validated_on}", "weight", "seconds")]
     rows += [
-        (
-            one.name,
-            f"{one.error:.4f}",
-            f"{one.weight:.2f}",
-            f"{one.seconds:.1f}",
-        )
+        (one.name, f"{one.error:.4f}", f"{one.weight:.2f}", f"{one.seconds:.1f}")
         for one in fit.members
     ]
     rows += [(name, "no time left", "", "") for name in fit.left_out]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}"]
-            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows, "<>>>")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.io.expression import aligned
 from dgex_jax.methods.network import Network
 from dgex_jax.model.model import DESCRIPTION, known, read_model
 from dgex_jax.parts import Parts
@@ -193,19 +194,12 @@ def _named(info: Mapping[str, Any], which: str, parts: Parts) -> list[str]:
     genes = info[f"{which}_genes"]
     if not genes:
         return []
-    rows = [
-        (gene["symbol"] or "-", gene["ensembl"] or ",".join(gene["probes"]) or "-")
-        for gene in genes
-    ]
-    first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = ["", f"{which} {_some(len(genes), 'gene')} by error on "]
-    lines[1] += parts.label(info["expected_error_on"])
-    for (symbol, name), gene in zip(rows, genes, strict=True):
+    rows = []
+    for gene in genes:
         copy = "  copy of a landmark" if gene["copy_of_landmark"] else ""
         r2 = "" if gene["R2"] is None else f"  R² {gene['R2']:.2f}"
-        lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{r2}{copy}")
-    return lines
-
-
-def _some(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        name = gene["ensembl"] or ",".join(gene["probes"]) or "-"
+        rows.append(("", gene["symbol"] or "-", name, f"{gene['error']:.4f}{r2}{copy}"))
+    noun = "gene" if len(genes) == 1 else "genes"
+    part = parts.label(info["expected_error_on"])
+    return ["", f"{which} {len(genes)} {noun} by error on {part}", *aligned(rows, "<<<<")]

@@ -13,7 +13,6 @@ import numpy as np
 
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.expression import (
-    Genes,
     View,
     check_ids,
     decode_text,
@@ -440,7 +439,7 @@ def choose_genes(model: Model, ids: Sequence[str], names: Sequence[str] | None) 
     ends in ``:inferred`` means that target alone. Raises `DgexError` if no gene is named, or for
     names that the model lacks, with the nearest.
     """
-    genes = _all_genes(model)
+    genes = model.landmarks + model.targets
     if names is None:
         return np.arange(len(genes))
     wanted = list(dict.fromkeys(filter(None, map(str.strip, names))))
@@ -495,7 +494,7 @@ def name_genes(model: Model, ids: Sequence[str], kind: GeneIds) -> tuple[tuple[s
     `ids`. Raises `DgexError` if the model knows none of the kind, or ids of both kinds can't be
     told from each other.
     """
-    genes = _all_genes(model)
+    genes = model.landmarks + model.targets
     texts = genes.ids(kind)
     own = [name.removesuffix(INFERRED) for name in ids]
     owners: dict[str, set[str]] = defaultdict(set)
@@ -511,13 +510,3 @@ def name_genes(model: Model, ids: Sequence[str], kind: GeneIds) -> tuple[tuple[s
     if len({*names}) < len(names):
         raise DgexError(f"ids = {kind!r}: some are also ids of the model, of other genes")
     return names, kept
-
-
-def _all_genes(model: Model) -> Genes:
-    one, other = model.landmarks, model.targets
-    return Genes(
-        one.ensembl + other.ensembl,
-        one.symbols + other.symbols,
-        one.entrez + other.entrez,
-        one.probes + other.probes,
-    )

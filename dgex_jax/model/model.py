@@ -514,15 +514,14 @@ def _write_genes(path: Path, model: Model) -> None:
 
 
 def _gene_cells(path: Path, role: str, genes: ModelGenes) -> list[Sequence[str]]:
-    for name, texts in zip(COLUMNS[1:4], (genes.ensembl, genes.symbols, genes.entrez), strict=True):
-        check_storable(path, f"{name} of a {role}", texts, "\t\n\r\0")
+    ids = genes.columns()
+    for name in COLUMNS[1:4]:
+        check_storable(path, f"{name} of a {role}", ids[name], "\t\n\r\0")
     for probes in genes.probes:
         check_storable(path, f"probe of a {role}", probes, "\t\n\r\0,")
         if "" in probes:
             raise FormatError(f"{path}: a probe of a {role} has no name")
-    probes_of = [",".join(probes) for probes in genes.probes]
-    ids = [genes.ensembl, genes.symbols, genes.entrez, probes_of]
-    return [[role] * len(genes), *ids, _texts(genes.mean), _texts(genes.sd)]
+    return [[role] * len(genes), *ids.values(), _texts(genes.mean), _texts(genes.sd)]
 
 
 def _texts(values: NDArray[np.float64]) -> list[str]:

@@ -349,13 +349,10 @@ def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
     middle = None if interval is None else plan.half_widths(np.array([interval.centre]))
     if middle is not None:
         columns["interval_width"] = np.concatenate([nothing, 2 * middle[0] * units])
-    for name in ("symbols", "ensembl", "entrez"):
-        texts = [*getattr(model.landmarks, name), *getattr(model.targets, name)]
-        if any(texts):
-            columns[name.removesuffix("s")] = np.array(texts, dtype=object)
-    probes = [",".join(of_gene) for of_gene in (*model.landmarks.probes, *model.targets.probes)]
-    if any(probes):
-        columns["probes"] = np.array(probes, dtype=object)
+    ids = (model.landmarks + model.targets).columns()
+    for name in ("symbol", "ensembl", "entrez", "probes"):
+        if any(ids[name]):
+            columns[name] = np.array(ids[name], dtype=object)
     for part, errors in model.errors.items():
         columns[f"mae_{part}"] = np.concatenate([nothing, errors])
     lines = pd.DataFrame(columns).iloc[written.places]

@@ -181,7 +181,7 @@ def _scores(
     platform = plan.options.platform
     if known and known.calibrated and INTERVAL in plan.model.interval_for(platform).levels:
         plan = replace(plan, options=replace(plan.options, interval=INTERVAL))
-        covered = RunningCoverage(INTERVAL, len(shared.kept))
+        covered = RunningCoverage(INTERVAL)
     rows = slice(0, len(plan.match.source.profiles))
     for block in inferred(plan, rows, len(plan.model.landmarks) + shared.kept):
         measured = truth.read(block.rows)
