@@ -14,12 +14,14 @@ from dgex_jax.methods.network import PRECISION
 from dgex_jax.model.info import N_NAMED, SHOWN_LEVEL, part_roles
 from dgex_jax.model.model import DESCRIPTION, TRUSTED, known, read_model
 from dgex_jax.pages.page import (
+    EXPECTED_ERROR,
     SIMULATED,
     Head,
     LongTable,
     Picture,
     Table,
     check_page,
+    genes_by_error,
     number,
     picture,
     render,
@@ -331,7 +333,7 @@ def _genes(model: Model) -> LongTable:
     """List the target genes, by expected error."""
     genes, part, level = model.targets, model.expected_on, _level(model)
     nothing: NDArray[np.float64] = np.full(len(genes), np.nan)
-    errors = nothing if part is None else model.errors[part]
+    errors = None if part is None else model.errors[part]
     r2 = nothing if part is None else model.r2.get(part, nothing)
     widths, calibrated = nothing, _calibration(model)
     if calibrated is not None and level is not None:
@@ -340,7 +342,7 @@ def _genes(model: Model) -> LongTable:
     copied = np.zeros(len(genes), bool) if copies is None else copies
     columns: dict[Head, Sequence[str] | NDArray[Any]] = {
         Head("symbol"): genes.symbols,
-        Head("expected error", number=True, digits=4): errors,
+        Head(EXPECTED_ERROR, number=True, digits=4): nothing if errors is None else errors,
         Head("R²", number=True, digits=3): r2,
         Head(f"width of {level or 0:.0%}", number=True, digits=3): widths,
         Head("copy of a landmark"): ["copy" if one else "" for one in copied.tolist()],
@@ -350,20 +352,7 @@ def _genes(model: Model) -> LongTable:
     }
     # Columns of nothing only take room.
     columns = {head: cells for head, cells in columns.items() if _says_something(cells)}
-    order = np.argsort(errors, kind="stable")
-    cells = [np.array(one, dtype=object)[order].tolist() for one in columns.values()]
-    sorted_by = next((place for place, head in enumerate(columns) if head.digits == 4), 0)
-    return LongTable(
-        "Target genes",
-        "symbol or id",
-        "target genes",
-        list(columns),
-        list(zip(*cells, strict=True)),
-        sorted_by,
-        () if part is None else (errors[order] < TRUSTED).tolist(),
-        f"to trust: below {TRUSTED:g}",
-        f"the others: {TRUSTED:g} or more",
-    )
+    return genes_by_error("Target genes", "target genes", columns, errors, TRUSTED)
 
 
 def _says_something(cells: Sequence[str] | NDArray[Any]) -> bool:

@@ -17,7 +17,17 @@ from dgex_jax.io.manifest import known_sha256
 from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
 from dgex_jax.model.model import TRUSTED
 from dgex_jax.model.scale import WARNING
-from dgex_jax.pages.page import SIMULATED, Head, LongTable, Picture, picture, render, table
+from dgex_jax.pages.page import (
+    EXPECTED_ERROR,
+    SIMULATED,
+    Head,
+    LongTable,
+    Picture,
+    genes_by_error,
+    picture,
+    render,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -331,7 +341,7 @@ def _genes(told: Told, inferred: pd.DataFrame) -> LongTable:
     part, own = told.plan.expected_on, told.plan.options.scale == "reference"
     places = {"symbol": Head("symbol")} if "symbol" in inferred else {OWN_ID: Head(OWN_ID)}
     if part is not None:
-        places[f"mae_{part}"] = Head("expected error", number=True, digits=4)
+        places[f"mae_{part}"] = Head(EXPECTED_ERROR, number=True, digits=4)
         if own:
             places["expected_error"] = Head("in the output's units", number=True, digits=4)
     places |= {
@@ -340,22 +350,9 @@ def _genes(told: Told, inferred: pd.DataFrame) -> LongTable:
         **{name: Head(name) for name in (OWN_ID, "ensembl", "entrez", "probes")},
     }
     inferred = inferred.assign(**{OWN_ID: inferred.index})
-    there = {head: inferred[name].tolist() for name, head in places.items() if name in inferred}
-    errors = np.zeros(len(inferred)) if part is None else inferred[f"mae_{part}"].to_numpy()
-    rows = list(zip(*there.values(), strict=True))
-    order = np.argsort(errors, kind="stable").tolist()
-    sorted_by = [place for place, head in enumerate(there) if head.title == "expected error"]
-    return LongTable(
-        "Inferred genes",
-        "symbol or id",
-        "inferred genes",
-        list(there),
-        [rows[place] for place in order],
-        sorted_by[0] if sorted_by else 0,
-        () if part is None else (errors[order] < TRUSTED).tolist(),
-        f"to trust: below {TRUSTED:g}",
-        f"the others: {TRUSTED:g} or more",
-    )
+    columns = {head: inferred[name].to_numpy() for name, head in places.items() if name in inferred}
+    errors = None if part is None else inferred[f"mae_{part}"].to_numpy()
+    return genes_by_error("Inferred genes", "inferred genes", columns, errors, TRUSTED)
 
 
 # How it was made
