@@ -11,7 +11,7 @@ import numpy as np
 from dgex_jax.config import ALIKE
 from dgex_jax.io.manifest import drop_with_sidecar, file_sha256, record, write_sidecar
 from dgex_jax.methods.network import PRECISION
-from dgex_jax.model.info import N_NAMED, SHOWN_LEVEL, part_roles
+from dgex_jax.model.info import SHOWN_LEVEL, heaviest_landmarks, part_roles, told_coverage
 from dgex_jax.model.model import DESCRIPTION, TRUSTED, known, read_model
 from dgex_jax.pages.page import (
     EXPECTED_ERROR,
@@ -86,8 +86,6 @@ def _content(path: Path, model: Model, sha256: str, given: str) -> dict[str, Any
         expected = f"{errors.mean():.4f} ± {errors.std():.4f} (mean ± sd over target genes, MAE in "
         expected += f"standardised units on {model.parts.label(part)})"
         facts.insert(3, ("Error to expect", expected))
-    weights = model.method.heaviest(N_NAMED)
-    names = model.landmarks.names(weights[0].tolist())
     return {
         "name": path.resolve().name,
         "simulated": SIMULATED if model.simulated else None,
@@ -113,7 +111,7 @@ def _content(path: Path, model: Model, sha256: str, given: str) -> dict[str, Any
         "heaviest": table(
             "Landmarks that weigh most",
             ("landmark", "#weight"),
-            [(one, number(weight, 2)) for one, weight in zip(names, weights[1], strict=True)],
+            [(one["landmark"], number(one["weight"], 2)) for one in heaviest_landmarks(model)],
         ),
     }
 
@@ -250,22 +248,6 @@ def _errors(model: Model) -> Table:
     return table("Errors by part", heads, rows)
 
 
-def _told_coverage(model: Model) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield label of a test part → its levels, of a record that has them as `dgex` writes them."""
-    keys = ("level", "values", "genes", "profiles")
-    for part, of_part in (known(model.record, dict, "coverage") or {}).items():
-        if part not in model.parts or not isinstance(of_part, list):
-            continue
-        levels = [
-            one
-            for one in of_part
-            if isinstance(one, dict)
-            and all(0 <= (known(one, int | float, key) or 0) <= 1 and key in one for key in keys)
-        ]
-        if levels:
-            yield model.parts.label(part), levels
-
-
 def _coverage(model: Model) -> Table:
     rows = [
         (
@@ -273,7 +255,7 @@ def _coverage(model: Model) -> Table:
             f"{one['level']:.0%}",
             *(f"{one[key]:.1%}" for key in ("values", "genes", "profiles")),
         )
-        for label, levels in _told_coverage(model)
+        for label, levels in told_coverage(model.record, model.parts).items()
         for one in levels
     ]
     heads = ("part", "#nominal", "#values", "#genes", "#profiles")
@@ -299,7 +281,7 @@ def _errors_drawn(model: Model) -> Iterator[Picture]:
 def _coverage_drawn(model: Model) -> Iterator[Picture]:
     from dgex_jax.plots import calibration  # noqa: PLC0415 (optional)
 
-    coverage = dict(_told_coverage(model))
+    coverage = told_coverage(model.record, model.parts)
     levels = [[one["level"] for one in of_part] for of_part in coverage.values()]
     if levels and all(one == levels[0] for one in levels):
         reached = {label: [one["values"] for one in of] for label, of in coverage.items()}

@@ -51,13 +51,13 @@ def model_info(path: Path) -> dict[str, Any]:
             for part, values in model.errors.items()
         },
         "expected_error_on": part,
-        "heaviest_landmarks": _heaviest(model),
+        "heaviest_landmarks": heaviest_landmarks(model),
         "best_genes": _first_genes(model, errors, errors),
         "worst_genes": _first_genes(model, -errors, errors),
     }
 
 
-def _heaviest(model: Model) -> list[dict[str, Any]]:
+def heaviest_landmarks(model: Model) -> list[dict[str, Any]]:
     """List the landmarks that weigh most where a method has weights of them, else none."""
     places, weights = model.method.heaviest(N_NAMED)
     names = model.landmarks.names(places.tolist())
@@ -121,15 +121,32 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def told_coverage(record: Mapping[str, Any], parts: Parts) -> dict[str, list[dict[str, Any]]]:
+    """Give label of a test part → its levels, of a record that has them as `dgex` writes them."""
+    keys, found = ("level", "values", "genes", "profiles"), {}
+    for part, of_part in (known(record, dict, "coverage") or {}).items():
+        if part not in parts or not isinstance(of_part, list):
+            continue
+        levels = [
+            one
+            for one in of_part
+            if isinstance(one, dict)
+            and all(0 <= (known(one, int | float, key) or 0) <= 1 and key in one for key in keys)
+        ]
+        if levels:
+            found[parts.label(part)] = levels
+    return found
+
+
 def _intervals(record: Mapping[str, Any], parts: Parts) -> list[str]:
     """Say what the intervals of one level cover on the tests."""
-    told = known(record, dict, "coverage") or {}
-    width = max([10, *(len(parts.label(part)) + 2 for part in told)])
+    told = told_coverage(record, parts)
+    width = max([10, *(len(label) + 2 for label in told)])
     lines = [
-        f"  {parts.label(part):<{width}}{one['values']:.1%} of the values; of {one['genes']:.0%} "
+        f"  {label:<{width}}{one['values']:.1%} of the values; of {one['genes']:.0%} "
         f"of the genes and {one['profiles']:.0%} of the profiles at least {SHOWN_LEVEL - 0.05:.0%}"
-        for part, of_part in told.items()
-        for one in of_part
+        for label, levels in told.items()
+        for one in levels
         if one["level"] == SHOWN_LEVEL
     ]
     heading = f"intervals of {SHOWN_LEVEL:.0%} cover, on parts that nothing was chosen on"

@@ -56,6 +56,7 @@ QUANTILES = 500
 """Of the profiles' distances, from which the widths of all their intervals are counted."""
 MOST_LISTED = 1000
 """Profiles that the table of those unlike training lists, the most unlike first."""
+OTHER_AXIS = {"rows": "columns", "columns": "rows", "var": "obs", "obs": "var"}
 OWN_ID = "id in the output"
 COLOUR, LIMIT_COLOUR = "#0072B2", "#D55E00"
 
@@ -190,13 +191,11 @@ def _facts(told: Told, n_inferred: int) -> list[tuple[str, str]]:
 def _input(told: Told) -> list[tuple[str, str]]:
     plan, match = told.plan, told.plan.match
     told_input = told.provenance["input"]
-    sides = ("rows", "columns") if match.axis in ("rows", "columns") else ("var", "obs")
-    other = sides[1] if match.axis == sides[0] else sides[0]
     facts = [
         ("Kind of file", KINDS[kind_of(match.source.path)]),
         ("Checksum", f"sha256 {told_input['sha256']}"),
         ("Genes", f"on its {match.axis}, {match.found.by}"),
-        ("Profiles", f"{len(match.source.profiles):,}, on its {other}"),
+        ("Profiles", f"{len(match.source.profiles):,}, on its {OTHER_AXIS[match.axis]}"),
         ("Platform", plan.options.platform),
         ("Values", "; ".join(plan.notes) or "taken as they are"),
         ("Mapped", plan.route.note),

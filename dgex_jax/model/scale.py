@@ -9,7 +9,7 @@ training's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -398,12 +398,11 @@ class _Passes:
     match: Match
     options: PredictOptions
     progress: Progress
-    look: Look | None = None
+    look: Look = field(init=False)
+    is_read: bool = False
 
     def verdict(self) -> tuple[str, list[str]]:
         """Say what the values were taken for, and what to look at (see `check_look`)."""
-        if self.look is None:
-            raise AssertionError("a look at a file that was not read")
         options = self.options
         return check_look(
             self.look,
@@ -414,8 +413,6 @@ class _Passes:
 
     def check_values(self, said: Values) -> list[str]:
         """Refuse values that can't be what they are said to be; a warning if that is forced."""
-        if self.look is None:
-            raise AssertionError("a look at a file that was not read")
         self.look.finish()
         fault = self.look.not_what_is_said(said)
         if fault and not self.options.force_platform:
@@ -427,7 +424,7 @@ class _Passes:
         source, columns = self.match.source, route.columns
         genes = [source.genes[column] for column in columns]
         look = Look(source.path, genes)
-        self.look = self.look or look
+        self.look, self.is_read = self.look if self.is_read else look, True
         check, flat = FiniteCheck(source.path, genes), []
         n_profiles = len(source.profiles)
         with self.progress.step(f"checking {source.path.name}", n_profiles) as tick:
@@ -486,7 +483,7 @@ class _Passes:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
         (genes, _), present = genes_of(self.model, self.match.role), self.match.present
         if self.options.standardize == "training":
-            if self.look is None:
+            if not self.is_read:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"

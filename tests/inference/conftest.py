@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from dgex_jax.cli import main
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
@@ -25,10 +26,17 @@ from dgex_jax.train.train import train_runs
 from tests.compiling import compiled_quickly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep tests that run side by side from waiting for each other's thread pools."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_genes(rng: np.random.Generator, letter: str, n: int) -> ModelGenes:

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig
 from dgex_jax.io.expression import Expression
@@ -33,20 +32,13 @@ from dgex_jax.rawfiles import RawFiles
 from dgex_jax.train.pylearn2 import layer_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
 
 RAW = Path(__file__).parents[2] / "golden" / "preprocess"
 UNITS = 7
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep tests that run side by side from waiting for each other's thread pools."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="session")
