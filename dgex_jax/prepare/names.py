@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.config import GeneIds, IdKind
@@ -168,7 +169,7 @@ class Found:
         """How many genes were found."""
         return sum(map(bool, self.columns))
 
-    @property
+    @cached_property
     def by(self) -> str:
         """How the genes were found, in words."""
         kind = self.kind

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from dgex_jax.cli import main
 from dgex_jax.methods import members, residual
 from dgex_jax.model import fit as fit_module
 from dgex_jax.model.model import read_model
 from dgex_jax.prepare.prepared import open_prepared
+from tests.cli.case import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +45,8 @@ n_programmes = 4
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fit")
     (folder / "few.toml").write_text(STUDY)
-    assert main(["prepare", str(folder / "few.toml"), "-o", str(folder / "few.h5"), "-q"]) == 0
+    assert command("prepare", folder / "few.toml", "-o", folder / "few.h5", "-q") == 0
     return folder / "few.h5"
-
-
-def command(*words: object) -> int:
-    return main([str(one) for one in words])
 
 
 def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
@@ -171,11 +167,7 @@ def test_what_is_refused_before_the_work(prepared, tmp_path, capsys) -> None:
         ((tmp_path / "no.toml", "-o", tmp_path / "m"), "no.toml"),
         ((prepared, "-o", tmp_path / "m", "--prepared", tmp_path / "p.h5"), "is prepared already"),
     ):
-        try:
-            code = command("fit", *words)
-        except SystemExit as stopped:
-            code = stopped.code
-        assert code == 2
+        assert command("fit", *words) == 2
         assert cause in capsys.readouterr().err
         assert sorted(one.name for one in tmp_path.iterdir()) == ["full"]
 
