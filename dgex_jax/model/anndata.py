@@ -171,7 +171,7 @@ def predict_anndata(
     told = {**provenance(plan, model_sha256, _values_sha256(source)), "commit": commit()}
     uns[UNS] = json.dumps(told, sort_keys=True)
     # For each gene of the output the place of its first probe in the input, -1 without.
-    places = [columns[0] if columns else -1 for columns in match.landmarks]
+    places = [columns[0] if columns else -1 for columns in match.wanted]
     places += [-1] * len(model.targets)
     return import_anndata(NAME).AnnData(
         X,

@@ -81,10 +81,11 @@ Role = Literal["landmark", "target"]
 class Match:
     """Where a file (`source`, profiles by genes) has the genes of a model.
 
+    `genes` are those wanted of it, which are the model's landmarks or its targets by their `role`.
     `found` says how it names them, `axis` which axis has them, in the words of its format.
-    `landmarks` and `targets` (only if asked for) have for each gene of the model the file's
-    columns, none where it is missing; `n_partial` genes lack some of their probes. `role` says
-    which of them are wanted, the landmarks or the targets. `renamed`: symbol of the model → the
+    `wanted` has for each of them the file's columns, none where it is missing, and `others` (only
+    if asked for) for the model's other genes; `n_partial` genes lack some of their probes.
+    `renamed`: symbol of the model → the
     other symbol of the same gene that the file has; `by_other_names`: wanted gene → where it was
     found, as the way by which most were found lacks it; `no_guess`: missing gene → what the file
     has that it may be, but need not; `second`: what the second best way of naming finds, in words.
@@ -92,27 +93,18 @@ class Match:
     """
 
     source: AnnotatedSource
+    genes: ModelGenes
+    role: Role
     found: Found
     axis: str
-    landmarks: Columns
-    targets: Columns
+    wanted: Columns
+    others: Columns
     n_partial: int
     renamed: Mapping[str, str] = field(default_factory=dict)
     by_other_names: Mapping[str, str] = field(default_factory=dict)
     no_guess: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
-    role: Role = "landmark"
     left_out: tuple[str, ...] = ()
-
-    @property
-    def wanted(self) -> Columns:
-        """Columns of the wanted genes."""
-        return self.landmarks if self.role == "landmark" else self.targets
-
-    @property
-    def others(self) -> Columns:
-        """Columns of the model's other genes."""
-        return self.targets if self.role == "landmark" else self.landmarks
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -155,12 +147,6 @@ class Match:
         return lines
 
 
-def genes_of(model: Model, role: Role) -> tuple[ModelGenes, ModelGenes]:
-    """Give the genes of a model that are wanted, and its others."""
-    genes = model.landmarks, model.targets
-    return genes if role == "landmark" else genes[::-1]
-
-
 def match_genes(
     model: Model,
     source: AnnotatedSource,
@@ -178,7 +164,9 @@ def match_genes(
     looked for too. Raises `FormatError` if neither axis has half of the wanted, or both have, or a
     gene of the model or a profile is there twice.
     """
-    wanted, rest = genes_of(model, role)
+    wanted, rest = model.landmarks, model.targets
+    if role == "target":
+        wanted, rest = rest, wanted
     half = len(wanted) / 2
     kinds = ID_KINDS if ids is None else (ids,)
     # The annotation of thousands of profiles is looked at only if no axis has genes without it.
@@ -223,29 +211,32 @@ def match_genes(
         elsewhere = look_elsewhere([found, *others], known)
         if ids is not None:
             elsewhere = [replace(one, columns=()) for one in elsewhere]
-    n_partial = 0
-    if found.kind == "probe":
-        columns = found.columns + of_others.columns
-        probes = (*wanted.probes, *rest.probes)
-        n_partial = sum(
-            0 < len(there) < len(of) for there, of in zip(columns, probes, strict=False)
-        )
     names = wanted.names(range(len(wanted)))
     may_be = {name: " or ".join(map(repr, may)) for name, may in found.ambiguous.items()}
     may_be |= {names[one.place]: one.text for one in elsewhere if not one.columns}
-    by_role = merged(found, elsewhere), of_others.columns
     return Match(
         side,
+        wanted,
+        role,
         found,
         axes[turned],
-        *(by_role if role == "landmark" else by_role[::-1]),
-        n_partial,
+        merged(found, elsewhere),
+        of_others.columns,
+        _n_partial(found, wanted) + _n_partial(of_others, rest),
         renamed={**of_others.renamed, **found.renamed},
         by_other_names={names[one.place]: one.text for one in elsewhere if one.columns},
         no_guess=may_be,
         second=_second(found, others, f"{len(wanted)} {role}s"),
-        role=role,
     )
+
+
+def _n_partial(found: Found, genes: ModelGenes) -> int:
+    """Count the genes of which some probes were found, but not all."""
+    if found.kind != "probe":
+        return 0
+    # Nothing at all was found of genes that were not looked for.
+    pairs = zip(found.columns, genes.probes, strict=False)
+    return sum(0 < len(there) < len(probes) for there, probes in pairs)
 
 
 def _second(found: Found, others: Sequence[Found], of: str) -> str:
@@ -256,12 +247,12 @@ def _second(found: Found, others: Sequence[Found], of: str) -> str:
     return ""
 
 
-def check_missing(model: Model, match: Match, *, impute: bool) -> None:
+def check_missing(match: Match, *, impute: bool) -> None:
     """Raise `FormatError` listing the landmarks that are missing.
 
     With `impute` only those that the file may have after all, by another name.
     """
-    names = model.landmarks.names(match.missing)
+    names = match.genes.names(match.missing)
     there = [name for name in names if name in match.no_guess]
     pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there], SHOWN)
     if impute and there:
@@ -270,14 +261,14 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
             f"by another name: {pairs}; leave out --input-ids, or rename them"
         )
     if names and not impute:
-        symbols = [model.landmarks.symbols[place] for place in match.missing]
+        symbols = [match.genes.symbols[place] for place in match.missing]
         hint = _mangled(symbols, match.found.names.texts)
         if there:
             hint += f"; {len(there)} of them are in the file by another name: {pairs}"
         if len(there) < len(names):
             hint += "; --impute takes their training means"
         raise FormatError(
-            f"{match.source.path}: {len(names)} of {len(model.landmarks)} landmarks are missing "
+            f"{match.source.path}: {len(names)} of {len(match.genes)} landmarks are missing "
             f"({match.naming}): {listed(names, SHOWN)}{hint}"
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 from dgex_jax.config import ALIKE
 from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
-from dgex_jax.model.match import SHOWN, check_missing, genes_of, match_genes
+from dgex_jax.model.match import SHOWN, check_missing, match_genes
 from dgex_jax.prepare.looks import FORCE, Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
@@ -170,7 +170,7 @@ class Plan:
     @property
     def imputed(self) -> list[str]:
         """Names of the wanted genes that are missing: landmarks get their training mean."""
-        return genes_of(self.model, self.match.role)[0].names(self.match.missing)
+        return self.match.genes.names(self.match.missing)
 
     def read(self, rows: slice) -> NDArray[np.float32]:
         """Standardised values ``(n, n_present)`` of the wanted genes that the file has."""
@@ -187,7 +187,7 @@ class Plan:
     def landmarks(self, rows: slice) -> NDArray[np.float32]:
         """Standardised landmarks ``(n, n_landmarks)`` of profiles, 0 where imputed."""
         values = self.read(rows)
-        X = np.zeros((len(values), len(self.match.landmarks)), np.float32)
+        X = np.zeros((len(values), len(self.match.genes)), np.float32)
         X[:, self.match.present] = values
         return X
 
@@ -243,7 +243,7 @@ def profiles_of(
     both = ranked or role == "target"
     match = match_genes(model, source, targets=both, ids=options.input_ids, role=role)
     if role == "landmark":
-        check_missing(model, match, impute=options.impute)
+        check_missing(match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
     return replace(match, source=profiles, left_out=tuple(left_out))
 
@@ -346,7 +346,7 @@ def _ranked(
             f"the landmarks{fewer}"
         )
         quantile = _resampled(model.landmark_quantile, n)
-        return _route(match, match.landmarks, note, quantile, dense=dense)
+        return _route(match, match.wanted, note, quantile, dense=dense)
     fewer = "" if n == n_all else " (at the same rank fractions)"
     note = f"{there}: ranks among them mapped to the reference quantile, as in training{fewer}"
     return _route(match, genes, note, _resampled(model.quantile, n), dense=dense)
@@ -457,8 +457,7 @@ class _Passes:
         Deviations are population ones, exactly 0 for a gene with a single value.
         """
         # A value near each gene's mean: deviations from it lose no digits.
-        genes, _ = genes_of(self.model, self.match.role)
-        centre = genes.mean[self.match.present]
+        centre = self.match.genes.mean[self.match.present]
         low, high = _reference_range(self.model)
         total, squares = RowSum(len(centre)), RowSum(len(centre))
         lowest, highest = np.full(len(centre), np.inf), np.full(len(centre), -np.inf)
@@ -481,7 +480,7 @@ class _Passes:
 
     def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
-        (genes, _), present = genes_of(self.model, self.match.role), self.match.present
+        genes, present = self.match.genes, self.match.present
         if self.options.standardize == "training":
             if not self.is_read:
                 for _ in self.blocks(route):

@@ -224,7 +224,7 @@ def files_lines(path: Path, model: Model, found: FilesEvaluation) -> list[str]:
     lines = [
         f"{path}: {model.method.title} on {files[0]}, measured in {files[1]}",
         *found.notes,
-        f"{len(plan.match.landmarks):,} landmarks to {n:,} targets",
+        f"{len(plan.match.genes):,} landmarks to {n:,} targets",
     ]
     if left_out:
         told = f"{len(left_out):,} target(s) of the model were not measured: left out"
@@ -247,7 +247,7 @@ def files_json(path: Path, model: Model, found: FilesEvaluation) -> dict[str, An
         "standardize": truth.options.standardize or plan.options.standardize,
         "matched_by": plan.match.naming,
         "truth_matched_by": truth.match.naming,
-        "landmarks": len(plan.match.landmarks),
+        "landmarks": len(plan.match.genes),
         "landmarks_imputed": len(plan.imputed),
         "targets": len(found.shared.kept),
         "targets_left_out": len(truth.match.missing),
