@@ -78,6 +78,7 @@ class _Route:
     dense: bool
     note: str
     logs: Logs | None = None
+    warnings: tuple[str, ...] = ()
 
     def read(self, source: AnnotatedSource, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Read what is needed of some profiles: as it stands, and on a log scale."""
@@ -282,10 +283,10 @@ def plan_of(model: Model, match: Match, options: PredictOptions, progress: Progr
         warnings += passes.check_values(given)
     elif options.platform in {"microarray", "rnaseq"}:
         dense = options.platform == "rnaseq" and model.normalize == "original"
-        route = _ranked(model, match, warnings, dense=dense)
+        route = _ranked(model, match, dense=dense)
         scaling = passes.scaling(route)
     elif options.platform == "l1000":
-        route, scaling = _of_l1000(passes, warnings)
+        route, scaling = _of_l1000(passes)
     else:
         route = _route(match, match.wanted, "values are taken as they are, standardised")
         found = passes.survey(route)
@@ -293,10 +294,10 @@ def plan_of(model: Model, match: Match, options: PredictOptions, progress: Progr
         warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
     look, more = passes.verdict()
     notes = (*notes_of(source), *match.left_out, *([look] if look else []))
-    return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
+    return Plan(model, match, route, scaling, options, notes, (*route.warnings, *warnings, *more))
 
 
-def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
+def _of_l1000(passes: _Passes) -> tuple[_Route, _Scaling]:
     model, match = passes.model, passes.match
     low, high = _reference_range(model)
     plain = _route(match, match.wanted, "")
@@ -307,15 +308,14 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     if found.share_inside >= ENOUGH_IN_RANGE:
         route = replace(plain, note=f"{where}: values are taken as they are")
         return route, passes.scaling(route, found)
+    route = _ranked(model, match, dense=False, why=where)
     if found.share_inside < FEW_IN_RANGE:
-        warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
-    route = _ranked(model, match, warnings, dense=False, why=where)
+        few = f"only {where}: are they quantile-normalised L1000 values (level 3)?"
+        route = replace(route, warnings=(few, *route.warnings))
     return route, passes.scaling(route)
 
 
-def _ranked(
-    model: Model, match: Match, warnings: list[str], *, dense: bool, why: str = ""
-) -> _Route:
+def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
     """Map ranks on the reference quantile: among all genes if enough are there, else landmarks.
 
     `why` says that they shall be among the landmarks, whose quantile is their own over GEO-tr.
@@ -324,6 +324,7 @@ def _ranked(
     genes = match.wanted + match.others
     n, n_all = sum(map(bool, genes)), len(genes)
     there = f"{n:,} of the model's {n_all:,} genes are there"
+    warnings: tuple[str, ...] = ()
     if match.role == "target":
         if model.quantile is None:
             raise FormatError(
@@ -332,7 +333,7 @@ def _ranked(
                 "standardized)"
             )
         if n < ENOUGH_GENES * n_all:
-            warnings.append(f"{there}: ranks among so few are not those of training")
+            warnings = (f"{there}: ranks among so few are not those of training",)
         there, why = f"{why}; {there}" if why else there, ""
     elif not why and model.quantile is None:
         why = "the model's study was not quantile-normalised"
@@ -349,7 +350,8 @@ def _ranked(
         return _route(match, match.wanted, note, quantile, dense=dense)
     fewer = "" if n == n_all else " (at the same rank fractions)"
     note = f"{there}: ranks among them mapped to the reference quantile, as in training{fewer}"
-    return _route(match, genes, note, _resampled(model.quantile, n), dense=dense)
+    route = _route(match, genes, note, _resampled(model.quantile, n), dense=dense)
+    return replace(route, warnings=warnings)
 
 
 def _route(
