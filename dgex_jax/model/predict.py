@@ -264,19 +264,18 @@ def inferred(
     imputed = np.isin(np.arange(len(landmarks) + len(targets))[columns], plan.match.missing)
     full_batches = -(-plan.options.block_size // BATCH) * BATCH
     for block in blocks(rows.stop - rows.start, full_batches):
-        stop = rows.start + block.start
-        X = plan.landmarks(slice(stop, rows.start + block.stop))
+        first = rows.start + block.start
+        X = plan.landmarks(slice(first, rows.start + block.stop))
+        start = 0
         for Y in plan.model.method(X):
-            of_batch = slice(stop, stop + len(Y))
-            X_batch = X[: len(Y)]
-            X, stop = X[len(Y) :], of_batch.stop
-            distances, fields, unlike = _certainty(plan, X_batch)
+            of_batch = X[start : start + len(Y)]
+            distances, fields, unlike = _certainty(plan, of_batch)
             layers = {"values": Y}
             half = None if distances is None else plan.half_widths(distances)
             if half is not None:
                 layers |= {"lower": Y - half, "upper": Y + half}
             wide = {
-                name: np.concatenate([X_batch, one], axis=1)[:, columns]
+                name: np.concatenate([of_batch, one], axis=1)[:, columns]
                 for name, one in layers.items()
             }
             if plan.options.scale == "reference":
@@ -284,7 +283,9 @@ def inferred(
             values = wide.pop("values")
             for bound in wide.values():
                 bound[:, imputed] = np.nan
-            yield Inferred(of_batch, values, wide, distances, fields, unlike)
+            there = slice(first + start, first + start + len(Y))
+            yield Inferred(there, values, wide, distances, fields, unlike)
+            start += len(Y)
 
 
 def further(

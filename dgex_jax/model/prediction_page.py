@@ -228,27 +228,16 @@ def _matched(told: Told) -> list[tuple[str, str]]:
 def _unlike(told: Told) -> LongTable:
     unlike, reconstructed = told.tally.fields.T
     distances, profiles = told.tally.distances, told.plan.match.source.profiles
+    numbers = np.stack([unlike, reconstructed, distances], axis=1)
+    titles = (*PROFILE_FIELDS, "distance")
     # Of equal shares the farther first; NaN, of a model that can't tell, is above nothing.
     order = np.lexsort((-distances, -unlike))[: int((unlike > UNLIKE).sum())][:MOST_LISTED]
     return LongTable(
         "Profiles unlike training",
         "a profile",
         "profiles",
-        [
-            Head("profile"),
-            Head("unlike_training", number=True, digits=3),
-            Head("reconstructed", number=True, digits=3),
-            Head("distance", number=True, digits=3),
-        ],
-        [
-            (
-                profiles[place],
-                float(unlike[place]),
-                float(reconstructed[place]),
-                float(distances[place]),
-            )
-            for place in order.tolist()
-        ],
+        [Head("profile"), *(Head(one, number=True, digits=3) for one in titles)],
+        [(profiles[place], *numbers[place].tolist()) for place in order.tolist()],
         1,
         descending=True,
     )

@@ -261,16 +261,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
 
 
-def _written(cell: str | float | None, head: Head) -> str:
-    return str(cell or "") if head.digits is None else number(_as_float(cell), head.digits)
+def _written(cell: Any, head: Head) -> str:
+    return str(cell or "") if head.digits is None else number(cell, head.digits)
 
 
-def _rounded(cell: str | float | None, digits: int | None) -> str | float | None:
+def _rounded(cell: Any, digits: int | None) -> Any:
     if digits is None:
         return cell
-    written = number(_as_float(cell), digits)
+    written = number(cell, digits)
     return float(written) if written else None
-
-
-def _as_float(cell: str | float | None) -> float | None:
-    return None if cell is None else float(cell)
