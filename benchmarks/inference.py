@@ -27,7 +27,7 @@ from benchmarks.timing import paired, show
 from dgex_jax.config import PredictOptions
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.choose import written_genes
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.model.predict import (

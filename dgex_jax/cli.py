@@ -18,6 +18,7 @@ from dgex_jax.cli_options import (
     json_text,
     run_command,
     say,
+    say_prepared,
 )
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.errors import DgexError, StudyError
@@ -217,9 +218,7 @@ def _prepare(options: argparse.Namespace) -> None:
     changed = given_settings(options, PrepareConfig)
     study = dataclasses.replace(study, prepare=dataclasses.replace(study.prepare, **changed))
     report = prepare_study(study, options.output, progress=not options.quiet)
-    print("\n".join(report.lines()))
-    for text in report.warnings:
-        print(f"dgex: warning: {text}", file=sys.stderr)
+    say_prepared(report)
 
 
 def _named_files(given: Mapping[str, Path]) -> AnyRawFiles:
@@ -307,6 +306,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def seed_lines(errors: pd.DataFrame, parts: Parts) -> list[str]:
     """Make a table of the errors of each seed, the genes' spread, and the seeds' spread."""
+    from dgex_jax.io.expression import aligned
+
     rows = [["", *(parts.label(part) for part in errors["part"].unique())]]
     for seed, of_seed in errors.groupby("seed", sort=False):
         rows.append([f"seed {seed}", *map(_error, of_seed["MAE"], of_seed["sd_over_genes"])])
@@ -315,13 +316,9 @@ def seed_lines(errors: pd.DataFrame, parts: Parts) -> list[str]:
     mean, sd = means.mean(axis=0), means.std(axis=0, ddof=min(n - 1, 1))
     spread = [f"{value:.4f}" for value in mean] if n == 1 else map(_error, mean, sd)
     rows.append(["over seeds", *spread])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         f"overall error: mean of the MAE of {errors.targets[0]:,} target genes, standardised units",
-        *(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ),
+        *aligned(rows, "<" * len(rows[0])),
         "a seed: ± standard deviation over genes (ddof 0); over seeds: "
         + ("one seed, no spread" if n == 1 else f"± standard deviation of the {n} means (ddof 1)"),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,9 @@ from dgex_jax.cli_options import (
     part_of,
     raw_truth_flags,
     say,
+    say_prepared,
     stopped_by_sigterm,
+    warn,
 )
 from dgex_jax.config import FitOptions, PredictOptions
 from dgex_jax.errors import DgexError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     from dgex_jax.config import Scale
+    from dgex_jax.model.model import Model
     from dgex_jax.model.predict import Prediction
 
 MODEL = "a model folder, the name of a model (dgex info lists them), or the https address of a .zip"
@@ -60,11 +62,14 @@ def export(options: argparse.Namespace) -> None:
     refuse_place(options.output, options.overwrite)
     model = export_model(options.run_dir, options.prepared, best=options.best)
     write_model(options.output, model, overwrite=options.overwrite)
+    print(_told(options.output, model))
+
+
+def _told(path: Path, model: Model) -> str:
+    """Say what a new model is."""
     data = " (simulated data)" if model.simulated else ""
-    print(
-        f"{options.output}: {model.method.title}{data}, {len(model.landmarks):,} landmarks to "
-        f"{len(model.targets):,} targets"
-    )
+    genes = f"{len(model.landmarks):,} landmarks to {len(model.targets):,} targets"
+    return f"{path}: {model.method.title}{data}, {genes}"
 
 
 def fit_flags(command: OneLineParser) -> None:
@@ -134,11 +139,7 @@ def fit(options: argparse.Namespace) -> None:
         clear_checkpoints(work)
     model, parts = fitted.model, fitted.model.parts
     print("\n".join(fit_lines(fitted, parts.label(options.best))))
-    data = " (simulated data)" if model.simulated else ""
-    print(
-        f"{options.output}: {model.method.title}{data}, {len(model.landmarks):,} landmarks to "
-        f"{len(model.targets):,} targets, {fitted.seconds:.0f} s"
-    )
+    print(f"{_told(options.output, model)}, {fitted.seconds:.0f} s")
     for part in parts.tests_of(options.best):
         print(f"{parts.label(part)}: error {model.errors[part].mean():.4f} in standardised units")
     for part, cost in model.record.get("half_precision_cost", {}).items():
@@ -162,9 +163,7 @@ def _prepared_of(options: argparse.Namespace, files: ExitStack) -> Path:
     if kept is None:
         kept = Path(files.enter_context(TemporaryDirectory(prefix="dgex-fit-"))) / "prepared.h5"
     report = prepare_study(study, kept, progress=not options.quiet)
-    print("\n".join(report.lines()))
-    for text in report.warnings:
-        print(f"dgex: warning: {text}", file=sys.stderr)
+    say_prepared(report)
     return kept
 
 
@@ -276,7 +275,7 @@ def evaluate(options: argparse.Namespace) -> None:
             made = evaluation_record(path, measured.inputs)
             shown, lines = files_json(path, model, measured), files_lines(path, model, measured)
             for text in measured.warnings:
-                print(f"dgex: warning: {text}", file=sys.stderr)
+                warn(text)
         else:
             with open_study(options.prepared) as study:
                 found = evaluate(model, study, options.parts, progress=progress)
@@ -360,8 +359,8 @@ def predict(options: argparse.Namespace) -> None:
     from dgex_jax.io.files import ordinary_file
     from dgex_jax.io.manifest import file_sha256
     from dgex_jax.methods.uncertainty import PROFILE_FIELDS
-    from dgex_jax.model.choose import read_gene_list
     from dgex_jax.model.find import find_model
+    from dgex_jax.model.match import read_gene_list
     from dgex_jax.model.model import DESCRIPTION, read_model
     from dgex_jax.model.outputs import check_output, outputs_in, pages_in
     from dgex_jax.model.predict import BOUNDS, predict
@@ -406,10 +405,11 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def _say_prediction(given: Path, done: Prediction, scale: Scale, shard: tuple[int, int]) -> None:
+    from dgex_jax.model.scale import WARNING
+
     for note in done.notes:
-        if note.startswith("warning: "):
-            text = note.removeprefix("warning: ")
-            print(f"dgex: warning: {given}: {text}", file=sys.stderr)
+        if note.startswith(WARNING):
+            warn(f"{given}: {note.removeprefix(WARNING)}")
         else:
             print(f"{given}: {note}")
     units = "standardised units" if scale == "standardized" else "the reference scale"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from dgex_jax.prepare.report import PrepareReport
+
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaints are one line, as all others; an epilog stays as it is laid out."""
@@ -228,6 +230,18 @@ def stopped_by_sigterm() -> Iterator[None]:
 def say(line: str) -> None:
     """Show a line at once, also where the output is a file."""
     print(line, flush=True)
+
+
+def warn(text: str) -> None:
+    """Say on standard error what a user should look at."""
+    print(f"dgex: warning: {text}", file=sys.stderr)
+
+
+def say_prepared(report: PrepareReport) -> None:
+    """Say what a preparation reports."""
+    print("\n".join(report.lines()))
+    for text in report.warnings:
+        warn(text)
 
 
 def json_text(value: Any) -> str:

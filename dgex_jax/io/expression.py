@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from dgex_jax.config import GeneIds
+
 FloatArray = NDArray[np.floating[Any]]
 Places = NDArray[np.intp]
 Selection = slice | NDArray[np.integer[Any]] | None
@@ -208,6 +210,24 @@ class Genes:
     def __len__(self) -> int:
         return len(self.symbols)
 
+    def __add__(self, other: Genes) -> Genes:
+        return Genes(
+            self.ensembl + other.ensembl,
+            self.symbols + other.symbols,
+            self.entrez + other.entrez,
+            self.probes + other.probes,
+        )
+
+    def ids(self, kind: GeneIds) -> tuple[str, ...]:
+        """Ids of one kind."""
+        return {"ensembl": self.ensembl, "symbol": self.symbols, "entrez": self.entrez}[kind]
+
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Ids as columns of text; the probes of a gene are joined by commas."""
+        kinds: tuple[GeneIds, ...] = ("ensembl", "symbol", "entrez")
+        probes = tuple(map(",".join, self.probes))
+        return {**{kind: self.ids(kind) for kind in kinds}, "probes": probes}
+
 
 def check_ids(path: Path, kind: str, ids: Sequence[str]) -> None:
     """Raise `FormatError` unless `ids` (of a `kind`: profile, gene) are there, named and unique."""
@@ -232,6 +252,18 @@ def check_storable(path: Path, what: str, texts: Sequence[str], forbidden: str) 
         bad = next((character for character in forbidden if character in text), None)
         if bad is not None:
             raise FormatError(f"{path}: {what} {text!r}: the format can't hold {bad!r}")
+
+
+def aligned(rows: Sequence[Sequence[str]], marks: str) -> list[str]:
+    """Lay out a table in lines; `marks` has for each column ``<`` or ``>``, its side."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(marks, widths, strict=True))
+    return [
+        "  ".join(
+            f"{cell:{mark}{width}}" for cell, (mark, width) in zip(row, columns, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def listed(texts: Sequence[str], most: int = 10) -> str:

@@ -171,8 +171,10 @@ class KernelModel(Fitted):
 
     @property
     def title(self) -> str:
-        """The method that gave the kernel."""
-        return str(self.settings["method"])
+        """The method that gave the kernel, as ``dgex fit --method`` calls it."""
+        words = {"KernelRidge": "kernel-ridge", "LearnedKernel": "learned-kernel"}
+        method = str(self.settings["method"])
+        return words.get(method, method)
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""

@@ -35,8 +35,9 @@ class Linear(Fitted):
 
     @property
     def title(self) -> str:
-        """The method that gave the coefficients."""
-        return str(self.settings["method"])
+        """The method that gave the coefficients, KNN-GE as ``dgex fit --method`` calls it."""
+        method = str(self.settings["method"])
+        return "knn-ge" if method == "KNN-GE" else method
 
     def facts(self) -> dict[str, str]:
         """Say which penalty, or how many landmarks."""

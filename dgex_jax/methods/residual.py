@@ -179,7 +179,7 @@ class ResidualModel(Fitted):
         """Its size, as in a table."""
         shape = f"{self.settings['units']}x{self.settings['hidden_layers']}"
         n_members = self.settings["members"]
-        return f"residual MLP {shape}" + (f", mean of {n_members}" if n_members > 1 else "")
+        return f"residual-mlp {shape}" + (f", mean of {n_members}" if n_members > 1 else "")
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch: the mean over the members."""

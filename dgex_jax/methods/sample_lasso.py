@@ -114,8 +114,8 @@ class SampleLassoModel(Fitted):
 
     @property
     def title(self) -> str:
-        """As its authors write it."""
-        return "SampleLASSO"
+        """As ``dgex fit --method`` calls it."""
+        return "sample-lasso"
 
     def infer(self, X: Float32) -> Float32:
         """Infer a batch."""
@@ -329,7 +329,7 @@ def fit_sample_lasso(
     model = SampleLassoModel(settings, tensors)
     some = slice(None, None, -(-len(tables.X_val) // CHOSEN_ON))
     X, Y, lambdas = tables.X_val[some], tables.Y_val[some], config.lambdas[::-1]
-    with (progress or Progress()).step("SampleLASSO", len(X)) as tick:
+    with (progress or Progress()).step("sample-lasso", len(X)) as tick:
         errors = model.errors(X, Y, lambdas, tick)
     best = lambdas[int(np.argmin(errors))]
     return SampleLassoModel(settings | {"lambda": best}, tensors)

@@ -21,8 +21,8 @@ from dgex_jax.io.h5ad import AnnDataSource, anndata_errors, import_anndata
 from dgex_jax.io.hdf5 import hdf5_errors, open_hdf5
 from dgex_jax.io.manifest import commit, read_json
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.choose import written_genes
 from dgex_jax.model.find import find_model
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.model import DESCRIPTION, Model, checksum, read_model, write_model
 from dgex_jax.model.scale import WARNING, make_plan
 from dgex_jax.prepare.genes import annotation_of
@@ -148,15 +148,14 @@ def predict_anndata(
     X = np.empty((rows.stop, len(written.places)), np.float32)
     layers = {name: np.empty_like(X) for name in names}
     held = np.empty((rows.stop, len(fields)), np.float32)
-    start = unlike = 0
-    for block in inferred(plan, rows):
-        of_block = slice(start, start + len(block.values))
-        X[of_block] = block.values[:, written.places]
+    unlike = 0
+    for block in inferred(plan, rows, written.places):
+        X[block.rows] = block.values
         for name, bounds in layers.items():
-            bounds[of_block] = block.bounds[name][:, written.places]
+            bounds[block.rows] = block.bounds[name]
         if fields:
-            held[of_block] = block.fields
-        start, unlike = of_block.stop, unlike + block.n_unlike
+            held[block.rows] = block.fields
+        unlike += block.n_unlike
     for line in unlike_lines(unlike, rows.stop):
         warnings.warn(line.removeprefix(WARNING), stacklevel=2)
     if match.profile_places is not None:
@@ -172,7 +171,7 @@ def predict_anndata(
     told = {**provenance(plan, model_sha256, _values_sha256(source)), "commit": commit()}
     uns[UNS] = json.dumps(told, sort_keys=True)
     # For each gene of the output the place of its first probe in the input, -1 without.
-    places = [columns[0] if columns else -1 for columns in match.landmarks]
+    places = [columns[0] if columns else -1 for columns in match.wanted]
     places += [-1] * len(model.targets)
     return import_anndata(NAME).AnnData(
         X,

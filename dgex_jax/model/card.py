@@ -11,15 +11,17 @@ import numpy as np
 from dgex_jax.config import ALIKE
 from dgex_jax.io.manifest import drop_with_sidecar, file_sha256, record, write_sidecar
 from dgex_jax.methods.network import PRECISION
-from dgex_jax.model.info import N_NAMED, SHOWN_LEVEL, part_roles
+from dgex_jax.model.info import SHOWN_LEVEL, heaviest_landmarks, part_roles, told_coverage
 from dgex_jax.model.model import DESCRIPTION, TRUSTED, known, read_model
 from dgex_jax.pages.page import (
+    EXPECTED_ERROR,
     SIMULATED,
     Head,
     LongTable,
     Picture,
     Table,
     check_page,
+    genes_by_error,
     number,
     picture,
     render,
@@ -84,8 +86,6 @@ def _content(path: Path, model: Model, sha256: str, given: str) -> dict[str, Any
         expected = f"{errors.mean():.4f} ± {errors.std():.4f} (mean ± sd over target genes, MAE in "
         expected += f"standardised units on {model.parts.label(part)})"
         facts.insert(3, ("Error to expect", expected))
-    weights = model.method.heaviest(N_NAMED)
-    names = model.landmarks.names(weights[0].tolist())
     return {
         "name": path.resolve().name,
         "simulated": SIMULATED if model.simulated else None,
@@ -111,7 +111,7 @@ def _content(path: Path, model: Model, sha256: str, given: str) -> dict[str, Any
         "heaviest": table(
             "Landmarks that weigh most",
             ("landmark", "#weight"),
-            [(one, number(weight, 2)) for one, weight in zip(names, weights[1], strict=True)],
+            [(one["landmark"], number(one["weight"], 2)) for one in heaviest_landmarks(model)],
         ),
     }
 
@@ -248,22 +248,6 @@ def _errors(model: Model) -> Table:
     return table("Errors by part", heads, rows)
 
 
-def _told_coverage(model: Model) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield label of a test part → its levels, of a record that has them as `dgex` writes them."""
-    keys = ("level", "values", "genes", "profiles")
-    for part, of_part in (known(model.record, dict, "coverage") or {}).items():
-        if part not in model.parts or not isinstance(of_part, list):
-            continue
-        levels = [
-            one
-            for one in of_part
-            if isinstance(one, dict)
-            and all(0 <= (known(one, int | float, key) or 0) <= 1 and key in one for key in keys)
-        ]
-        if levels:
-            yield model.parts.label(part), levels
-
-
 def _coverage(model: Model) -> Table:
     rows = [
         (
@@ -271,7 +255,7 @@ def _coverage(model: Model) -> Table:
             f"{one['level']:.0%}",
             *(f"{one[key]:.1%}" for key in ("values", "genes", "profiles")),
         )
-        for label, levels in _told_coverage(model)
+        for label, levels in told_coverage(model.record, model.parts).items()
         for one in levels
     ]
     heads = ("part", "#nominal", "#values", "#genes", "#profiles")
@@ -297,7 +281,7 @@ def _errors_drawn(model: Model) -> Iterator[Picture]:
 def _coverage_drawn(model: Model) -> Iterator[Picture]:
     from dgex_jax.plots import calibration  # noqa: PLC0415 (optional)
 
-    coverage = dict(_told_coverage(model))
+    coverage = told_coverage(model.record, model.parts)
     levels = [[one["level"] for one in of_part] for of_part in coverage.values()]
     if levels and all(one == levels[0] for one in levels):
         reached = {label: [one["values"] for one in of] for label, of in coverage.items()}
@@ -331,7 +315,7 @@ def _genes(model: Model) -> LongTable:
     """List the target genes, by expected error."""
     genes, part, level = model.targets, model.expected_on, _level(model)
     nothing: NDArray[np.float64] = np.full(len(genes), np.nan)
-    errors = nothing if part is None else model.errors[part]
+    errors = None if part is None else model.errors[part]
     r2 = nothing if part is None else model.r2.get(part, nothing)
     widths, calibrated = nothing, _calibration(model)
     if calibrated is not None and level is not None:
@@ -340,7 +324,7 @@ def _genes(model: Model) -> LongTable:
     copied = np.zeros(len(genes), bool) if copies is None else copies
     columns: dict[Head, Sequence[str] | NDArray[Any]] = {
         Head("symbol"): genes.symbols,
-        Head("expected error", number=True, digits=4): errors,
+        Head(EXPECTED_ERROR, number=True, digits=4): nothing if errors is None else errors,
         Head("R²", number=True, digits=3): r2,
         Head(f"width of {level or 0:.0%}", number=True, digits=3): widths,
         Head("copy of a landmark"): ["copy" if one else "" for one in copied.tolist()],
@@ -350,20 +334,7 @@ def _genes(model: Model) -> LongTable:
     }
     # Columns of nothing only take room.
     columns = {head: cells for head, cells in columns.items() if _says_something(cells)}
-    order = np.argsort(errors, kind="stable")
-    cells = [np.array(one, dtype=object)[order].tolist() for one in columns.values()]
-    sorted_by = next((place for place, head in enumerate(columns) if head.digits == 4), 0)
-    return LongTable(
-        "Target genes",
-        "symbol or id",
-        "target genes",
-        list(columns),
-        list(zip(*cells, strict=True)),
-        sorted_by,
-        () if part is None else (errors[order] < TRUSTED).tolist(),
-        f"to trust: below {TRUSTED:g}",
-        f"the others: {TRUSTED:g} or more",
-    )
+    return genes_by_error("Target genes", "target genes", columns, errors, TRUSTED)
 
 
 def _says_something(cells: Sequence[str] | NDArray[Any]) -> bool:

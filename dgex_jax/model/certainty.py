@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.io.expression import blocks
 from dgex_jax.methods.uncertainty import (
     CALIBRATED_ON,
     LEFT_OUT_TARGETS,
@@ -16,11 +17,12 @@ from dgex_jax.methods.uncertainty import (
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from dgex_jax.methods import Fitted
+    from dgex_jax.methods.uncertainty import Calibration
     from dgex_jax.prepare.prepared import Prepared
 
 
@@ -45,14 +47,14 @@ class Coverage:
 class RunningCoverage:
     """Coverage of the intervals of a level, of profiles that come block by block."""
 
-    def __init__(self, level: float, n_targets: int) -> None:
+    def __init__(self, level: float) -> None:
         self.level = level
-        self._by_gene = np.zeros(n_targets, np.int64)
+        self._by_gene: NDArray[np.int64] = np.zeros(1, np.int64)
         self._by_profile: list[NDArray[np.float64]] = []
 
     def add(self, inside: NDArray[np.bool_]) -> None:
         """Take in some profiles: which values are inside, ``(n, n_targets)``."""
-        self._by_gene += inside.sum(axis=0)
+        self._by_gene = self._by_gene + inside.sum(axis=0)
         self._by_profile.append(inside.mean(axis=1))
 
     def coverage(self) -> Coverage:
@@ -66,6 +68,30 @@ class RunningCoverage:
             float((by_gene >= enough).mean()),
             float((by_profile >= enough).mean()),
         )
+
+
+class IntervalCoverage:
+    """Coverage of a model's intervals of some levels, over the targets that are `kept`."""
+
+    def __init__(
+        self,
+        known: Uncertainty,
+        intervals: Calibration,
+        levels: Sequence[float],
+        kept: slice | NDArray[np.intp] = slice(None),
+    ) -> None:
+        self._known, self._intervals, self._kept = known, intervals, kept
+        self._running = [RunningCoverage(level) for level in levels]
+
+    def add(self, X: NDArray[np.float32], errors: NDArray[np.float32]) -> None:
+        """Take in absolute errors ``(n, n_kept)`` of profiles, given all of their landmarks."""
+        distances = self._known.distances(X)
+        for one in self._running:
+            one.add(errors <= self._intervals.half_widths(one.level, distances)[:, self._kept])
+
+    def by_level(self) -> list[Coverage]:
+        """Give the coverage of each level over all profiles taken in."""
+        return [one.coverage() for one in self._running]
 
 
 def certainty_of(
@@ -99,16 +125,11 @@ def certainty_of(
 
 def _coverage(study: Prepared, method: Fitted, learnt: Uncertainty, part: str) -> list[Coverage]:
     calibration = learnt.calibrated[study.parts.chooser_of(part)]
-    n = study.n_profiles(part)
-    running = [RunningCoverage(level, study.n_targets) for level in calibration.levels]
-    for start in range(0, n, BATCH):
-        rows = slice(start, min(start + BATCH, n))
+    covered = IntervalCoverage(learnt, calibration, calibration.levels)
+    for rows in blocks(study.n_profiles(part), BATCH):
         X = study.X(part, rows)
-        errors = np.abs(method.predict(X) - study.Y(part, rows=rows))
-        distances = learnt.distances(X)
-        for one in running:
-            one.add(errors <= calibration.half_widths(one.level, distances))
-    return [one.coverage() for one in running]
+        covered.add(X, np.abs(method.predict(X) - study.Y(part, rows=rows)))
+    return covered.by_level()
 
 
 def coverage_json(coverage: Mapping[str, list[Coverage]]) -> dict[str, Any]:

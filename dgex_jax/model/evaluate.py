@@ -6,23 +6,24 @@ import csv
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import DgexError, FormatError, StudyError
-from dgex_jax.io.expression import blocks, check_storable, listed
+from dgex_jax.io.expression import aligned, blocks, check_storable, listed
 from dgex_jax.io.files import atomic_path
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods.network import PRECISION
-from dgex_jax.model.certainty import RunningCoverage
+from dgex_jax.model.certainty import IntervalCoverage
 from dgex_jax.model.info import part_roles
 from dgex_jax.model.match import SHOWN
 from dgex_jax.model.model import DESCRIPTION, checksum, known
-from dgex_jax.model.predict import interval_of, told_device
+from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.genes import match_ensembl
+from dgex_jax.prepare.names import kind_of_probes
 from dgex_jax.scores import GeneScores, RunningScores, Summary, summarise
 from dgex_jax.train.arrays import BATCH
 
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dgex_jax.config import IdKind
     from dgex_jax.io.progress import Listener, Tick
     from dgex_jax.methods import Fitted
-    from dgex_jax.methods.uncertainty import Calibration, Uncertainty
     from dgex_jax.model.certainty import Coverage
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
@@ -44,8 +45,7 @@ PROFILES_AT_A_TIME = 4 * BATCH
 INTERVAL = 0.9
 """The level whose coverage is told."""
 
-GeneIdKind = Literal["ensembl", "probe", "entrez", "symbol"]
-NAMING: dict[GeneIdKind, str] = {
+NAMING: dict[IdKind, str] = {
     "ensembl": "Ensembl id",
     "probe": "probes",
     "entrez": "Entrez id",
@@ -77,7 +77,7 @@ class SharedGenes(SharedTargets):
     `targets` ``(n_shared,)`` those of Y for its shared targets.
     """
 
-    kind: GeneIdKind
+    kind: IdKind
     landmarks: NDArray[np.intp]
     targets: NDArray[np.intp]
 
@@ -152,31 +152,14 @@ def evaluate(
             genes = part_scores(model.method, study, part, shared, tick, covered)
         # On an array copies are other probes; elsewhere they repeat an input.
         repeats = study.parts.platform_of(part) != "array"
-        coverage = None if covered is None else covered.running.coverage()
+        coverage = None if covered is None else covered.by_level()[0]
         found[part] = judged(genes, shared, coverage, repeats=repeats)
     return Evaluation(shared, found, own_study)
 
 
-class _Covered:
-    """Counts the measured values inside the intervals that a prediction would have."""
-
-    def __init__(self, known: Uncertainty, intervals: Calibration, kept: NDArray[np.intp]) -> None:
-        self.known, self.intervals, self.kept = known, intervals, kept
-        self.running = RunningCoverage(INTERVAL, len(kept))
-
-    def add(
-        self,
-        X: NDArray[np.float32],
-        inferred: NDArray[np.float32],
-        measured: NDArray[np.float32],
-    ) -> None:
-        half = self.intervals.half_widths(INTERVAL, self.known.distances(X))[:, self.kept]
-        self.running.add(np.abs(inferred - measured) <= half)
-
-
 def _covered(
     model: Model, study: Prepared, part: str, kept: NDArray[np.intp], *, own_study: bool
-) -> _Covered | None:
+) -> IntervalCoverage | None:
     """Count by the intervals of a part's own chooser, on another study by those of its platform."""
     known = model.uncertainty
     if known is None or not known.calibrated:
@@ -185,11 +168,11 @@ def _covered(
     intervals = (
         known.calibrated.get(study.parts.chooser_of(part))
         if own_study
-        else interval_of(model, "microarray" if platform == "array" else platform)
+        else model.interval_for("microarray" if platform == "array" else platform)
     )
     if intervals is None or INTERVAL not in intervals.levels:
         return None
-    return _Covered(known, intervals, kept)
+    return IntervalCoverage(known, intervals, (INTERVAL,), kept)
 
 
 def judged(
@@ -208,7 +191,7 @@ def part_scores(
     part: str,
     genes: SharedGenes | None = None,
     tick: Tick = lambda _n: None,
-    covered: _Covered | None = None,
+    covered: IntervalCoverage | None = None,
 ) -> GeneScores:
     """Score a method on a part of a study, some profiles at a time, in its standardised units.
 
@@ -229,7 +212,7 @@ def part_scores(
             running.add(inferred, Y)
             if covered is not None:
                 first = start - block.start
-                covered.add(X[first : first + len(every)], inferred, Y)
+                covered.add(X[first : first + len(every)], np.abs(inferred - Y))
             tick(len(every))
             start = rows.stop
     return running.scores()
@@ -239,31 +222,13 @@ def part_scores(
 
 
 def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
-    """Match by the first kind of id that finds most landmarks.
-
-    By Ensembl id where both have them, a gene is the same if its probes are, else by Entrez id or
-    symbol.
-    """
+    """Find the genes of a model in a study, and which of its targets copy an input."""
     if study.gene_ids == "number":
         raise FormatError(
             f"{study.path}: its genes have no ids, so which of them are the model's can't be told; "
             "prepare a study of the raw files (dgex prepare)"
         )
-    best: tuple[GeneIdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
-    for kind in NAMING:
-        try:
-            roles = list(_both_roles(model, study, kind))
-        except FormatError:
-            # A study of an older format lacks some of them.
-            continue
-        ours, theirs = (_by_id(study.path, kind, *of) for of in roles)
-        if best is None or (ours >= 0).sum() > (best[1] >= 0).sum():
-            best = kind, ours, theirs
-        if (ours >= 0).all():
-            break
-    if best is None:
-        raise FormatError(f"{study.path}: its genes have no ids that are the model's")
-    kind, landmarks, targets = best
+    kind, landmarks, targets = _matched(model, study)
     missing = np.flatnonzero(landmarks < 0).tolist()
     if missing:
         raise FormatError(
@@ -285,8 +250,32 @@ def _shared_genes(model: Model, study: Prepared) -> SharedGenes:
     return SharedGenes(kept, copies, kind, landmarks, found)
 
 
+def _matched(model: Model, study: Prepared) -> tuple[IdKind, NDArray[np.intp], NDArray[np.intp]]:
+    """Match landmarks and targets by the first kind of id that finds most landmarks.
+
+    By Ensembl id where both have them, a gene is the same if its probes are, else by Entrez id or
+    symbol.
+    """
+    best: tuple[IdKind, NDArray[np.intp], NDArray[np.intp]] | None = None
+    for kind in NAMING:
+        try:
+            roles = list(_both_roles(model, study, kind))
+        except FormatError:
+            # A study of an older format lacks some of them.
+            continue
+        landmarks, targets = (_by_id(study.path, kind, *of) for of in roles)
+        if best is None or (landmarks >= 0).sum() > (best[1] >= 0).sum():
+            told = kind_of_probes(model.landmarks) if kind == "probe" else kind
+            best = told, landmarks, targets
+        if (landmarks >= 0).all():
+            break
+    if best is None:
+        raise FormatError(f"{study.path}: its genes have no ids that are the model's")
+    return best
+
+
 def _both_roles(
-    model: Model, study: Prepared, kind: GeneIdKind
+    model: Model, study: Prepared, kind: IdKind
 ) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
     """Give the ids of one kind of the landmarks, then of the targets: the model's, the study's."""
     for role, genes in (("landmark", model.landmarks), ("target", model.targets)):
@@ -295,11 +284,11 @@ def _both_roles(
         else:
             name = "probes" if kind == "probe" else kind
             theirs = getattr(study, f"{role}_{name}")
-        yield getattr(genes, f"{kind}s" if kind in ("symbol", "probe") else kind), theirs
+        yield genes.probes if kind == "probe" else genes.ids(kind), theirs
 
 
 def _by_id(
-    path: Path, kind: GeneIdKind, ours: Sequence[Any], theirs: Sequence[Any]
+    path: Path, kind: IdKind, ours: Sequence[Any], theirs: Sequence[Any]
 ) -> NDArray[np.intp]:
     """Find each of our genes among theirs; -1 where it isn't there, or its symbol is twice."""
     if kind == "ensembl":
@@ -354,7 +343,6 @@ def evaluation_lines(path: Path, model: Model, study: Prepared, found: Evaluatio
 
 def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) -> list[str]:
     """Make a table of parts (name, scores, role), in whose standardised units, and explain it."""
-    lines = []
     rows: list[tuple[str, ...]] = [(*COLUMNS, "")]
     undefined: list[str] = []
     covered: list[str] = []
@@ -368,14 +356,11 @@ def score_lines(parts: Sequence[tuple[str, PartEvaluation, str]], whose: str) ->
             undefined.append(f"{name}: {n:,} gene(s) are constant in it: no r, no R²")
         if n := one.every.n_flat:
             undefined.append(f"{name}: {n:,} gene(s) are inferred constant: no r")
-    first, *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers, role in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths, strict=True)]
-        lines.append("  ".join([f"{name:<{first}}", *cells, role]).rstrip())
     if covered:
         share = f"measured values inside the {100 * INTERVAL:g} % intervals"
         undefined.insert(0, f"{share}: {', '.join(covered)}")
-    return [*lines, EXPLAINED.format(whose), *undefined]
+    marks = f"<{'>' * (len(COLUMNS) - 1)}<"
+    return [*aligned(rows, marks), EXPLAINED.format(whose), *undefined]
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
@@ -474,12 +459,7 @@ def gene_table_file(
 
 
 def _gene_table(path: Path, model: Model, found: Scored) -> pd.DataFrame:
-    genes, kept = model.targets, found.shared.kept
-    probes = [",".join(of_gene) for of_gene in genes.probes]
-    ids = zip(genes.ensembl, genes.symbols, genes.entrez, probes, strict=True)
-    table = pd.DataFrame(ids, columns=["ensembl", "symbol", "entrez", "probes"], dtype=object).take(
-        kept
-    )
+    table = pd.DataFrame(model.targets.columns(), dtype=object).take(found.shared.kept)
     for name in table:
         check_storable(path, f"{name} of a target", list(table[name]), "\t\n\r")
     table["copy_of_landmark"] = found.shared.copies.astype(int)

@@ -164,28 +164,17 @@ def _errors(
 def _record(
     run: Path, config: dict[str, Any], done: dict[str, Any], study: Prepared
 ) -> dict[str, Any]:
-    made = preparation(study.path)
     training = config.get("training", {})
     inputs = {
         "run": {"name": f"{run.resolve().name}/{DONE}", "sha256": checksum(run / DONE)},
         "prepared": {"name": study.path.name, "sha256": study.sha256},
     }
+    versions = {
+        "training": {**config.get("versions", {}), "python": done.get("python")},
+        "export": {"dgex_jax": __version__, "numpy": np.__version__},
+    }
     return {
-        "study": study_record(study, made),
-        "settings": {
-            "study": made.get("settings", {}),
-            "prepare": made.get("prepare", {}),
-            "training": training,
-        },
-        "seeds": {
-            "preparation": made.get("random_streams", {}),
-            "training": training.get("seed"),
-        },
-        "versions": {
-            "preparation": made.get("versions", {}),
-            "training": {**config.get("versions", {}), "python": done.get("python")},
-            "export": {"dgex_jax": __version__, "numpy": np.__version__},
-        },
+        **study_record(study, {"training": training}, training.get("seed"), versions),
         "side_by_side": config.get("side_by_side", []),
         "config_hash": done["config_hash"],
         # Counted from 0, as in the run's log.
@@ -205,17 +194,32 @@ def _record(
     }
 
 
-def study_record(study: Prepared, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Say of which study a model is; `made` is what the study says of its own making."""
+def study_record(
+    study: Prepared,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    versions: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Say of which study a model is and how that was made, then with what it was trained."""
+    made = preparation(study.path)
     return {
-        "name": study.name,
-        "title": study.title,
-        "simulated": study.simulated,
-        **{key: text for key in ("source", "licence") if (text := getattr(study, key))},
-        "gene_ids": study.gene_ids,
-        "profiles": {part: study.n_profiles(part) for part in study.parts},
-        "prepared_sha256": study.sha256,
-        "raw_files": made.get("raw_files", {}),
+        "study": {
+            "name": study.name,
+            "title": study.title,
+            "simulated": study.simulated,
+            **{key: text for key in ("source", "licence") if (text := getattr(study, key))},
+            "gene_ids": study.gene_ids,
+            "profiles": {part: study.n_profiles(part) for part in study.parts},
+            "prepared_sha256": study.sha256,
+            "raw_files": made.get("raw_files", {}),
+        },
+        "settings": {
+            "study": made.get("settings", {}),
+            "prepare": made.get("prepare", {}),
+            **settings,
+        },
+        "seeds": {"preparation": made.get("random_streams", {}), "training": seed},
+        "versions": {"preparation": made.get("versions", {}), **versions},
     }
 
 

@@ -26,7 +26,7 @@ from dgex_jax.io.files import (
     user_cache,
     writing,
 )
-from dgex_jax.model.model import DESCRIPTION, MODEL_FILES, UNCERTAINTY, read_model
+from dgex_jax.model.model import DESCRIPTION, EVERY_FILE, read_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,6 @@ def _unpack(archive: Path, folder: Path) -> None:
 
     Nothing is written under a name that the archive chooses.
     """
-    allowed = {*MODEL_FILES, UNCERTAINTY}
     try:
         with zipfile.ZipFile(archive) as file:
             members = [one for one in file.infolist() if not one.is_dir()]
@@ -162,7 +161,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 top, _, name = one.filename.rpartition("/")
                 kind = stat.S_IFMT(one.external_attr >> 16)
                 plain = kind in {0, stat.S_IFREG} and not one.flag_bits & 1
-                if name not in allowed or name in taken or not plain:
+                if name not in EVERY_FILE or name in taken or not plain:
                     raise FormatError(f"it holds {one.filename!r}, which is no file of a model")
                 if len(tops) > 1 or "/" in top or top in {".", ".."}:
                     raise FormatError(f"it holds {one.filename!r}: a model is one folder")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dgex_jax import __version__
+from dgex_jax.io.expression import aligned
 from dgex_jax.io.manifest import record
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods import Tables
@@ -16,7 +17,7 @@ from dgex_jax.methods.members import fit_member, members_for
 from dgex_jax.methods.network import PRECISION
 from dgex_jax.methods.stack import Member, fit_stack
 from dgex_jax.model.evaluate import part_scores
-from dgex_jax.model.export import check_study, model_of, preparation, study_record
+from dgex_jax.model.export import check_study, model_of, study_record
 from dgex_jax.model.predict import told_device
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.run import Checkpoints
@@ -140,7 +141,6 @@ def _record(
     study: Prepared, options: FitOptions, members: list[Member], seconds: float
 ) -> dict[str, Any]:
     """Say how a model was fitted, as JSON values."""
-    made = preparation(study.path)
     inputs = {"prepared": {"name": study.path.name, "sha256": study.sha256}}
     own = record(
         "dgex fit",
@@ -149,18 +149,9 @@ def _record(
         device=told_device(),
         seeds={"fit": options.seed},
     )
+    versions = {"dgex_jax": __version__, **own["versions"]}
     return {
-        "study": study_record(study, made),
-        "settings": {
-            "study": made.get("settings", {}),
-            "prepare": made.get("prepare", {}),
-            "fit": asdict(options),
-        },
-        "seeds": {"preparation": made.get("random_streams", {}), "training": options.seed},
-        "versions": {
-            "preparation": made.get("versions", {}),
-            "training": {"dgex_jax": __version__, **own["versions"]},
-        },
+        **study_record(study, {"fit": asdict(options)}, options.seed, {"training": versions}),
         "members": [asdict(one) for one in members],
         "seconds": seconds,
         "provenance": {"training": own},
@@ -171,20 +162,8 @@ def fit_lines(fit: Fit, validated_on: str) -> list[str]:
     """Make a table of what each method reached on validation, its weight and its time."""
     rows = [("method", f"error on {validated_on}", "weight", "seconds")]
     rows += [
-        (
-            one.name,
-            f"{one.error:.4f}",
-            f"{one.weight:.2f}",
-            f"{one.seconds:.1f}",
-        )
+        (one.name, f"{one.error:.4f}", f"{one.weight:.2f}", f"{one.seconds:.1f}")
         for one in fit.members
     ]
     rows += [(name, "no time left", "", "") for name in fit.left_out]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}"]
-            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows, "<>>>")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dgex_jax.io.expression import aligned
 from dgex_jax.methods.network import Network
 from dgex_jax.model.model import DESCRIPTION, known, read_model
 from dgex_jax.parts import Parts
@@ -50,13 +51,13 @@ def model_info(path: Path) -> dict[str, Any]:
             for part, values in model.errors.items()
         },
         "expected_error_on": part,
-        "heaviest_landmarks": _heaviest(model),
+        "heaviest_landmarks": heaviest_landmarks(model),
         "best_genes": _first_genes(model, errors, errors),
         "worst_genes": _first_genes(model, -errors, errors),
     }
 
 
-def _heaviest(model: Model) -> list[dict[str, Any]]:
+def heaviest_landmarks(model: Model) -> list[dict[str, Any]]:
     """List the landmarks that weigh most where a method has weights of them, else none."""
     places, weights = model.method.heaviest(N_NAMED)
     names = model.landmarks.names(places.tolist())
@@ -120,15 +121,32 @@ def info_lines(path: Path, info: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def told_coverage(record: Mapping[str, Any], parts: Parts) -> dict[str, list[dict[str, Any]]]:
+    """Give label of a test part → its levels, of a record that has them as `dgex` writes them."""
+    keys, found = ("level", "values", "genes", "profiles"), {}
+    for part, of_part in (known(record, dict, "coverage") or {}).items():
+        if part not in parts or not isinstance(of_part, list):
+            continue
+        levels = [
+            one
+            for one in of_part
+            if isinstance(one, dict)
+            and all(0 <= (known(one, int | float, key) or 0) <= 1 and key in one for key in keys)
+        ]
+        if levels:
+            found[parts.label(part)] = levels
+    return found
+
+
 def _intervals(record: Mapping[str, Any], parts: Parts) -> list[str]:
     """Say what the intervals of one level cover on the tests."""
-    told = known(record, dict, "coverage") or {}
-    width = max([10, *(len(parts.label(part)) + 2 for part in told)])
+    told = told_coverage(record, parts)
+    width = max([10, *(len(label) + 2 for label in told)])
     lines = [
-        f"  {parts.label(part):<{width}}{one['values']:.1%} of the values; of {one['genes']:.0%} "
+        f"  {label:<{width}}{one['values']:.1%} of the values; of {one['genes']:.0%} "
         f"of the genes and {one['profiles']:.0%} of the profiles at least {SHOWN_LEVEL - 0.05:.0%}"
-        for part, of_part in told.items()
-        for one in of_part
+        for label, levels in told.items()
+        for one in levels
         if one["level"] == SHOWN_LEVEL
     ]
     heading = f"intervals of {SHOWN_LEVEL:.0%} cover, on parts that nothing was chosen on"
@@ -193,19 +211,12 @@ def _named(info: Mapping[str, Any], which: str, parts: Parts) -> list[str]:
     genes = info[f"{which}_genes"]
     if not genes:
         return []
-    rows = [
-        (gene["symbol"] or "-", gene["ensembl"] or ",".join(gene["probes"]) or "-")
-        for gene in genes
-    ]
-    first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = ["", f"{which} {_some(len(genes), 'gene')} by error on "]
-    lines[1] += parts.label(info["expected_error_on"])
-    for (symbol, name), gene in zip(rows, genes, strict=True):
+    rows = []
+    for gene in genes:
         copy = "  copy of a landmark" if gene["copy_of_landmark"] else ""
         r2 = "" if gene["R2"] is None else f"  R² {gene['R2']:.2f}"
-        lines.append(f"  {symbol:<{first}}  {name:<{second}}  {gene['error']:.4f}{r2}{copy}")
-    return lines
-
-
-def _some(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        name = gene["ensembl"] or ",".join(gene["probes"]) or "-"
+        rows.append(("", gene["symbol"] or "-", name, f"{gene['error']:.4f}{r2}{copy}"))
+    noun = "gene" if len(genes) == 1 else "genes"
+    part = parts.label(info["expected_error_on"])
+    return ["", f"{which} {len(genes)} {noun} by error on {part}", *aligned(rows, "<<<<")]

@@ -1,34 +1,51 @@
-"""The genes of a model in a file: on which axis, by which ids, and which are missing."""
+"""The genes of a model by name: in a file, in a list of genes, and in an output."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dgex_jax.errors import FormatError
-from dgex_jax.io.expression import View, check_ids, listed, transposed
+import numpy as np
+
+from dgex_jax.errors import DgexError, FormatError
+from dgex_jax.io.expression import (
+    View,
+    check_ids,
+    decode_text,
+    listed,
+    plain_name,
+    transposed,
+)
 from dgex_jax.io.h5ad import AnnDataSource
+from dgex_jax.io.lines import read_lines
+from dgex_jax.prepare.genes import MAP_HEADERS
 from dgex_jax.prepare.names import (
     ID_KINDS,
+    KIND_WORDS,
     Columns,
     Elsewhere,
     Found,
+    Names,
     are_row_numbers,
     find_genes,
+    find_renamed,
     like_the_mouse,
     look_elsewhere,
     merged,
+    places_of,
     search,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from dgex_jax.config import IdKind
+    from dgex_jax.config import GeneIds, IdKind
     from dgex_jax.io.expression import AnnotatedSource
     from dgex_jax.model.model import Model, ModelGenes
 
@@ -64,36 +81,30 @@ Role = Literal["landmark", "target"]
 class Match:
     """Where a file (`source`, profiles by genes) has the genes of a model.
 
+    `genes` are those wanted of it, which are the model's landmarks or its targets by their `role`.
     `found` says how it names them, `axis` which axis has them, in the words of its format.
-    `landmarks` and `targets` (only if asked for) have for each gene of the model the file's
-    columns, none where it is missing; `n_partial` genes lack some of their probes. `role` says
-    which of them are wanted, the landmarks or the targets. `renamed`: symbol of the model → the
+    `wanted` has for each of them the file's columns, none where it is missing, and `others` (only
+    if asked for) for the model's other genes; `n_partial` genes lack some of their probes.
+    `renamed`: symbol of the model → the
     other symbol of the same gene that the file has; `by_other_names`: wanted gene → where it was
     found, as the way by which most were found lacks it; `no_guess`: missing gene → what the file
     has that it may be, but need not; `second`: what the second best way of naming finds, in words.
+    `left_out` says what on the axis of the profiles was none.
     """
 
     source: AnnotatedSource
+    genes: ModelGenes
+    role: Role
     found: Found
     axis: str
-    landmarks: Columns
-    targets: Columns
+    wanted: Columns
+    others: Columns
     n_partial: int
     renamed: Mapping[str, str] = field(default_factory=dict)
     by_other_names: Mapping[str, str] = field(default_factory=dict)
     no_guess: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
-    role: Role = "landmark"
-
-    @property
-    def wanted(self) -> Columns:
-        """Columns of the wanted genes."""
-        return self.landmarks if self.role == "landmark" else self.targets
-
-    @property
-    def others(self) -> Columns:
-        """Columns of the model's other genes."""
-        return self.targets if self.role == "landmark" else self.landmarks
+    left_out: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -136,12 +147,6 @@ class Match:
         return lines
 
 
-def genes_of(model: Model, role: Role) -> tuple[ModelGenes, ModelGenes]:
-    """Give the genes of a model that are wanted, and its others."""
-    genes = model.landmarks, model.targets
-    return genes if role == "landmark" else genes[::-1]
-
-
 def match_genes(
     model: Model,
     source: AnnotatedSource,
@@ -159,7 +164,9 @@ def match_genes(
     looked for too. Raises `FormatError` if neither axis has half of the wanted, or both have, or a
     gene of the model or a profile is there twice.
     """
-    wanted, rest = genes_of(model, role)
+    wanted, rest = model.landmarks, model.targets
+    if role == "target":
+        wanted, rest = rest, wanted
     half = len(wanted) / 2
     kinds = ID_KINDS if ids is None else (ids,)
     # The annotation of thousands of profiles is looked at only if no axis has genes without it.
@@ -204,45 +211,48 @@ def match_genes(
         elsewhere = look_elsewhere([found, *others], known)
         if ids is not None:
             elsewhere = [replace(one, columns=()) for one in elsewhere]
-    n_partial = 0
-    if found.kind == "probe":
-        columns = found.columns + of_others.columns
-        probes = (*wanted.probes, *rest.probes)
-        n_partial = sum(
-            0 < len(there) < len(of) for there, of in zip(columns, probes, strict=False)
-        )
     names = wanted.names(range(len(wanted)))
     may_be = {name: " or ".join(map(repr, may)) for name, may in found.ambiguous.items()}
     may_be |= {names[one.place]: one.text for one in elsewhere if not one.columns}
-    by_role = merged(found, elsewhere), of_others.columns
     return Match(
         side,
+        wanted,
+        role,
         found,
         axes[turned],
-        *(by_role if role == "landmark" else by_role[::-1]),
-        n_partial,
+        merged(found, elsewhere),
+        of_others.columns,
+        _n_partial(found, wanted) + _n_partial(of_others, rest),
         renamed={**of_others.renamed, **found.renamed},
         by_other_names={names[one.place]: one.text for one in elsewhere if one.columns},
         no_guess=may_be,
         second=_second(found, others, f"{len(wanted)} {role}s"),
-        role=role,
     )
+
+
+def _n_partial(found: Found, genes: ModelGenes) -> int:
+    """Count the genes of which some probes were found, but not all."""
+    if found.kind != "probe":
+        return 0
+    # Nothing at all was found of genes that were not looked for.
+    pairs = zip(found.columns, genes.probes, strict=False)
+    return sum(0 < len(there) < len(probes) for there, probes in pairs)
 
 
 def _second(found: Found, others: Sequence[Found], of: str) -> str:
     """Say what the best way by another kind or field finds."""
     for other in others:
-        if other.count and (other.kind, other.names.where) != (found.kind, found.names.where):
+        if other.count and other.by != found.by:
             return f"{found.by} {found.count} of {of} were found; {other.by} {other.count}"
     return ""
 
 
-def check_missing(model: Model, match: Match, *, impute: bool) -> None:
+def check_missing(match: Match, *, impute: bool) -> None:
     """Raise `FormatError` listing the landmarks that are missing.
 
     With `impute` only those that the file may have after all, by another name.
     """
-    names = model.landmarks.names(match.missing)
+    names = match.genes.names(match.missing)
     there = [name for name in names if name in match.no_guess]
     pairs = listed([f"{name} may be {match.no_guess[name]}" for name in there], SHOWN)
     if impute and there:
@@ -251,14 +261,14 @@ def check_missing(model: Model, match: Match, *, impute: bool) -> None:
             f"by another name: {pairs}; leave out --input-ids, or rename them"
         )
     if names and not impute:
-        symbols = [model.landmarks.symbols[place] for place in match.missing]
+        symbols = [match.genes.symbols[place] for place in match.missing]
         hint = _mangled(symbols, match.found.names.texts)
         if there:
             hint += f"; {len(there)} of them are in the file by another name: {pairs}"
         if len(there) < len(names):
             hint += "; --impute takes their training means"
         raise FormatError(
-            f"{match.source.path}: {len(names)} of {len(model.landmarks)} landmarks are missing "
+            f"{match.source.path}: {len(names)} of {len(match.genes)} landmarks are missing "
             f"({match.naming}): {listed(names, SHOWN)}{hint}"
         )
 
@@ -330,3 +340,164 @@ def _date_of_symbol(symbol: str) -> Date | None:
     if parts is None:
         return None
     return "mar" if parts[1] else "sep" if parts[2] else "dec", int(parts[3])
+
+
+# Which genes an output has, and their ids
+
+INFERRED = ":inferred"
+"""Added to the id of a target that is a landmark's as well: ids of a file are unique."""
+
+
+@dataclass(frozen=True)
+class WrittenGenes:
+    """Genes of an output, in the model's order: landmarks, then targets.
+
+    `places` are theirs in that order, ascending, `ids` unique; `notes` say what ids they have.
+    """
+
+    places: NDArray[np.intp]
+    ids: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def targets(self, model: Model) -> NDArray[np.intp]:
+        """Places of the targets among them, in the order of the model's targets."""
+        n = len(model.landmarks)
+        return self.places[self.places >= n] - n
+
+
+HEADERS = {cell for line in MAP_HEADERS for cell in line} | {"entrez", "entrezid", "probe"}
+FILE_ENDINGS = (".txt", ".tsv", ".csv", ".gz", ".lst", ".list")
+
+
+def read_gene_list(given: str) -> list[str]:
+    """Read ``--genes``: the file of that name, a gene a line, or else names between commas.
+
+    In a file, compressed or not, lines that begin with ``#`` are comments, quotes around names are
+    taken off, and a first line like ``gene`` or ``symbol`` is no gene. Raises `FormatError` if it
+    can't be read, or there is no such file and it is called as a file.
+    """
+    path = Path(given)
+    if not path.is_file():
+        if "/" in given or given.endswith(FILE_ENDINGS):
+            raise FormatError(f"{given}: no such file")
+        return given.split(",")
+    lines = [decode_text(line).strip().strip('"') for _, line in read_lines(path)]
+    names = [line for line in lines if not line.startswith("#")]
+    return names[1:] if names and plain_name(names[0]) in HEADERS else names
+
+
+def written_genes(
+    model: Model, kind: GeneIds | None = None, names: Sequence[str] | None = None
+) -> WrittenGenes:
+    """Choose the genes that are named (`choose_genes`), and name them by ids of a `kind`.
+
+    Without one by the model's (`model_ids`). Raises as `choose_genes` and `name_genes` do.
+    """
+    ids, notes = model_ids(model), []
+    places = choose_genes(model, ids, names)
+    if kind is not None:
+        ids, kept = name_genes(model, ids, kind)
+        if n := len(kept.intersection(places.tolist())):
+            why = f"no {KIND_WORDS[kind]}, or one that another gene has too"
+            notes.append(f"{n:,} genes of the output have the model's id: {why}")
+    return WrittenGenes(places, tuple(ids[place] for place in places.tolist()), tuple(notes))
+
+
+def model_ids(model: Model) -> tuple[str, ...]:
+    """Give unique ids of landmarks, then targets.
+
+    Ensembl where the model has them, else probes, else symbols; a target that has a landmark's id
+    gets ``:inferred`` behind it. Raises `FormatError` for a model without such ids.
+    """
+    landmarks, targets = model.landmarks, model.targets
+    for kind in ("ensembl", "probes", "symbols", "entrez"):
+        ids, others = (
+            [of if isinstance(of, str) else ",".join(of) for of in getattr(genes, kind)]
+            for genes in (landmarks, targets)
+        )
+        if all("" not in names and len({*names}) == len(names) for names in (ids, others)):
+            known = set(ids)
+            return (*ids, *(f"{name}{INFERRED}" if name in known else name for name in others))
+    raise FormatError("the model's genes have no ids that are unique")
+
+
+def choose_genes(model: Model, ids: Sequence[str], names: Sequence[str] | None) -> NDArray[np.intp]:
+    """Give the places of genes among the landmarks, then the targets, ascending; ``None``: of all.
+
+    `ids` are those of the model's genes in an output. A name is an id of any kind, found as the
+    genes of a file are (`find_genes`), and means every gene that has it: the landmark as measured
+    and the target that is the same gene, or both targets that share a symbol. One of `ids` that
+    ends in ``:inferred`` means that target alone. Raises `DgexError` if no gene is named, or for
+    names that the model lacks, with the nearest.
+    """
+    genes = model.landmarks + model.targets
+    if names is None:
+        return np.arange(len(genes))
+    wanted = list(dict.fromkeys(filter(None, map(str.strip, names))))
+    if not wanted:
+        raise DgexError("genes: none is named")
+    targets = {name: place for place, name in enumerate(ids) if name.endswith(INFERRED)}
+    chosen = {targets[name] for name in wanted if name in targets}
+    left = [name for name in wanted if name not in targets]
+    for kind in ID_KINDS:
+        # Two names of the list may be one id (with and without its version).
+        texts = places_of(Names(left), kind, None)
+        columns = find_genes(kind, genes, Names(list(texts)), rename=False).columns
+        chosen |= {place for place, found in enumerate(columns) if found}
+        there = {text for found in columns for text in found}
+        known = {place for n, of in enumerate(texts.values()) if n in there for place in of}
+        left = [name for place, name in enumerate(left) if place not in known]
+    hints: dict[str, str] = {}
+    if left:
+        symbols = dict.fromkeys(filter(None, genes.symbols))
+        renamed, ambiguous = find_renamed(symbols, Names(left))
+        chosen |= {place for place, symbol in enumerate(genes.symbols) if symbol in renamed}
+        known = set(renamed.values())
+        left = [name for place, name in enumerate(left) if place not in known]
+        hints = _nearest(left[:SHOWN], list(symbols), ambiguous)
+    if left:
+        shown = listed([f"{name}{hints.get(name, '')}" for name in left], SHOWN)
+        text = f"{len(left):,} of the {len(wanted):,} named are not in the model"
+        raise DgexError(f"genes: {text}: {shown}")
+    return np.array(sorted(chosen), np.intp)
+
+
+def _nearest(
+    left: Sequence[str], symbols: Sequence[str], ambiguous: dict[str, tuple[str, ...]]
+) -> dict[str, str]:
+    """Say what names may be: the genes that a symbol may mean, or the nearest symbol."""
+    hints = {}
+    for name in left:
+        may_be = [symbol for symbol, texts in ambiguous.items() if name in texts]
+        nearest = get_close_matches(name.upper(), symbols, 1)
+        if may_be:
+            hints[name] = f" (may be {' or '.join(may_be)})"
+        elif nearest:
+            hints[name] = f" (nearest: {nearest[0]})"
+    return hints
+
+
+def name_genes(model: Model, ids: Sequence[str], kind: GeneIds) -> tuple[tuple[str, ...], set[int]]:
+    """Name genes by ids of a `kind`, unique ones; `ids` are those of the model in an output.
+
+    A gene without one, or that shares its own with another gene, keeps the model's; the places of
+    these are given too. A target that is a landmark as well gets ``:inferred`` behind its id, as in
+    `ids`. Raises `DgexError` if the model knows none of the kind, or ids of both kinds can't be
+    told from each other.
+    """
+    genes = model.landmarks + model.targets
+    texts = genes.ids(kind)
+    own = [name.removesuffix(INFERRED) for name in ids]
+    owners: dict[str, set[str]] = defaultdict(set)
+    for text, name in zip(texts, own, strict=True):
+        owners[text].add(name)
+    kept = {place for place, text in enumerate(texts) if not text or len(owners[text]) > 1}
+    names = tuple(
+        name if place in kept else texts[place] + name[len(own[place]) :]
+        for place, name in enumerate(ids)
+    )
+    if not any(texts):
+        raise DgexError(f"ids = {kind!r}: the model knows no {KIND_WORDS[kind]} of its genes")
+    if len({*names}) < len(names):
+        raise DgexError(f"ids = {kind!r}: some are also ids of the model, of other genes")
+    return names, kept

@@ -38,13 +38,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import Normalize, Values
+    from dgex_jax.config import Normalize, Platform, Values
     from dgex_jax.methods import Fitted
+    from dgex_jax.methods.uncertainty import Calibration
 
 MODEL_FILES = ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors")
 DESCRIPTION, WEIGHTS, GENES, REFERENCE = MODEL_FILES
 UNCERTAINTY = "uncertainty.safetensors"
 """Of models that know how sure they are."""
+EVERY_FILE = {*MODEL_FILES, UNCERTAINTY}
 FORMAT, FORMAT_VERSION = "dgex model", 4
 WITHOUT_HALF_PRECISION = 3
 """Version of a model whose weights are float32, which older programs read."""
@@ -63,8 +65,6 @@ COLUMNS = (
 TRUSTED = 0.5
 """Expected error, in standardised units, below which a gene is called worth trusting: half of its
 standard deviation in training."""
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,26 @@ class Model:
         tests = self.parts.tests_of(self.selected_on)
         return next((part for part in tests if part in self.errors), None)
 
+    def expected_for(self, platform: Platform) -> str | None:
+        """Part whose errors to expect: the test set of a platform; without it as `expected_on`."""
+        part = self.parts.test_for("array" if platform == "microarray" else platform)
+        return part if part in self.errors else self.expected_on
+
+    def interval_for(self, platform: Platform) -> Calibration:
+        """Give the intervals for profiles of a platform.
+
+        Those calibrated on the validation part of the set whose errors are to be expected, else on
+        the part that chose the model. Raises `DgexError` if the model has none.
+        """
+        if self.uncertainty is None or not self.uncertainty.calibrated:
+            raise DgexError(
+                "interval: this model has none, it was made before there were any; export or fit "
+                "it again"
+            )
+        part, calibrated = self.expected_for(platform), self.uncertainty.calibrated
+        chooser = self.selected_on if part is None else self.parts.chooser_of(part)
+        return calibrated.get(chooser) or calibrated[self.selected_on]
+
     @property
     def normalize(self) -> Normalize:
         """How the study's profiles were brought on one scale (`PrepareConfig.normalize`)."""
@@ -177,9 +197,8 @@ def refuse_place(final: Path, overwrite: bool) -> None:
         if final.exists() and not final.is_dir():
             raise DgexError(f"{final}: is a file, not a model folder")
         found = {path.name for path in final.iterdir()} if final.exists() else set()
-    strangers = sorted(found - {*MODEL_FILES, UNCERTAINTY})
-    if strangers:
-        raise DgexError(f"{final}: is no model folder: it holds {strangers[0]}")
+    if strangers := found - EVERY_FILE:
+        raise DgexError(f"{final}: is no model folder: it holds {min(strangers)}")
     if found and DESCRIPTION not in found:
         raise DgexError(f"{final}: is no model folder: it holds {min(found)} but no {DESCRIPTION}")
     if found and not overwrite:
@@ -220,11 +239,8 @@ def _model_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
         with temporary_folder(place) as folder:
             yield folder
             refuse_place(final, overwrite)
-            strangers = sorted(
-                {path.name for path in folder.iterdir()} - {*MODEL_FILES, UNCERTAINTY}
-            )
-            if strangers:
-                raise DgexError(f"{final}: can't be written: {strangers[0]} can't be removed")
+            if strangers := {path.name for path in folder.iterdir()} - EVERY_FILE:
+                raise DgexError(f"{final}: can't be written: {min(strangers)} can't be removed")
             for path in (*folder.iterdir(), folder):
                 sync(path, os.O_RDONLY)
             replace_folder(folder, place)
@@ -243,8 +259,7 @@ def read_model(path: Path | str) -> Model:
     if not (path / DESCRIPTION).exists():
         raise FormatError(f"{path}: is no model folder: it has no {DESCRIPTION}")
     content = _read_description(path / DESCRIPTION)
-    names = [*MODEL_FILES[1:], *([UNCERTAINTY] if UNCERTAINTY in content["files"] else [])]
-    for name in names:
+    for name in (*MODEL_FILES[1:], *({UNCERTAINTY} & content["files"].keys())):
         read_head(path / name)
         if checksum(path / name) != content["files"].get(name):
             raise FormatError(
@@ -257,10 +272,8 @@ def read_model(path: Path | str) -> Model:
     tensors = _read_tensors(path / WEIGHTS, np.float16 if half_precision else np.float32)
     tensors = {name: values.astype(np.float32) for name, values in tensors.items()}
     method = _method_of(path, content, tensors)
-    needed: Shapes = {LANDMARK_QUANTILE: (n_landmarks,)}
-    allowed: Shapes = {QUANTILE: (n_landmarks + n_targets,)}
     reference = _read_tensors(path / REFERENCE, np.float64)
-    _check_shapes(path / REFERENCE, reference, needed, allowed)
+    _check_reference(path / REFERENCE, reference, n_landmarks, n_targets)
     if (method.n_landmarks, method.n_targets) != (n_landmarks, n_targets):
         raise FormatError(
             f"{path / WEIGHTS}: infers {method.n_targets} targets of {method.n_landmarks} "
@@ -393,9 +406,8 @@ def _uncertainty_of(
         made = Uncertainty.load(content.get("uncertainty", {}), tensors)
     except DgexError as error:
         raise FormatError(f"{path / UNCERTAINTY}: can't be used: {one_line(error)}") from error
-    if {made.anchors.shape[1], *(one.widths.shape[1] for one in made.calibrated.values())} - {
-        *sizes
-    }:
+    widths = {one.widths.shape[1] for one in made.calibrated.values()}
+    if {made.anchors.shape[1], *widths} - {*sizes}:
         raise FormatError(f"{path / UNCERTAINTY}: is of another number of genes")
     return made
 
@@ -454,13 +466,12 @@ def _read_tensors(path: Path, dtype: type[np.floating[Any]]) -> dict[str, NDArra
     return tensors
 
 
-def _check_shapes(
-    path: Path, tensors: Mapping[str, NDArray[Any]], needed: Shapes, allowed: Shapes
+def _check_reference(
+    path: Path, tensors: Mapping[str, NDArray[Any]], n_landmarks: int, n_targets: int
 ) -> None:
-    for name in needed:
-        if name not in tensors:
-            raise FormatError(f"{path}: tensor {name} is missing")
-    wanted = {**needed, **allowed}
+    if LANDMARK_QUANTILE not in tensors:
+        raise FormatError(f"{path}: tensor {LANDMARK_QUANTILE} is missing")
+    wanted = {LANDMARK_QUANTILE: (n_landmarks,), QUANTILE: (n_landmarks + n_targets,)}
     for name, values in tensors.items():
         if name not in wanted:
             raise FormatError(f"{path}: tensor {name} belongs to no such model")
@@ -503,15 +514,14 @@ def _write_genes(path: Path, model: Model) -> None:
 
 
 def _gene_cells(path: Path, role: str, genes: ModelGenes) -> list[Sequence[str]]:
-    for name, texts in zip(COLUMNS[1:4], (genes.ensembl, genes.symbols, genes.entrez), strict=True):
-        check_storable(path, f"{name} of a {role}", texts, "\t\n\r\0")
+    ids = genes.columns()
+    for name in COLUMNS[1:4]:
+        check_storable(path, f"{name} of a {role}", ids[name], "\t\n\r\0")
     for probes in genes.probes:
         check_storable(path, f"probe of a {role}", probes, "\t\n\r\0,")
         if "" in probes:
             raise FormatError(f"{path}: a probe of a {role} has no name")
-    probes_of = [",".join(probes) for probes in genes.probes]
-    ids = [genes.ensembl, genes.symbols, genes.entrez, probes_of]
-    return [[role] * len(genes), *ids, _texts(genes.mean), _texts(genes.sd)]
+    return [[role] * len(genes), *ids.values(), _texts(genes.mean), _texts(genes.sd)]
 
 
 def _texts(values: NDArray[np.float64]) -> list[str]:

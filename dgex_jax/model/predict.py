@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import platform
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +35,7 @@ from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Behind, Progress
 from dgex_jax.methods.network import PRECISION
 from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
-from dgex_jax.model.choose import written_genes
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.model import DESCRIPTION, TRUSTED, checksum, known
 from dgex_jax.model.outputs import (
     OWNER,
@@ -43,7 +46,7 @@ from dgex_jax.model.outputs import (
     is_table_output,
     open_output,
 )
-from dgex_jax.model.prediction_page import Tally, page_text
+from dgex_jax.model.prediction_page import Tally, Told, page_text
 from dgex_jax.model.scale import WARNING, Plan, make_plan
 from dgex_jax.pages.page import check_page, written_page
 from dgex_jax.train.arrays import BATCH
@@ -53,10 +56,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import Platform, PredictOptions
+    from dgex_jax.config import PredictOptions
     from dgex_jax.io.progress import Listener
-    from dgex_jax.methods.uncertainty import Calibration
-    from dgex_jax.model.choose import WrittenGenes
+    from dgex_jax.model.match import WrittenGenes
     from dgex_jax.model.model import Model
 
 BOUNDS = ("lower", "upper")
@@ -147,50 +149,43 @@ def predict(
             layers=layers,
             profile_columns=fields,
         )
-        targets = written.places[written.places >= len(model.landmarks)] - len(model.landmarks)
+        targets = written.targets(model)
         tally = None if page is None else Tally(plan, targets, len(source.profiles))
-        unlike = seen = 0
-        expected_on = _expected_part(model, options.platform)
-        interval = None if options.interval is None else interval_of(model, options.platform)
+        counts: Counter[str] = Counter()
+        infer = partial(_counted, plan, as_slice(written.places), counts, tally)
         with open_output(target) as writer:
             pending = writer.pending()
             left = sum(rows.stop - rows.start for rows in pending)
-            columns = as_slice(written.places)
             with show.step("inferring", left) as tick:
 
                 def write(block: Inferred) -> None:
-                    bounds = {name: block.bounds[name][:, columns] for name in layers}
-                    held = block.fields if fields else None
-                    writer.append(block.values[:, columns], bounds, held)
+                    writer.append(block.values, block.bounds, block.fields if fields else None)
                     tick(len(block.values))
 
                 with Behind(write) as put:
-                    for start, block in _numbered(plan, pending):
-                        unlike, seen = unlike + block.n_unlike, seen + len(block.values)
-                        if tally is not None:
-                            tally.add(start, block.values, block.distances, block.fields)
+                    for block in infer(pending):
                         put(block)
-            if tally is not None and page is not None:
-                for start, block in _numbered(plan, _others(pending, len(source.profiles))):
-                    unlike, seen = unlike + block.n_unlike, seen + len(block.values)
-                    tally.add(start, block.values, block.distances, block.fields)
+            if page is not None:
+                for _ in infer(_others(pending, len(source.profiles))):
+                    pass
                 drop_with_sidecar(page)
         outputs = tuple(files_of(output, layers, fields))
-        notes = (*plan.lines(), *written.notes, *unlike_lines(unlike, seen))
+        notes = (*plan.lines(), *written.notes, *unlike_lines(counts["unlike"], counts["seen"]))
         if tally is not None and write_page is not None:
-            write_page(
-                page_text(plan, tally, notes, target, expected_on, interval, outputs, command)
-            )
+            write_page(page_text(Told(plan, tally, notes, target, outputs, command)))
     if page is not None:
         _record_page(page, told, output)
+    part_expected, n_trusted = plan.expected_on, None
+    if part_expected is not None:
+        n_trusted = int((model.errors[part_expected][targets] < TRUSTED).sum())
     return Prediction(
         output,
         len(source.profiles),
         len(written.places) - len(targets),
         len(targets),
         notes,
-        None if expected_on is None else int((model.errors[expected_on][targets] < TRUSTED).sum()),
-        expected_on,
+        n_trusted,
+        part_expected,
         writer.missing,
         outputs,
         page,
@@ -218,26 +213,34 @@ def _others(runs: Sequence[slice], n: int) -> list[slice]:
     return [slice(*pair) for pair in zip(stops, starts, strict=True) if pair[0] < pair[1]]
 
 
-def _numbered(plan: Plan, runs: Sequence[slice]) -> Iterator[tuple[int, Inferred]]:
-    """Yield what `inferred` does of some runs, each with the place of its first profile."""
-    for rows in runs:
-        start = rows.start
-        for block in inferred(plan, rows):
-            yield start, block
-            start += len(block.values)
+def _counted(
+    plan: Plan,
+    columns: slice | NDArray[np.intp],
+    counts: Counter[str],
+    tally: Tally | None,
+    runs: Sequence[slice],
+) -> Iterator[Inferred]:
+    """Infer some runs of profiles, and count them."""
+    for block in chain.from_iterable(inferred(plan, rows, columns) for rows in runs):
+        counts.update(unlike=block.n_unlike, seen=len(block.values))
+        if tally is not None:
+            tally.add(block.rows, block.values, block.distances, block.fields)
+        yield block
 
 
 @dataclass(frozen=True)
 class Inferred:
     """A batch of profiles: landmarks as given and inferred targets, and how sure they are.
 
-    `values`, and each of `bounds` (`BOUNDS`; none without an interval), are ``(n, n_landmarks +
-    n_targets)`` float32 in the scale of the plan's options; bounds of a measured landmark are its
-    value, those of an imputed one NaN. `distances` ``(n,)`` float64 to training, and `fields` ``(n,
-    2)`` float32, the numbers of each profile named by `PROFILE_FIELDS`, are of a model that has
-    them; `n_unlike` profiles are less like training than `UNLIKE` of training itself.
+    `rows` are theirs in the file. `values`, and each of `bounds` (`BOUNDS`; none without an
+    interval), are ``(n, n_genes)`` float32 in the scale of the plan's options; bounds of a measured
+    landmark are its value, those of an imputed one NaN. `distances` ``(n,)`` float64 to training,
+    and `fields` ``(n, 2)`` float32, the numbers of each profile named by `PROFILE_FIELDS`, are of a
+    model that has them; `n_unlike` profiles are less like training than `UNLIKE` of training
+    itself.
     """
 
+    rows: slice
     values: NDArray[np.float32]
     bounds: Mapping[str, NDArray[np.float32]]
     distances: NDArray[np.float64] | None
@@ -245,39 +248,44 @@ class Inferred:
     n_unlike: int
 
 
-def inferred(plan: Plan, rows: slice) -> Iterator[Inferred]:
-    """Yield landmarks and inferred targets of a run of profiles, batch by batch.
+def inferred(
+    plan: Plan, rows: slice, columns: slice | NDArray[np.intp] = slice(None)
+) -> Iterator[Inferred]:
+    """Yield landmarks, then inferred targets, or some of these `columns`, batch by batch.
 
-    `rows` begin at a multiple of `BATCH`: the bits of a profile depend on its place in the file, on
-    no block size.
+    `rows`, a run of profiles, begin at a multiple of `BATCH`: the bits of a profile depend on its
+    place in the file, on no block size.
     """
     if rows.start % BATCH:
         raise ValueError(f"rows begin at {rows.start}, no multiple of {BATCH}")
     landmarks, targets = plan.model.landmarks, plan.model.targets
-    mean = np.concatenate([landmarks.mean, targets.mean])
-    sd = np.concatenate([landmarks.sd, targets.sd])
-    interval = None
-    if plan.options.interval is not None:
-        interval = interval_of(plan.model, plan.options.platform)
+    mean = np.concatenate([landmarks.mean, targets.mean])[columns]
+    sd = np.concatenate([landmarks.sd, targets.sd])[columns]
+    imputed = np.isin(np.arange(len(landmarks) + len(targets))[columns], plan.match.missing)
     full_batches = -(-plan.options.block_size // BATCH) * BATCH
     for block in blocks(rows.stop - rows.start, full_batches):
-        X = plan.landmarks(slice(rows.start + block.start, rows.start + block.stop))
+        first = rows.start + block.start
+        X = plan.landmarks(slice(first, rows.start + block.stop))
         start = 0
         for Y in plan.model.method(X):
             of_batch = X[start : start + len(Y)]
-            start += len(Y)
             distances, fields, unlike = _certainty(plan, of_batch)
             layers = {"values": Y}
-            if interval is not None and distances is not None:
-                half = interval.half_widths(plan.options.interval or 0, distances)
+            half = None if distances is None else plan.half_widths(distances)
+            if half is not None:
                 layers |= {"lower": Y - half, "upper": Y + half}
-            wide = {name: np.concatenate([of_batch, one], axis=1) for name, one in layers.items()}
+            wide = {
+                name: np.concatenate([of_batch, one], axis=1)[:, columns]
+                for name, one in layers.items()
+            }
             if plan.options.scale == "reference":
                 wide = {name: (one * sd + mean).astype(np.float32) for name, one in wide.items()}
             values = wide.pop("values")
             for bound in wide.values():
-                bound[:, list(plan.match.missing)] = np.nan
-            yield Inferred(values, wide, distances, fields, unlike)
+                bound[:, imputed] = np.nan
+            there = slice(first + start, first + start + len(Y))
+            yield Inferred(there, values, wide, distances, fields, unlike)
+            start += len(Y)
 
 
 def further(
@@ -289,26 +297,10 @@ def further(
     `DgexError` for an interval that the model does not have.
     """
     if options.interval is not None:
-        interval_of(model, options.platform).level_place(options.interval)
+        model.interval_for(options.platform).level_place(options.interval)
     asked = options.interval is not None
     holds = model.uncertainty is not None and (asked or not is_table_output(output))
     return BOUNDS if asked else (), PROFILE_FIELDS if holds else ()
-
-
-def interval_of(model: Model, platform: Platform) -> Calibration:
-    """Give the intervals for profiles of a platform.
-
-    Those calibrated on the validation part of the set whose errors are to be expected, else on the
-    part that chose the model. Raises `DgexError` if the model has none.
-    """
-    if model.uncertainty is None or not model.uncertainty.calibrated:
-        raise DgexError(
-            "interval: this model has none, it was made before there were any; export or fit it "
-            "again"
-        )
-    part, calibrated = _expected_part(model, platform), model.uncertainty.calibrated
-    chooser = model.selected_on if part is None else model.parts.chooser_of(part)
-    return calibrated.get(chooser) or calibrated[model.selected_on]
 
 
 def _certainty(
@@ -349,34 +341,23 @@ def gene_metadata(plan: Plan, written: WrittenGenes) -> pd.DataFrame:
     source[list(plan.match.missing)] = "imputed"
     columns: dict[str, Any] = {"source": source.astype(object)}
     nothing = np.full(len(model.landmarks), np.nan)
-    part = _expected_part(model, plan.options.platform)
+    units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
+    part, interval = plan.expected_on, plan.interval
     if part is not None:
-        units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
         columns["expected_error"] = np.concatenate([nothing, model.errors[part] * units])
         if part in model.r2:
             columns["expected_r2"] = np.concatenate([nothing, model.r2[part]])
-    if plan.options.interval is not None:
-        interval = interval_of(model, plan.options.platform)
-        middle = interval.half_widths(plan.options.interval, np.array([interval.centre]))[0]
-        units = model.targets.sd if plan.options.scale == "reference" else np.ones(1)
-        columns["interval_width"] = np.concatenate([nothing, 2 * middle * units])
-    for name in ("symbols", "ensembl", "entrez"):
-        texts = [*getattr(model.landmarks, name), *getattr(model.targets, name)]
-        if any(texts):
-            columns[name.removesuffix("s")] = np.array(texts, dtype=object)
-    probes = [",".join(of_gene) for of_gene in (*model.landmarks.probes, *model.targets.probes)]
-    if any(probes):
-        columns["probes"] = np.array(probes, dtype=object)
+    middle = None if interval is None else plan.half_widths(np.array([interval.centre]))
+    if middle is not None:
+        columns["interval_width"] = np.concatenate([nothing, 2 * middle[0] * units])
+    ids = (model.landmarks + model.targets).columns()
+    for name in ("symbol", "ensembl", "entrez", "probes"):
+        if any(ids[name]):
+            columns[name] = np.array(ids[name], dtype=object)
     for part, errors in model.errors.items():
         columns[f"mae_{part}"] = np.concatenate([nothing, errors])
     lines = pd.DataFrame(columns).iloc[written.places]
     return lines.set_axis(pd.Index(written.ids, dtype=object))
-
-
-def _expected_part(model: Model, platform: Platform) -> str | None:
-    """Part whose errors are those to expect: the test set of the same platform, if it is known."""
-    part = model.parts.test_for("array" if platform == "microarray" else platform)
-    return part if part in model.errors else model.expected_on
 
 
 # --- what an output says about how it was made, and what decides every bit of it
@@ -430,7 +411,7 @@ def provenance(
         "warnings": list(plan.warnings),
         "imputed": plan.imputed,
         "constant": [] if plan.scaling is None else list(plan.scaling.constant),
-        "expected_error_on": _expected_part(model, options.platform),
+        "expected_error_on": plan.expected_on,
     }
 
 

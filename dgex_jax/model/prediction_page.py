@@ -16,8 +16,18 @@ from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import known_sha256
 from dgex_jax.methods.uncertainty import PROFILE_FIELDS, UNLIKE
 from dgex_jax.model.model import TRUSTED
-from dgex_jax.pages.page import SIMULATED, Head, LongTable, Picture, picture, render, table
-from dgex_jax.prepare.names import KIND_WORDS
+from dgex_jax.model.scale import WARNING
+from dgex_jax.pages.page import (
+    EXPECTED_ERROR,
+    SIMULATED,
+    Head,
+    LongTable,
+    Picture,
+    genes_by_error,
+    picture,
+    render,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +56,7 @@ QUANTILES = 500
 """Of the profiles' distances, from which the widths of all their intervals are counted."""
 MOST_LISTED = 1000
 """Profiles that the table of those unlike training lists, the most unlike first."""
+OTHER_AXIS = {"rows": "columns", "columns": "rows", "var": "obs", "obs": "var"}
 OWN_ID = "id in the output"
 COLOUR, LIMIT_COLOUR = "#0072B2", "#D55E00"
 
@@ -55,7 +66,7 @@ class Tally:
 
     def __init__(self, plan: Plan, places: NDArray[np.intp], n_profiles: int) -> None:
         targets = plan.model.targets
-        self.columns = places + len(plan.model.landmarks)
+        self.n_targets = len(places)
         self.edges = np.linspace(-STANDARD_DEVIATIONS, STANDARD_DEVIATIONS, BINS + 1)
         if plan.options.scale == "reference" and len(places):
             mean, sd = targets.mean[places], targets.sd[places]
@@ -68,33 +79,34 @@ class Tally:
 
     def add(
         self,
-        start: int,
+        rows: slice,
         values: NDArray[np.float32],
         distances: NDArray[np.float64] | None,
         profile_fields: NDArray[np.float32] | None,
     ) -> None:
-        """Count what `predict.Inferred` has of profiles from `start` on."""
-        chosen = values[:, self.columns]
+        """Count what `predict.Inferred` has of some profiles; the targets are its last genes."""
+        chosen = values[:, values.shape[1] - self.n_targets :]
         counts, _ = np.histogram(chosen, self.edges)
         self.counts += counts
         self.n_beyond += chosen.size - int(counts.sum())
-        rows = slice(start, start + len(values))
         if distances is not None and profile_fields is not None:
             self.distances[rows], self.fields[rows] = distances, profile_fields
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a page tells of a finished prediction; see `page_text`."""
+class Told:
+    """What a page tells of a finished prediction.
+
+    `notes` are those of the prediction, `target` what was written, in the files `outputs`;
+    `command` is what was typed, without one the call from Python is shown.
+    """
 
     plan: Plan
     tally: Tally
     notes: Sequence[str]
     target: Output
-    expected_on: str | None
-    interval: Calibration | None
     outputs: Sequence[Path]
-    command: str | None
+    command: str | None = None
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -113,32 +125,18 @@ class _Told:
         return "on the reference scale" if reference else "in standardised units"
 
 
-def page_text(
-    plan: Plan,
-    tally: Tally,
-    notes: Sequence[str],
-    target: Output,
-    expected_on: str | None,
-    interval: Calibration | None,
-    outputs: Sequence[Path],
-    command: str | None = None,
-) -> str:
-    """Make the page; the same prediction and names give the same bytes.
-
-    `notes` are those of the prediction, `target` what was written, in the files `outputs`;
-    `expected_on` the part whose errors are expected, `interval` what an interval that was asked for
-    is of. `command` is what was typed; without one the call from Python is shown.
-    """
-    told = _Told(plan, tally, notes, target, expected_on, interval, outputs, command)
-    model, match = plan.model, plan.match
+def page_text(told: Told) -> str:
+    """Make the page; the same prediction and names give the same bytes."""
+    plan, model, match = told.plan, told.plan.model, told.plan.match
+    part = plan.expected_on
     inferred = told.genes[told.genes["source"] == "inferred"]
-    errors = None if told.expected_on is None else inferred[f"mae_{told.expected_on}"].to_numpy()
+    errors = None if part is None else inferred[f"mae_{part}"].to_numpy()
     content = {
         "name": match.source.path.name,
         "simulated": SIMULATED if model.simulated else None,
         "facts": _facts(told, len(inferred)),
         "input_facts": _input(told),
-        "warnings": plan_warnings(told.notes),
+        "warnings": [one.removeprefix(WARNING) for one in told.notes if one.startswith(WARNING)],
         "matched": _matched(told),
         "renamed": table(
             "Genes found by another symbol",
@@ -166,7 +164,7 @@ def page_text(
         "n_inferred": len(inferred),
         "trusted": TRUSTED,
         "n_trusted": None if errors is None else int((errors < TRUSTED).sum()),
-        "expected_on": None if told.expected_on is None else model.parts.label(told.expected_on),
+        "expected_on": None if part is None else model.parts.label(part),
         "interval": plan.options.interval,
         "command": told.command or _call(told),
         "options": [(key, _option(one)) for key, one in told.provenance["options"].items()],
@@ -176,15 +174,10 @@ def page_text(
     return render("prediction.html.j2", content)
 
 
-def plan_warnings(notes: Sequence[str]) -> list[str]:
-    """Give the warnings among a prediction's notes."""
-    return [one.removeprefix("warning: ") for one in notes if one.startswith("warning: ")]
-
-
 # What went in
 
 
-def _facts(told: _Told, n_inferred: int) -> list[tuple[str, str]]:
+def _facts(told: Told, n_inferred: int) -> list[tuple[str, str]]:
     model, source = told.plan.model, told.plan.match.source
     n_others = len(told.genes) - n_inferred
     return [
@@ -195,19 +188,14 @@ def _facts(told: _Told, n_inferred: int) -> list[tuple[str, str]]:
     ]
 
 
-def _input(told: _Told) -> list[tuple[str, str]]:
+def _input(told: Told) -> list[tuple[str, str]]:
     plan, match = told.plan, told.plan.match
     told_input = told.provenance["input"]
-    sides = ("rows", "columns") if match.axis in ("rows", "columns") else ("var", "obs")
-    other = sides[1] if match.axis == sides[0] else sides[0]
     facts = [
         ("Kind of file", KINDS[kind_of(match.source.path)]),
         ("Checksum", f"sha256 {told_input['sha256']}"),
-        (
-            "Genes",
-            f"on its {match.axis}, by {KIND_WORDS[match.found.kind]}{match.found.names.where}",
-        ),
-        ("Profiles", f"{len(match.source.profiles):,}, on its {other}"),
+        ("Genes", f"on its {match.axis}, {match.found.by}"),
+        ("Profiles", f"{len(match.source.profiles):,}, on its {OTHER_AXIS[match.axis]}"),
         ("Platform", plan.options.platform),
         ("Values", "; ".join(plan.notes) or "taken as they are"),
         ("Mapped", plan.route.note),
@@ -218,7 +206,7 @@ def _input(told: _Told) -> list[tuple[str, str]]:
     return facts
 
 
-def _matched(told: _Told) -> list[tuple[str, str]]:
+def _matched(told: Told) -> list[tuple[str, str]]:
     match = told.plan.match
     found = f"{len(match.present):,} of {len(match.wanted):,}, {match.naming}"
     counts = {
@@ -237,36 +225,25 @@ def _matched(told: _Told) -> list[tuple[str, str]]:
 # Profiles unlike training
 
 
-def _unlike(told: _Told) -> LongTable:
+def _unlike(told: Told) -> LongTable:
     unlike, reconstructed = told.tally.fields.T
     distances, profiles = told.tally.distances, told.plan.match.source.profiles
+    numbers = np.stack([unlike, reconstructed, distances], axis=1)
+    titles = (*PROFILE_FIELDS, "distance")
     # Of equal shares the farther first; NaN, of a model that can't tell, is above nothing.
     order = np.lexsort((-distances, -unlike))[: int((unlike > UNLIKE).sum())][:MOST_LISTED]
     return LongTable(
         "Profiles unlike training",
         "a profile",
         "profiles",
-        [
-            Head("profile"),
-            Head("unlike_training", number=True, digits=3),
-            Head("reconstructed", number=True, digits=3),
-            Head("distance", number=True, digits=3),
-        ],
-        [
-            (
-                profiles[place],
-                float(unlike[place]),
-                float(reconstructed[place]),
-                float(distances[place]),
-            )
-            for place in order.tolist()
-        ],
+        [Head("profile"), *(Head(one, number=True, digits=3) for one in titles)],
+        [(profiles[place], *numbers[place].tolist()) for place in order.tolist()],
         1,
         descending=True,
     )
 
 
-def _likeness(told: _Told) -> Iterator[Picture]:
+def _likeness(told: Told) -> Iterator[Picture]:
     if told.plan.model.uncertainty is None:
         return
     captions = (
@@ -288,7 +265,7 @@ def _likeness(told: _Told) -> Iterator[Picture]:
 # What came out
 
 
-def _distributions(told: _Told, inferred: pd.DataFrame) -> Iterator[Picture]:
+def _distributions(told: Told, inferred: pd.DataFrame) -> Iterator[Picture]:
     tally, note = told.tally, _note(told)
     used = np.flatnonzero(tally.counts)
     shown = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, BINS)
@@ -298,9 +275,9 @@ def _distributions(told: _Told, inferred: pd.DataFrame) -> Iterator[Picture]:
         f"Histogram of {tally.counts.sum():,} inferred values",
         f"All inferred values, {told.units}{note}.",
     )
-    if told.interval is not None and told.plan.options.interval is not None:
-        level = told.plan.options.interval
-        widths = interval_widths(told.interval, inferred["interval_width"].to_numpy(), tally)
+    level, interval = told.plan.options.interval, told.plan.interval
+    if interval is not None:
+        widths = interval_widths(interval, inferred["interval_width"].to_numpy(), tally)
         top = float(np.quantile(widths, 0.999)) or 1.0
         edges = np.linspace(0, top, 61)
         counts, _ = np.histogram(widths, edges)
@@ -343,16 +320,16 @@ def _bars(
     return draw
 
 
-def _note(told: _Told) -> str:
+def _note(told: Told) -> str:
     return " (model trained on simulated data)" if told.plan.model.simulated else ""
 
 
-def _genes(told: _Told, inferred: pd.DataFrame) -> LongTable:
+def _genes(told: Told, inferred: pd.DataFrame) -> LongTable:
     """List the inferred genes of the output, by expected error."""
-    part, own = told.expected_on, told.plan.options.scale == "reference"
+    part, own = told.plan.expected_on, told.plan.options.scale == "reference"
     places = {"symbol": Head("symbol")} if "symbol" in inferred else {OWN_ID: Head(OWN_ID)}
     if part is not None:
-        places[f"mae_{part}"] = Head("expected error", number=True, digits=4)
+        places[f"mae_{part}"] = Head(EXPECTED_ERROR, number=True, digits=4)
         if own:
             places["expected_error"] = Head("in the output's units", number=True, digits=4)
     places |= {
@@ -361,28 +338,15 @@ def _genes(told: _Told, inferred: pd.DataFrame) -> LongTable:
         **{name: Head(name) for name in (OWN_ID, "ensembl", "entrez", "probes")},
     }
     inferred = inferred.assign(**{OWN_ID: inferred.index})
-    there = {head: inferred[name].tolist() for name, head in places.items() if name in inferred}
-    errors = np.zeros(len(inferred)) if part is None else inferred[f"mae_{part}"].to_numpy()
-    rows = list(zip(*there.values(), strict=True))
-    order = np.argsort(errors, kind="stable").tolist()
-    sorted_by = [place for place, head in enumerate(there) if head.title == "expected error"]
-    return LongTable(
-        "Inferred genes",
-        "symbol or id",
-        "inferred genes",
-        list(there),
-        [rows[place] for place in order],
-        sorted_by[0] if sorted_by else 0,
-        () if part is None else (errors[order] < TRUSTED).tolist(),
-        f"to trust: below {TRUSTED:g}",
-        f"the others: {TRUSTED:g} or more",
-    )
+    columns = {head: inferred[name].to_numpy() for name, head in places.items() if name in inferred}
+    errors = None if part is None else inferred[f"mae_{part}"].to_numpy()
+    return genes_by_error("Inferred genes", "inferred genes", columns, errors, TRUSTED)
 
 
 # How it was made
 
 
-def _call(told: _Told) -> str:
+def _call(told: Told) -> str:
     """Write the call from Python."""
     options = told.plan.options
     given = ", ".join(
@@ -400,7 +364,7 @@ def _option(value: Any) -> str:
     return "not given" if value is None else str(value)
 
 
-def _versions(told: _Told) -> list[tuple[str, str]]:
+def _versions(told: Told) -> list[tuple[str, str]]:
     device = told.provenance["device"]
     return [
         ("Made by", told.provenance["made_by"]),
@@ -410,7 +374,7 @@ def _versions(told: _Told) -> list[tuple[str, str]]:
     ]
 
 
-def _sums(told: _Told) -> Any:
+def _sums(told: Told) -> Any:
     rows = [
         ("model", "model.json", told.provenance["model"]["sha256"] or "from memory"),
         ("input", told.provenance["input"]["name"], told.provenance["input"]["sha256"]),

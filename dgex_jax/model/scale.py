@@ -9,7 +9,7 @@ training's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from dgex_jax.config import ALIKE
 from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.expression import FiniteCheck, blocks, is_table, listed, notes_of
-from dgex_jax.model.match import SHOWN, check_missing, genes_of, match_genes
+from dgex_jax.model.match import SHOWN, check_missing, match_genes
 from dgex_jax.prepare.looks import FORCE, Look, check_look, without_annotation
 from dgex_jax.prepare.normalize import (
     OFFSET,
@@ -30,13 +30,14 @@ from dgex_jax.prepare.normalize import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from dgex_jax.config import PredictOptions, Values
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.progress import Progress
+    from dgex_jax.methods.uncertainty import Calibration
     from dgex_jax.model.match import Match, Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.names import Columns
@@ -77,6 +78,7 @@ class _Route:
     dense: bool
     note: str
     logs: Logs | None = None
+    warnings: tuple[str, ...] = ()
 
     def read(self, source: AnnotatedSource, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Read what is needed of some profiles: as it stands, and on a log scale."""
@@ -151,9 +153,25 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     @property
+    def expected_on(self) -> str | None:
+        """Part whose errors are to be expected of the inferred targets, if the model tells any."""
+        return self.model.expected_for(self.options.platform)
+
+    @property
+    def interval(self) -> Calibration | None:
+        """The intervals of the inferred targets, if they were asked for."""
+        asked = self.options.interval is not None
+        return self.model.interval_for(self.options.platform) if asked else None
+
+    def half_widths(self, distances: NDArray[np.float64]) -> NDArray[np.float32] | None:
+        """Half widths of the interval asked for, ``(n, n_targets)``, at distances from training."""
+        level, interval = self.options.interval, self.interval
+        return None if level is None or interval is None else interval.half_widths(level, distances)
+
+    @property
     def imputed(self) -> list[str]:
         """Names of the wanted genes that are missing: landmarks get their training mean."""
-        return genes_of(self.model, self.match.role)[0].names(self.match.missing)
+        return self.match.genes.names(self.match.missing)
 
     def read(self, rows: slice) -> NDArray[np.float32]:
         """Standardised values ``(n, n_present)`` of the wanted genes that the file has."""
@@ -170,7 +188,7 @@ class Plan:
     def landmarks(self, rows: slice) -> NDArray[np.float32]:
         """Standardised landmarks ``(n, n_landmarks)`` of profiles, 0 where imputed."""
         values = self.read(rows)
-        X = np.zeros((len(values), len(self.match.landmarks)), np.float32)
+        X = np.zeros((len(values), len(self.match.genes)), np.float32)
         X[:, self.match.present] = values
         return X
 
@@ -212,13 +230,13 @@ def make_plan(
     values are missing, infinite or beyond float32, or a profile has a single one.
     """
     options = options.settled(model.parts.platform)
-    return plan_of(model, *profiles_of(model, source, options), options, progress)
+    return plan_of(model, profiles_of(model, source, options), options, progress)
 
 
 def profiles_of(
     model: Model, source: AnnotatedSource, options: PredictOptions, role: Role = "landmark"
-) -> tuple[Match, list[str]]:
-    """Find the wanted genes in a file, and its profiles: notes say what was no profile.
+) -> Match:
+    """Find the wanted genes in a file, and its profiles.
 
     Landmarks must all be there, unless they are imputed; targets need not.
     """
@@ -226,18 +244,12 @@ def profiles_of(
     both = ranked or role == "target"
     match = match_genes(model, source, targets=both, ids=options.input_ids, role=role)
     if role == "landmark":
-        check_missing(model, match, impute=options.impute)
+        check_missing(match, impute=options.impute)
     profiles, left_out = without_annotation(match.source, force=options.force_platform)
-    return replace(match, source=profiles), left_out
+    return replace(match, source=profiles, left_out=tuple(left_out))
 
 
-def plan_of(
-    model: Model,
-    match: Match,
-    left_out: Sequence[str],
-    options: PredictOptions,
-    progress: Progress,
-) -> Plan:
+def plan_of(model: Model, match: Match, options: PredictOptions, progress: Progress) -> Plan:
     """Read the profiles of a match (see `profiles_of`) once, and decide how they are scaled.
 
     By the rules of `make_plan`; but targets are always ranked among all genes that are there, and
@@ -271,21 +283,21 @@ def plan_of(
         warnings += passes.check_values(given)
     elif options.platform in {"microarray", "rnaseq"}:
         dense = options.platform == "rnaseq" and model.normalize == "original"
-        route = _ranked(model, match, warnings, dense=dense)
+        route = _ranked(model, match, dense=dense)
         scaling = passes.scaling(route)
     elif options.platform == "l1000":
-        route, scaling = _of_l1000(passes, warnings)
+        route, scaling = _of_l1000(passes)
     else:
         route = _route(match, match.wanted, "values are taken as they are, standardised")
         found = passes.survey(route)
         high = max(abs(found.lowest), abs(found.highest))
         warnings += [f"values up to {high:.4g}: are they standardised?"] * (high > LARGE)
     look, more = passes.verdict()
-    notes = (*notes_of(source), *left_out, *([look] if look else []))
-    return Plan(model, match, route, scaling, options, notes, (*warnings, *more))
+    notes = (*notes_of(source), *match.left_out, *([look] if look else []))
+    return Plan(model, match, route, scaling, options, notes, (*route.warnings, *warnings, *more))
 
 
-def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
+def _of_l1000(passes: _Passes) -> tuple[_Route, _Scaling]:
     model, match = passes.model, passes.match
     low, high = _reference_range(model)
     plain = _route(match, match.wanted, "")
@@ -296,15 +308,14 @@ def _of_l1000(passes: _Passes, warnings: list[str]) -> tuple[_Route, _Scaling]:
     if found.share_inside >= ENOUGH_IN_RANGE:
         route = replace(plain, note=f"{where}: values are taken as they are")
         return route, passes.scaling(route, found)
+    route = _ranked(model, match, dense=False, why=where)
     if found.share_inside < FEW_IN_RANGE:
-        warnings.append(f"only {where}: are they quantile-normalised L1000 values (level 3)?")
-    route = _ranked(model, match, warnings, dense=False, why=where)
+        few = f"only {where}: are they quantile-normalised L1000 values (level 3)?"
+        route = replace(route, warnings=(few, *route.warnings))
     return route, passes.scaling(route)
 
 
-def _ranked(
-    model: Model, match: Match, warnings: list[str], *, dense: bool, why: str = ""
-) -> _Route:
+def _ranked(model: Model, match: Match, *, dense: bool, why: str = "") -> _Route:
     """Map ranks on the reference quantile: among all genes if enough are there, else landmarks.
 
     `why` says that they shall be among the landmarks, whose quantile is their own over GEO-tr.
@@ -313,6 +324,7 @@ def _ranked(
     genes = match.wanted + match.others
     n, n_all = sum(map(bool, genes)), len(genes)
     there = f"{n:,} of the model's {n_all:,} genes are there"
+    warnings: tuple[str, ...] = ()
     if match.role == "target":
         if model.quantile is None:
             raise FormatError(
@@ -321,7 +333,7 @@ def _ranked(
                 "standardized)"
             )
         if n < ENOUGH_GENES * n_all:
-            warnings.append(f"{there}: ranks among so few are not those of training")
+            warnings = (f"{there}: ranks among so few are not those of training",)
         there, why = f"{why}; {there}" if why else there, ""
     elif not why and model.quantile is None:
         why = "the model's study was not quantile-normalised"
@@ -335,10 +347,11 @@ def _ranked(
             f"the landmarks{fewer}"
         )
         quantile = _resampled(model.landmark_quantile, n)
-        return _route(match, match.landmarks, note, quantile, dense=dense)
+        return _route(match, match.wanted, note, quantile, dense=dense)
     fewer = "" if n == n_all else " (at the same rank fractions)"
     note = f"{there}: ranks among them mapped to the reference quantile, as in training{fewer}"
-    return _route(match, genes, note, _resampled(model.quantile, n), dense=dense)
+    route = _route(match, genes, note, _resampled(model.quantile, n), dense=dense)
+    return replace(route, warnings=warnings)
 
 
 def _route(
@@ -387,12 +400,11 @@ class _Passes:
     match: Match
     options: PredictOptions
     progress: Progress
-    look: Look | None = None
+    look: Look = field(init=False)
+    is_read: bool = False
 
     def verdict(self) -> tuple[str, list[str]]:
         """Say what the values were taken for, and what to look at (see `check_look`)."""
-        if self.look is None:
-            raise AssertionError("a look at a file that was not read")
         options = self.options
         return check_look(
             self.look,
@@ -403,8 +415,6 @@ class _Passes:
 
     def check_values(self, said: Values) -> list[str]:
         """Refuse values that can't be what they are said to be; a warning if that is forced."""
-        if self.look is None:
-            raise AssertionError("a look at a file that was not read")
         self.look.finish()
         fault = self.look.not_what_is_said(said)
         if fault and not self.options.force_platform:
@@ -416,7 +426,7 @@ class _Passes:
         source, columns = self.match.source, route.columns
         genes = [source.genes[column] for column in columns]
         look = Look(source.path, genes)
-        self.look = self.look or look
+        self.look, self.is_read = self.look if self.is_read else look, True
         check, flat = FiniteCheck(source.path, genes), []
         n_profiles = len(source.profiles)
         with self.progress.step(f"checking {source.path.name}", n_profiles) as tick:
@@ -449,8 +459,7 @@ class _Passes:
         Deviations are population ones, exactly 0 for a gene with a single value.
         """
         # A value near each gene's mean: deviations from it lose no digits.
-        genes, _ = genes_of(self.model, self.match.role)
-        centre = genes.mean[self.match.present]
+        centre = self.match.genes.mean[self.match.present]
         low, high = _reference_range(self.model)
         total, squares = RowSum(len(centre)), RowSum(len(centre))
         lowest, highest = np.full(len(centre), np.inf), np.full(len(centre), -np.inf)
@@ -473,9 +482,9 @@ class _Passes:
 
     def scaling(self, route: _Route, found: _Survey | None = None) -> _Scaling:
         """Give the scaling asked for; the file is read for it, unless that was done before."""
-        (genes, _), present = genes_of(self.model, self.match.role), self.match.present
+        genes, present = self.match.genes, self.match.present
         if self.options.standardize == "training":
-            if self.look is None:
+            if not self.is_read:
                 for _ in self.blocks(route):
                     pass
             note = "standardised by the means and deviations of training"

@@ -25,7 +25,7 @@ from dgex_jax.model.evaluate import (
     score_lines,
 )
 from dgex_jax.model.model import checksum
-from dgex_jax.model.predict import inferred, interval_of
+from dgex_jax.model.predict import BOUNDS, inferred
 from dgex_jax.model.scale import ENOUGH_PROFILES, WARNING, Plan, plan_of, profiles_of
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.prepared import open_prepared
@@ -34,12 +34,10 @@ from dgex_jax.scores import RunningScores
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from dgex_jax.config import Platform, PredictOptions, Standardize
     from dgex_jax.io.progress import Listener, Tick
     from dgex_jax.model.certainty import Coverage
-    from dgex_jax.model.match import Match, Role
+    from dgex_jax.model.match import Role
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
     from dgex_jax.scores import GeneScores
@@ -106,7 +104,7 @@ def evaluate_files(
             profiles_of(model, opened[path], of, role)
             for path, of, role in zip(paths, both, ROLES, strict=True)
         ]
-        first, second = (match.source.profiles for match, _ in found)
+        first, second = (match.source.profiles for match in found)
         paired = read_pairs(table, first, second, paths)
         n, own = len(paired.landmarks), "input" in [one.standardize for one in both]
         if own and n < ENOUGH_PROFILES:
@@ -116,8 +114,13 @@ def evaluate_files(
             )
         places = paired.landmarks, paired.truth
         plan, truth = (
-            plan_of(model, _cut(match, chosen), left_out, of, show)
-            for (match, left_out), chosen, of in zip(found, places, both, strict=True)
+            plan_of(
+                model,
+                replace(match, source=View(match.source, profile_places=chosen)),
+                of,
+                show,
+            )
+            for match, chosen, of in zip(found, places, both, strict=True)
         )
         shared = _shared(model, truth)
         with show.step("scoring", n) as tick:
@@ -161,10 +164,6 @@ def _options(
     return first, second
 
 
-def _cut(match: Match, places: NDArray[np.intp]) -> Match:
-    return replace(match, source=View(match.source, profile_places=places))
-
-
 def _shared(model: Model, truth: Plan) -> SharedTargets:
     kept = np.array(truth.match.present, np.intp)
     copies = np.zeros(len(kept), np.bool_)
@@ -177,25 +176,20 @@ def _scores(
     plan: Plan, truth: Plan, shared: SharedTargets, tick: Tick
 ) -> tuple[GeneScores, Coverage | None]:
     """Score batch by batch, which no block size changes."""
-    running, start = RunningScores(len(shared.kept)), 0
+    running = RunningScores(len(shared.kept))
     known, covered = plan.model.uncertainty, None
     platform = plan.options.platform
-    if known and known.calibrated and INTERVAL in interval_of(plan.model, platform).levels:
+    if known and known.calibrated and INTERVAL in plan.model.interval_for(platform).levels:
         plan = replace(plan, options=replace(plan.options, interval=INTERVAL))
-        covered = RunningCoverage(INTERVAL, len(shared.kept))
+        covered = RunningCoverage(INTERVAL)
     rows = slice(0, len(plan.match.source.profiles))
-    for block in inferred(plan, rows):
-        measured = truth.read(slice(start, start + len(block.values)))
-        first = len(plan.model.landmarks)
-        values, *bounds = (
-            one[:, first:][:, shared.kept] for one in (block.values, *block.bounds.values())
-        )
-        running.add(values, measured)
+    for block in inferred(plan, rows, len(plan.model.landmarks) + shared.kept):
+        measured = truth.read(block.rows)
+        running.add(block.values, measured)
         if covered is not None:
-            lower, upper = bounds
+            lower, upper = (block.bounds[name] for name in BOUNDS)
             covered.add((lower <= measured) & (measured <= upper))
-        start += len(values)
-        tick(len(values))
+        tick(len(block.values))
     return running.scores(), None if covered is None else covered.coverage()
 
 
@@ -230,7 +224,7 @@ def files_lines(path: Path, model: Model, found: FilesEvaluation) -> list[str]:
     lines = [
         f"{path}: {model.method.title} on {files[0]}, measured in {files[1]}",
         *found.notes,
-        f"{len(plan.match.landmarks):,} landmarks to {n:,} targets",
+        f"{len(plan.match.genes):,} landmarks to {n:,} targets",
     ]
     if left_out:
         told = f"{len(left_out):,} target(s) of the model were not measured: left out"
@@ -253,7 +247,7 @@ def files_json(path: Path, model: Model, found: FilesEvaluation) -> dict[str, An
         "standardize": truth.options.standardize or plan.options.standardize,
         "matched_by": plan.match.naming,
         "truth_matched_by": truth.match.naming,
-        "landmarks": len(plan.match.landmarks),
+        "landmarks": len(plan.match.genes),
         "landmarks_imputed": len(plan.imputed),
         "targets": len(found.shared.kept),
         "targets_left_out": len(truth.match.missing),

@@ -15,15 +15,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dgex_jax import __version__
 from dgex_jax.errors import DgexError
 from dgex_jax.io.files import atomic_path, final_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jinja2 import Environment
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDING = ".html"
@@ -37,6 +40,8 @@ MADE_UP = (
     "The expression values that this model was trained on are made up. Its errors say how it does "
     "on data of a known mechanism, nothing about biology."
 )
+EXPECTED_ERROR = "expected error"
+"""Title of the column that genes are sorted by."""
 SIMULATED = ("Simulated data", MADE_UP)
 """Heading and text of the banner."""
 
@@ -226,21 +231,42 @@ class LongTable:
         }
 
 
+def genes_by_error(
+    label: str,
+    noun: str,
+    columns: Mapping[Head, Sequence[Any] | NDArray[Any]],
+    errors: NDArray[np.float64] | None,
+    limit: float,
+) -> LongTable:
+    """Make a table of genes, those of the smallest `errors` first; below `limit` one is trusted."""
+    n = len(next(iter(columns.values())))
+    order = np.arange(n) if errors is None else np.argsort(errors, kind="stable")
+    cells = [np.array(one, dtype=object)[order].tolist() for one in columns.values()]
+    titles = [head.title for head in columns]
+    return LongTable(
+        label,
+        "symbol or id",
+        noun,
+        list(columns),
+        list(zip(*cells, strict=True)),
+        titles.index(EXPECTED_ERROR) if EXPECTED_ERROR in titles else 0,
+        () if errors is None else (errors[order] < limit).tolist(),
+        f"to trust: below {limit:g}",
+        f"the others: {limit:g} or more",
+    )
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number with so many digits; nothing for none, and for NaN."""
     return "" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
 
 
-def _written(cell: str | float | None, head: Head) -> str:
-    return str(cell or "") if head.digits is None else number(_as_float(cell), head.digits)
+def _written(cell: Any, head: Head) -> str:
+    return str(cell or "") if head.digits is None else number(cell, head.digits)
 
 
-def _rounded(cell: str | float | None, digits: int | None) -> str | float | None:
+def _rounded(cell: Any, digits: int | None) -> Any:
     if digits is None:
         return cell
-    written = number(_as_float(cell), digits)
+    written = number(cell, digits)
     return float(written) if written else None
-
-
-def _as_float(cell: str | float | None) -> float | None:
-    return None if cell is None else float(cell)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, get_args
 
-from dgex_jax.config import IdKind
+from dgex_jax.config import GeneIds, IdKind
 from dgex_jax.io.expression import IDS, NUMBERS, Genes, plain_name
 from dgex_jax.prepare.genes import ensembl_key, entrez_text, symbol_text
 from dgex_jax.prepare.hgnc import hgnc
@@ -160,16 +161,33 @@ class Found:
     """Symbol looked for → the other symbol of the same gene that was found."""
     ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Symbol looked for → names in the file that it may be; none of them was taken."""
+    genes: Genes | None = None
+    """The genes looked for."""
 
     @property
     def count(self) -> int:
         """How many genes were found."""
         return sum(map(bool, self.columns))
 
-    @property
+    @cached_property
     def by(self) -> str:
         """How the genes were found, in words."""
-        return f"by {KIND_WORDS[self.kind]}{self.names.where}"
+        kind = self.kind
+        if kind == "probe" and self.genes is not None:
+            kind = kind_of_probes(self.genes)
+        return f"by {KIND_WORDS[kind]}{self.names.where}"
+
+
+def kind_of_probes(genes: Genes) -> IdKind:
+    """Say what the probes of genes are: where the compendium had genes as rows, ids of genes."""
+    kinds: tuple[GeneIds, ...] = get_args(GeneIds)
+    for kind in kinds:
+        read = READ[kind]
+        pairs = zip(genes.ids(kind), genes.probes, strict=True)
+        same = sum(bool(one) and read(one) in map(read, probes) for one, probes in pairs)
+        if 2 * same > sum(map(bool, genes.probes)):
+            return kind
+    return "probe"
 
 
 def ways_to_name(ids: Sequence[str], metadata: pd.DataFrame | None) -> Iterator[Names]:
@@ -237,11 +255,10 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
     (``780.0``); probes letter by letter, symbols also by the gene's present and previous ones
     unless not to `rename` (`find_renamed`).
     """
-    ids = {"ensembl": genes.ensembl, "entrez": genes.entrez, "symbol": genes.symbols}
     wanted = genes.probes
     if kind != "probe":
         read = ensembl_key if kind == "ensembl" else str
-        wanted = tuple((read(name),) for name in ids[kind])
+        wanted = tuple((read(name),) for name in genes.ids(kind))
     places: dict[str, list[int]] = {}
     if kind != "entrez" or may_be_entrez(names):
         places = places_of(names, kind, (name for of_gene in wanted for name in of_gene))
@@ -253,7 +270,7 @@ def find_genes(kind: IdKind, genes: Genes, names: Names, *, rename: bool = True)
         if len(found) > 1 and found[0] in there
     )
     pairs = tuple(DuplicateGene(names.texts[one], names.texts[last]) for _, one, last in twice)
-    found = Found(kind, names, columns, pairs)
+    found = Found(kind, names, columns, pairs, genes=genes)
     return _with_renamed(found, genes) if rename and kind == "symbol" else found
 
 

@@ -16,6 +16,7 @@ from dgex_jax.model.model import Model, ModelGenes, read_model, write_model
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepared import Prepared, open_prepared
 from tests.cli.case import RAW, command, words_of
+from tests.inference.conftest import drawn_half, infer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +41,6 @@ def model_of(study: Prepared) -> Model:
     rng = np.random.default_rng(1)
     sizes = tuple(len(range(*half.indices(study.n_targets))) for half in study.halves)
 
-    def layer(*shape: int) -> dict[str, np.ndarray]:
-        kernel, bias = rng.normal(scale=0.3, size=shape), rng.normal(size=shape[1])
-        return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
-
     def genes(role: str, kind: str) -> ModelGenes:
         ids = getattr(study, f"{role}_ensembl")
         mean, sd = study.scaling("tr", kind)
@@ -54,10 +51,7 @@ def model_of(study: Prepared) -> Model:
         targets=genes("target", "Y"),
         method=network(
             NetworkConfig(1, UNITS, 0.1),
-            [
-                {"hidden1": layer(study.n_landmarks, UNITS), "output": layer(UNITS, n)}
-                for n in sizes
-            ],
+            [drawn_half(rng, [study.n_landmarks, UNITS, n]) for n in sizes],
         ),
         selected_on="va",
         parts=PAPER,
@@ -71,13 +65,7 @@ def model_of(study: Prepared) -> Model:
 
 def oracle(model: Model, study: Prepared, part: str) -> np.ndarray:
     """MAE of every target in plain NumPy, float64."""
-    X = study.X(part).astype(np.float64)
-    inferred = [
-        np.tanh(X @ half["hidden1"]["kernel"] + half["hidden1"]["bias"]) @ half["output"]["kernel"]
-        + half["output"]["bias"]
-        for half in model.method.halves
-    ]
-    return np.abs(np.concatenate(inferred, axis=1) - study.Y(part)).mean(axis=0)
+    return np.abs(infer(model, study.X(part)) - study.Y(part)).mean(axis=0)
 
 
 def test_own_study(made, tmp_path, capsys) -> None:

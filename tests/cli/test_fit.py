@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from dgex_jax.cli import main
 from dgex_jax.methods import members, residual
 from dgex_jax.model import fit as fit_module
 from dgex_jax.model.model import read_model
 from dgex_jax.prepare.prepared import open_prepared
+from tests.cli.case import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +45,8 @@ n_programmes = 4
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fit")
     (folder / "few.toml").write_text(STUDY)
-    assert main(["prepare", str(folder / "few.toml"), "-o", str(folder / "few.h5"), "-q"]) == 0
+    assert command("prepare", folder / "few.toml", "-o", folder / "few.h5", "-q") == 0
     return folder / "few.h5"
-
-
-def command(*words: object) -> int:
-    return main([str(one) for one in words])
 
 
 def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
@@ -60,6 +57,8 @@ def test_a_stack_is_fitted_told_and_used(prepared, tmp_path, capsys) -> None:
     table = [line.split() for line in said.splitlines() if line.split()[0] in names]
     assert [row[0] for row in table] == list(names)
     weights = np.array([float(row[2]) for row in table])
+    words = re.findall(rf"^{re.escape(str(model))}: (.*) \(simulated", said, re.MULTILINE)
+    assert set(re.findall(r"[a-z][a-z-]+", *words)) <= set(names)
     assert weights.sum() == pytest.approx(1, abs=0.02)
     read = read_model(model)
     assert read.method.kind in {"stack", "kernel", "linear", "sample_lasso"}
@@ -95,7 +94,11 @@ def test_one_method_alone_chosen_for_rnaseq(prepared, tmp_path, capsys, method) 
     model = tmp_path / "model"
     words = ("--method", method, "--best", "1000G", "-q")
     assert command("fit", prepared, "-o", model, *words) == 0
-    assert "GTEx-te: error" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "GTEx-te: error" in said
+    # The word of the flag is that of the table and of the model.
+    assert f"\n{method} " in said
+    assert f"{model}: {method} (simulated data), " in said
     read = read_model(model)
     assert read.method.kind == {"ridge": "linear", "sample-lasso": "sample_lasso"}.get(
         method, "kernel"
@@ -164,11 +167,7 @@ def test_what_is_refused_before_the_work(prepared, tmp_path, capsys) -> None:
         ((tmp_path / "no.toml", "-o", tmp_path / "m"), "no.toml"),
         ((prepared, "-o", tmp_path / "m", "--prepared", tmp_path / "p.h5"), "is prepared already"),
     ):
-        try:
-            code = command("fit", *words)
-        except SystemExit as stopped:
-            code = stopped.code
-        assert code == 2
+        assert command("fit", *words) == 2
         assert cause in capsys.readouterr().err
         assert sorted(one.name for one in tmp_path.iterdir()) == ["full"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-from dgex_jax.cli import main
 from dgex_jax.config import NetworkConfig, PrepareConfig, TrainingConfig
 from dgex_jax.methods.network import network
 from dgex_jax.model.model import Model, ModelGenes
@@ -22,13 +23,21 @@ from dgex_jax.simulate.write import simulate
 from dgex_jax.train.devices import choose_devices
 from dgex_jax.train.pylearn2 import layer_names
 from dgex_jax.train.train import train_runs
+from tests.cli.case import command, refused_line
 from tests.compiling import compiled_quickly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep tests that run side by side from waiting for each other's thread pools."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_genes(rng: np.random.Generator, letter: str, n: int) -> ModelGenes:
@@ -43,6 +52,17 @@ def make_genes(rng: np.random.Generator, letter: str, n: int) -> ModelGenes:
     )
 
 
+def drawn_half(rng: np.random.Generator, sizes: list[int]) -> dict[str, Any]:
+    """Weights of one network, drawn; `sizes` are those of its layers, the input's first."""
+    return {
+        name: {
+            "kernel": rng.normal(size=(n_in, n_out)).astype(np.float32),
+            "bias": rng.normal(size=n_out).astype(np.float32),
+        }
+        for name, n_in, n_out in zip(layer_names(len(sizes) - 1), sizes, sizes[1:], strict=False)
+    }
+
+
 def make_model(
     *,
     hidden_layers: int = 2,
@@ -54,18 +74,8 @@ def make_model(
     """A model of 7 landmarks; `bare` without all that a model may lack."""
     rng = np.random.default_rng(seed)
     n_landmarks, n_targets, units = 7, sum(half_sizes), 5
-    halves: list[Any] = []
-    for n_out in half_sizes:
-        sizes = [n_landmarks, *[units] * hidden_layers, n_out]
-        halves.append(
-            {
-                name: {
-                    "kernel": rng.normal(size=sizes[i : i + 2]).astype(np.float32),
-                    "bias": rng.normal(size=sizes[i + 1]).astype(np.float32),
-                }
-                for i, name in enumerate(layer_names(hidden_layers + 1))
-            }
-        )
+    inside = [n_landmarks, *[units] * hidden_layers]
+    halves = [drawn_half(rng, [*inside, n_out]) for n_out in half_sizes]
     study = {"name": "mine", "title": "Müller's arrays", "simulated": True}
     return Model(
         landmarks=make_genes(rng, "L", n_landmarks),
@@ -176,22 +186,9 @@ def oracle() -> Callable[..., NDArray[np.float64]]:
 
 
 @pytest.fixture
-def refused(capsys) -> Callable[..., str]:
-    """Run a command that must fail; give the one line it says."""
-
-    def run(*words: object) -> str:
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-        found = capsys.readouterr()
-        assert code == 2
-        assert found.out == ""
-        assert found.err.startswith("dgex")
-        assert found.err.count("\n") == 1
-        return found.err
-
-    return run
+def refused(capsys, tmp_path) -> Callable[..., str]:
+    """Run a command that must fail and change nothing; give the one line it says."""
+    return partial(refused_line, capsys, tmp_path, command)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 import dgex_jax
 from dgex_jax.cli import main
@@ -27,7 +26,7 @@ from dgex_jax.model import export
 from dgex_jax.model.model import read_model, write_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from dgex_jax.model.model import Model, ModelGenes
@@ -47,13 +46,6 @@ pytestmark = [
 
 N, EXTRA = 34, 4
 """Profiles, and genes that the model does not know."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep tests that run side by side from waiting for each other's thread pools."""
-    with threadpool_limits(1):
-        yield
 
 
 def write(adata: Any, path: Path) -> Path:

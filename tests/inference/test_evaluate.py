@@ -359,6 +359,12 @@ def test_genes_and_parts_that_can_not_be_matched(model) -> None:
     some = {"te": (arrays[0], arrays[1][:, :3])}
     study = InMemory(some, probes, ["20_at", "21_at", "21_s_at"], gene_ids="probe")
     assert evaluate(model, study).shared.kept.tolist() == [0]
+    # Of a compendium whose rows are symbols, these stand for the probes.
+    symbols = tuple(f"S{place}" for place in range(7))
+    rows = tuple((one,) for one in symbols)
+    genes = dataclasses.replace(model.landmarks, ensembl=("",) * 7, symbols=symbols, probes=rows)
+    study = InMemory(some, symbols, ["20_at", "21_at", "21_s_at"], gene_ids="symbol")
+    assert evaluate(dataclasses.replace(model, landmarks=genes), study).shared.kind == "symbol"
     study = in_memory(model, dict.fromkeys(("tr", "va", "te"), arrays))
     assert list(evaluate(model, study).parts) == ["va", "te"]
     with pytest.raises(StudyError, match=r"in_memory\.h5: has no part 'GTEx', only tr, va, te"):

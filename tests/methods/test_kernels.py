@@ -121,7 +121,7 @@ def test_equals_scikit_learns_kernel_ridge() -> None:
     theirs.fit(tables.X.astype(float), tables.Y)
     wanted = theirs.predict(tables.X_val.astype(float))
     assert_allclose(model.predict(tables.X_val), wanted, rtol=0, atol=1e-6)
-    assert (model.title, model.settings["lambda"]) == ("KernelRidge", 0.3)
+    assert (model.title, model.settings["lambda"]) == ("kernel-ridge", 0.3)
 
     theirs = kernel_ridge.KernelRidge(alpha=0.3, kernel="precomputed")
     theirs.fit(KERNEL.matrix(tables.X, tables.X), tables.Y)

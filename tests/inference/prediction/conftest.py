@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from dgex_jax.config import NetworkConfig, PredictOptions, PrepareConfig
 from dgex_jax.io.expression import Expression
@@ -30,23 +29,16 @@ from dgex_jax.parts import PAPER
 from dgex_jax.prepare.genes import read_gene_map
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.rawfiles import RawFiles
-from dgex_jax.train.pylearn2 import layer_names
+from tests.inference.conftest import drawn_half
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
 
 RAW = Path(__file__).parents[2] / "golden" / "preprocess"
 UNITS = 7
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep tests that run side by side from waiting for each other's thread pools."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -79,16 +71,6 @@ def _genes(file: h5py.File, role: str, kind: str, raw: RawFiles, first: int) -> 
     )
 
 
-def _half(rng: np.random.Generator, sizes: list[int]) -> dict[str, Any]:
-    return {
-        name: {
-            "kernel": rng.normal(size=(n_in, n_out)).astype(np.float32),
-            "bias": rng.normal(size=n_out).astype(np.float32),
-        }
-        for name, n_in, n_out in zip(layer_names(len(sizes) - 1), sizes, sizes[1:], strict=False)
-    }
-
-
 @pytest.fixture(scope="session")
 def model(prepared: Path, raw: RawFiles) -> Model:
     """20 landmarks, 22 and 23 targets, two hidden layers."""
@@ -107,7 +89,7 @@ def model(prepared: Path, raw: RawFiles) -> Model:
         targets=targets,
         method=network(
             NetworkConfig(2, UNITS, 0.1),
-            [_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
+            [drawn_half(rng, [len(landmarks), UNITS, UNITS, size]) for size in sizes],
         ),
         selected_on="va",
         parts=PAPER,

@@ -33,7 +33,7 @@ def matched(model, *args, targets=False, ids=None, **more) -> Match:
 def refusal(model, *args, targets=False, ids=None, **more) -> str:
     """Why a file can't be matched, or lacks landmarks, behind its name."""
     with pytest.raises(FormatError) as caught:
-        check_missing(model, matched(model, *args, targets=targets, ids=ids, **more), impute=False)
+        check_missing(matched(model, *args, targets=targets, ids=ids, **more), impute=False)
     text = str(caught.value)
     assert text.startswith(f"{PATH}: ")
     return text.removeprefix(f"{PATH}: ")
@@ -65,11 +65,11 @@ def test_every_kind_of_id(model, kind, in_field, turned) -> None:
     assert match.found.kind == kind
     assert match.found.names.field == (field if in_field else None)
     assert match.axis == ("columns" if turned else "rows")
-    assert [columns[0] for columns in match.landmarks] == np.argsort(order).tolist()
+    assert [columns[0] for columns in match.wanted] == np.argsort(order).tolist()
     assert match.source.profiles == ("p1", "p2")
     assert match.source.genes == tuple(ids)
     assert match.missing == ()
-    check_missing(model, match, impute=False)
+    check_missing(match, impute=False)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_kind_of_id(model, kind, in_field, turned) -> None:
 def test_ways_to_write_an_id(model, kind, change) -> None:
     match = matched(model, list(map(change, ids_of(model, kind))))
     assert match.found.kind == kind
-    assert match.landmarks == tuple((place,) for place in range(20))
+    assert match.wanted == tuple((place,) for place in range(20))
 
 
 def test_probes_of_a_gene_are_all_found_in_its_order(model) -> None:
@@ -93,14 +93,14 @@ def test_probes_of_a_gene_are_all_found_in_its_order(model) -> None:
     made = replace(model, landmarks=replace(model.landmarks, probes=probes))
     names = ["more_at", *(of_gene[0] for of_gene in others), "extra_at", *first]
     match = matched(made, names)
-    assert match.landmarks == ((21, 20, 0), *((n,) for n in range(1, 20)))
+    assert match.wanted == ((21, 20, 0), *((n,) for n in range(1, 20)))
     assert match.n_partial == 0
     assert matched(made, names[1:]).n_partial == 1
 
 
 def test_targets_by_the_same_ids(model) -> None:
     names = list(dict.fromkeys([*model.targets.symbols[3:], *model.landmarks.symbols]))
-    found = matched(model, names, targets=True).targets
+    found = matched(model, names, targets=True).others
     wanted = [(names.index(name),) if name in names else () for name in model.targets.symbols]
     assert list(found) == wanted
     assert () in found[:3]
@@ -135,6 +135,20 @@ def test_only_the_kind_asked_for(model) -> None:
     found = matched(model, **file, ids="ensembl").found
     assert (found.kind, found.names.field) == ("ensembl", "ensembl")
     assert refusal(model, **file, ids="probe").startswith("of 20 landmarks 0 on its rows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("ensembl", "Ensembl id"), ("entrez", "Entrez id"), ("symbol", "symbol"), ("probe", "probe")],
+)
+def test_what_stands_for_a_probe_is_called_what_it_is(model, kind, word) -> None:
+    """A compendium of genes has no probes: a model has the ids of its rows in their place."""
+    names = ids_of(model, kind)
+    rows = tuple((name,) for name in names)
+    made = replace(model, landmarks=replace(model.landmarks, probes=rows))
+    match = matched(made, names)
+    assert (match.found.kind, match.naming) == ("probe", f"by {word} on its rows")
+    assert match.second == ""
 
 
 @pytest.mark.parametrize("kind", ["probe", "ensembl", "entrez", "symbol"])

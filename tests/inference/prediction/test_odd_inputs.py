@@ -486,7 +486,7 @@ def test_previous_symbols(renaming, frame, tmp_path) -> None:
     now = ["H2AZ2", "MARCHF1", "AARS1", "H1-2", *symbols[4:]]
     found = plan(now)
     assert dict(found.match.renamed) == dict(zip(symbols[:4], now[:4], strict=True))
-    assert found.match.landmarks == tuple((place,) for place in range(20))
+    assert found.match.wanted == tuple((place,) for place in range(20))
     told = "4 genes were found by another symbol (HGNC): H2AFV as H2AZ2"
     assert any(line.startswith(told) for line in found.lines())
     # B3GNT1 was the symbol of two genes.

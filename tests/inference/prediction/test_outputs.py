@@ -24,7 +24,7 @@ from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.h5ad import H5ad
 from dgex_jax.io.open import open_input
 from dgex_jax.io.progress import Progress
-from dgex_jax.model.choose import written_genes
+from dgex_jax.model.match import written_genes
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.model.predict import gene_metadata, predict
 from dgex_jax.model.scale import make_plan

@@ -17,7 +17,7 @@ from dgex_jax.config import PredictOptions
 from dgex_jax.errors import DgexError, FormatError
 from dgex_jax.io.gct import read_gct
 from dgex_jax.io.manifest import sidecar
-from dgex_jax.model.choose import choose_genes, model_ids, name_genes, read_gene_list, written_genes
+from dgex_jax.model.match import choose_genes, model_ids, name_genes, read_gene_list, written_genes
 from dgex_jax.model.model import write_model
 from dgex_jax.model.predict import predict
 from dgex_jax.train.network import Forward
