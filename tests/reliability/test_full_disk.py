@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import SCRIPTS, Command, World, command_of, commands
 from tests.reliability.running import (
     CHECKOUT,
     Child,
@@ -43,13 +36,7 @@ if TYPE_CHECKING:
 OLDER = b"an older file\n"
 QUICK = ("simulate", "prepare", "export", "evaluate", "predict gctx", "predict gct.gz")
 QUICK += ("predict tsv.gz", "predict parquet")
-SCRIPTS = ("table1", "figure1", "figure_s2", "weight_hubs", "all")
 CAUSE = "File too large"
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 def here(world: World) -> Run:
@@ -152,8 +139,7 @@ def test_every_command_in_a_process_of_its_own(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_full_at_the_last_byte_of_each_file(name, world, tmp_path) -> None:
-    command = (commands() | reproduce_commands(add_tables(world)))[name]
-    run = child(world)
+    command, run = command_of(name, world), child(world)
     whole = undisturbed(command, world, tmp_path / "whole", run)
     all_sizes = sizes(command, whole)
     places = {0, 1, 100, *(size - 1 for size in all_sizes), *(size // 2 for size in all_sizes)}

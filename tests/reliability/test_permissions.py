@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import Command, World, command_of, commands
 from tests.reliability.running import (
     Child,
     Outcome,
@@ -40,11 +33,6 @@ QUICK = (
     *("simulate", "prepare", "train", "train --seeds", "export", "evaluate", "predict gctx"),
     *("predict gct", "predict gct.gz", "predict tsv.gz", "predict h5ad", "download --study"),
 )
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 @contextmanager
@@ -158,7 +146,7 @@ def test_every_command_in_a_process_of_its_own(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script(name, world, tmp_path) -> None:
-    command = reproduce_commands(add_tables(world))[name]
+    command = command_of(name, world)
     check_read_only_folder(command, world, tmp_path / "out", "child")
     # Everything but the folder of the products may be written to.
     for kind in ("tables", "figures"):

@@ -17,15 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dgex_jax.io import files as locks
-from tests.reliability.commands import (
-    FORMATS,
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import FORMATS, Command, World, command_of, commands
 from tests.reliability.running import (
     Child,
     Outcome,
@@ -45,11 +37,6 @@ LOCKED = ["train", "train --seeds", *FILES]
 STORES = ["predict zarr", "predict --shard"]
 """Commands of which the second always leaves."""
 SCRIPTS = ("table1", "figure1", "weight_hubs", "all")
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 @contextmanager
@@ -125,39 +112,26 @@ def stopped_at_work(command: Command, world: World, out: Path) -> Iterator[Child
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", LOCKED)
+@pytest.mark.parametrize("name", [*LOCKED, *STORES])
 def test_the_second_waits_or_leaves(name, world, tmp_path) -> None:
+    """That of a store always leaves."""
     command, out = commands()[name], tmp_path / "out"
-    whole = whole_of(command, world, tmp_path / "whole")
+    whole, waits = whole_of(command, world, tmp_path / "whole"), name in LOCKED
     out.mkdir()
     with stopped_at_work(command, world, out) as first:
         pid = first.process.pid
-        left = Child(command.module, command.argv(out, "--no-wait"), world.folder).ended()
-        waiting = Child(command.module, command.argv(out), world.folder)
-        told = waiting.first_line()
-        os.kill(pid, signal.SIGCONT)
-        done, waited = first.ended(), waiting.ended()
-    assert not_one_line(command, left) == []
-    assert f"in use by process {pid} on " in left.err
-    assert f"waiting for process {pid} on " in told
-    assert (done.code, done.err) == (0, "")
-    assert waited.code == 0
-    assert all(": waiting for " in line for line in waited.err.splitlines())
-    assert contents(out) == whole
-    assert left_behind(out) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", STORES)
-def test_the_second_of_a_store_leaves(name, world, tmp_path) -> None:
-    command, out = commands()[name], tmp_path / "out"
-    whole = whole_of(command, world, tmp_path / "whole")
-    out.mkdir()
-    with stopped_at_work(command, world, out) as first:
-        pid = first.process.pid
-        left = Child(command.module, command.argv(out), world.folder).ended()
+        argv = command.argv(out, *["--no-wait"] * waits)
+        left = Child(command.module, argv, world.folder).ended()
+        if waits:
+            waiting = Child(command.module, command.argv(out), world.folder)
+            told = waiting.first_line()
         os.kill(pid, signal.SIGCONT)
         done = first.ended()
+        if waits:
+            waited = waiting.ended()
+            assert f"waiting for process {pid} on " in told
+            assert waited.code == 0
+            assert all(": waiting for " in line for line in waited.err.splitlines())
     assert not_one_line(command, left) == []
     assert f"in use by process {pid} on " in left.err
     assert (done.code, done.err) == (0, "")
@@ -197,7 +171,5 @@ def test_both_at_the_same_moment(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_both_at_about_the_same_moment(name, world, tmp_path) -> None:
-    known = commands()
-    if name in SCRIPTS:
-        known |= reproduce_commands(add_tables(world))
-    race(known[name], world, tmp_path, [0.0, 0.0, 0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+    delays = [0.0, 0.0, 0.0, 0.02, 0.05, 0.1, 0.2, 0.4]
+    race(command_of(name, world), world, tmp_path, delays)

@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import Command, World, command_of, commands
 from tests.reliability.running import (
     Child,
     Outcome,
@@ -46,11 +39,6 @@ MIDWAY = {
     "predict h5ad": "dgex_jax.model.outputs.locked",
 }
 """Functions that are called when a command has opened all its inputs, and is to read on."""
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 def truncate(path: Path) -> None:
@@ -140,15 +128,14 @@ def vanish_at(command: Command, world: World, tmp_path: Path, most: int) -> list
             trap = Trap((inputs, out), place, action, inputs / read if read else out, counted)
             outcome = Child(command.module, command.argv(out), inputs, trap=trap).ended()
             found = faults(command, outcome, out, whole, before if read else {})
-            if found and outcome.code == 0 and action == "truncate":
-                # Before any of it was read: then that is what the file holds.
-                again = command.set_up(world, here / "again")
-                Child(command.module, command.argv(again), inputs).ended()
-                found = faults(command, outcome, out, contents(again), {})
-            if found and outcome.code == 0 and action == "remove":
-                # Before any of it was looked at: then all is made that the command needs, no more.
+            if found and outcome.code == 0 and action != "delete":
+                # Truncated before any of it was read: then that is what the file holds. Removed
+                # before any of it was looked at: then all is made that the command needs, no more.
                 again = here / "again"
-                again.mkdir()
+                if action == "truncate":
+                    command.set_up(world, again)
+                else:
+                    again.mkdir()
                 Child(command.module, command.argv(again), inputs).ended()
                 found = faults(command, outcome, out, contents(again), {})
             wrong += [f"{action} {read} at {place} of {n}: {fault}" for fault in found]
@@ -165,7 +152,4 @@ def test_vanishing_at_some_moments(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_vanishing_at_every_moment(name, world, tmp_path) -> None:
-    known = commands()
-    if name in SCRIPTS:
-        known |= reproduce_commands(add_tables(world))
-    assert vanish_at(known[name], world, tmp_path, 1000) == []
+    assert vanish_at(command_of(name, world), world, tmp_path, 1000) == []
