@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -268,7 +268,8 @@ def write_table(space: Workspace, spec: TableSpec) -> str:
         f"{parts.label(parts.chooser_of(spec.part))}. "
         "Lowest error in bold."
     )
-    lines = preface(space, f"{spec.title} · study {study.name}", caption)
+    simulated = holds_simulated(space)
+    lines = preface(f"{spec.title} · study {study.name}", caption, simulated=simulated)
     for block in blocks:
         lines += [_block_markdown(block, study.grid.units), ""]
     notes = [_tuning_note(space, spec), _note_on_weights(space, blocks[0].comparison)]
@@ -331,9 +332,9 @@ def holds_simulated(space: Workspace) -> bool:
         return study.simulated
 
 
-def preface(space: Workspace, title: str, caption: str) -> list[str]:
+def preface(title: str, caption: str, *, simulated: bool) -> list[str]:
     """Begin a Markdown file: heading, caption, and a warning where the data are made up."""
-    if not holds_simulated(space):
+    if not simulated:
         return [f"# {title}", "", caption, ""]
     return [f"# {title} (simulated data)", "", caption, "", SIMULATED, ""]
 
@@ -370,11 +371,7 @@ def _csv_row(block: Block, entry: Entry) -> dict[str, object]:
         "sd": ours.sd,
     }
     if network is not None:
-        row |= {
-            "hidden_layers": network.hidden_layers,
-            "units": network.units,
-            "dropout": network.dropout,
-        }
+        row |= asdict(network)
         for method in REFERENCES:
             row[f"improvement_over_{method}"] = comparison.improvement(entry, method)
             row[f"share_better_than_{method}"] = comparison.share_better(entry, method)

@@ -80,8 +80,8 @@ def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
     assert {"LR", "Epoch", "0%", "25%", "D-GEX-9000x2, dropout rate"} <= words
 
 
-def test_one_rate_without_levels_and_an_epoch_that_is_missing(texts):
-    table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan]})
-    figure = draw_epochs(table, "D-GEX-64x1", "GTEx-te", levels=())
+def test_one_rate_and_an_epoch_that_is_missing(texts):
+    table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan], "LR": 0.45})
+    figure = draw_epochs(table, "D-GEX-64x1", "GTEx-te")
     np.testing.assert_array_equal(labelled(figure)["10%"].get_ydata(), table["10%"])
     texts(figure)

@@ -9,7 +9,7 @@ import pytest
 from dgex_jax.errors import DgexError
 from dgex_jax.plots.by_gene import Shares, point_size, shares
 from dgex_jax.scores import share_better
-from reproduce.plots.genewise import draw_genewise
+from reproduce.plots.panels import draw_genewise
 
 MAE = "MAE on GTEx-te (standardised units)"
 BEST = "D-GEX-10%-9000x3"

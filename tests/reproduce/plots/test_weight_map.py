@@ -19,7 +19,7 @@ from dgex_jax.plots.weight_map import (
     lay_out,
     line_look,
 )
-from reproduce.plots.weight_map import draw_weight_map
+from reproduce.plots.panels import draw_weight_map
 
 SIZES = (12, 20, 30)
 
