@@ -23,6 +23,7 @@ from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
+from dgex_jax.simulate.write import simulated_files
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.train import build_model, train_group
 from reproduce.baselines import METHODS, fit_baseline, settings
@@ -32,13 +33,7 @@ if TYPE_CHECKING:
     from dgex_jax.train.run import EpochRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-RAW = RawFiles(
-    geo=GOLDEN / "preprocess" / "geo.gctx",
-    gtex=GOLDEN / "preprocess" / "gtex.gct.gz",
-    thousand_genomes=GOLDEN / "preprocess" / "1000g.txt.gz",
-    landmarks=GOLDEN / "preprocess" / "map_lm.txt",
-    targets=GOLDEN / "preprocess" / "map_tg.txt",
-)
+RAW = simulated_files(GOLDEN / "preprocess")
 NETWORK = NetworkConfig(hidden_layers=1, units=6, dropout=0.1)
 TRAINING = TrainingConfig(epochs=2, learning_rate=1e-2, monitor_size=100, halves=1)
 

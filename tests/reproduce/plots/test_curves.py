@@ -8,7 +8,6 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde, norm
 
-from dgex_jax.errors import DgexError
 from dgex_jax.plots.by_gene import density_table
 from reproduce.plots.lines import draw_densities, draw_epochs
 
@@ -34,21 +33,6 @@ def test_errors_at_zero_lose_nothing_below_it():
     assert table["MAE"].iloc[0] == 0
     assert trapezoid(table["LR"], table["MAE"]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(table["LR"], 2 * norm.pdf(table["MAE"]), atol=0.06)
-
-
-@pytest.mark.parametrize(
-    ("errors", "message"),
-    [
-        ({}, "no method"),
-        ({"LR": [0.5]}, "two genes"),
-        ({"LR": [0.5, 0.5]}, "two genes"),
-        ({"LR": [0.5, np.nan]}, "finite"),
-        ({"LR": [0.5, -0.1]}, "not negative"),
-    ],
-)
-def test_errors_without_a_density_are_refused(errors, message):
-    with pytest.raises(DgexError, match=message):
-        density_table(errors)
 
 
 def test_density_lines_are_the_tables_numbers(tables, texts):
