@@ -61,10 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Run what is asked for and can be run here.
 
-    Raises
-    ------
-    DgexError
-        Some of them failed; the others have been run.
+    Raises `DgexError`: some of them failed; the others have been run.
     """
     chosen = [one for one in BENCHMARKS if options.only is None or one.name in options.only]
     passed_on = [f"--{flag}" for flag in ("write", "small") if getattr(options, flag)]

@@ -21,20 +21,12 @@ PACKAGES = ("jax", "jaxlib", "numpy", "torch", "scikit-learn")
 class Machine:
     """What the times depend on.
 
-    Attributes
-    ----------
-    cpu
-        Model of the processor.
-    cores
-        Cores this process may use.
-    memory_gb
-        Main memory in GiB.
-    gpus
-        Name and memory of each GPU.
-    system
-        Operating system and architecture.
-    versions
-        Program → version; a package that is not installed is left out.
+    - `cpu`: model of the processor.
+    - `cores`: cores this process may use.
+    - `memory_gb`: main memory in GiB.
+    - `gpus`: name and memory of each GPU.
+    - `system`: operating system and architecture.
+    - `versions`: program → version; a package that is not installed is left out.
     """
 
     cpu: str

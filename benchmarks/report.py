@@ -41,24 +41,14 @@ class Line:
 class Report:
     """One benchmark's outcome.
 
-    Attributes
-    ----------
-    name
-        Of the benchmark: ``python -m benchmarks.<name>``.
-    title
-        What is measured, in a line.
-    command
-        That measures it again.
-    machine
-        Where.
-    lines
-        The comparisons.
-    rates
-        Measured rates of the machine, as text.
-    tables
-        Further tables with their titles.
-    notes
-        Further sentences.
+    - `name`: of the benchmark: ``python -m benchmarks.<name>``.
+    - `title`: what is measured, in a line.
+    - `command`: that measures it again.
+    - `machine`: where.
+    - `lines`: the comparisons.
+    - `rates`: measured rates of the machine, as text.
+    - `tables`: further tables with their titles.
+    - `notes`: further sentences.
     """
 
     name: str

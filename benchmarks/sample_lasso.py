@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.machine import describe
 from benchmarks.madeup_study import load_study, write_study
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import command_line, progress, script
 from benchmarks.table import Table
 from benchmarks.timing import paired
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel
@@ -27,7 +27,6 @@ from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -98,10 +97,7 @@ def measure(options: argparse.Namespace) -> Report:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, __doc__ or "", measure, arguments)
-
+main = script(NAME, __doc__ or "", measure)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.machine import describe
 from benchmarks.random_study import random_study
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import command_line, progress, script
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.train.devices import choose_devices, share_cpu
@@ -88,10 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

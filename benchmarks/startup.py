@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.machine import describe
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import command_line, progress, script
 from benchmarks.timing import Timing
 from dgex_jax.errors import DgexError
 
@@ -32,10 +32,7 @@ DGEX = (sys.executable, "-m", "dgex_jax.cli")
 def seconds_to_line(words: Sequence[str], environment: Mapping[str, str]) -> float:
     """Start ``dgex`` and give the seconds until its first line; the command then runs to its end.
 
-    Raises
-    ------
-    DgexError
-        It failed, or said nothing.
+    Raises `DgexError`: it failed, or said nothing.
     """
     start = time.perf_counter()
     with subprocess.Popen(  # noqa: S603  (our own command)
@@ -87,10 +84,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rounds", type=int, default=5, help="later starts (default: 5)")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, __doc__ or "", measure, arguments, add_options)
-
+main = script(NAME, __doc__ or "", measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())
