@@ -10,7 +10,7 @@ import numpy as np
 from filelock import FileLock
 
 from dgex_jax.config import NetworkConfig, TrainingConfig
-from tests.reliability.running import DGEX, run_here
+from tests.reliability.running import DGEX, Child, Outcome, run_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,6 +117,14 @@ class Command:
     def argv(self, out: Path, *more: str) -> list[str]:
         """Give the arguments for an output folder."""
         return [one.replace("{out}", str(out)) for one in (*self.arguments, *more)]
+
+    def here(self, out: Path, folder: Path, *more: str, fault: Any = None) -> Outcome:
+        """Run it in this process, from `folder`, inside `fault`."""
+        return run_here(self.module, self.argv(out, *more), folder, fault)
+
+    def child(self, out: Path, folder: Path, *more: str, **options: Any) -> Child:
+        """Start it in a process of its own, from `folder`."""
+        return Child(self.module, self.argv(out, *more), folder, **options)
 
     def set_up(self, world: World, out: Path) -> Path:
         """Make the output folder with what must be there before."""

@@ -25,7 +25,6 @@ from tests.reliability.running import (
     contents,
     left_behind,
     not_one_line,
-    run_here,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def test_who_won_t_wait_leaves_with_one_line(name, world, tmp_path) -> None:
     command = commands()[name]
     output = tmp_path / ("run" if name == "train" else command.finals[0])
     with held(tmp_path / f".{output.name}.lock"):
-        outcome = run_here(command.module, command.argv(tmp_path, "--no-wait"), world.folder)
+        outcome = command.here(tmp_path, world.folder, "--no-wait")
     assert not_one_line(command, outcome) == []
     assert f"{output}: in use by another process" in outcome.err
     assert contents(tmp_path) == {}
@@ -62,7 +61,7 @@ def test_who_won_t_wait_leaves_with_one_line(name, world, tmp_path) -> None:
 def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
     command, out = commands()["predict gctx"], tmp_path / "out"
     out.mkdir()
-    assert run_here(command.module, command.argv(out), world.folder).code == 0
+    assert command.here(out, world.folder).code == 0
     before, name_holder = contents(out), locks.name_holder
     with ExitStack() as lock:
         lock.enter_context(held(out / ".out.gctx.lock"))
@@ -73,7 +72,7 @@ def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
 
         # What is asked as soon as the command has to wait.
         monkeypatch.setattr(locks, "name_holder", let_go)
-        outcome = run_here(command.module, command.argv(out), world.folder)
+        outcome = command.here(out, world.folder)
     assert outcome.code == 0
     assert outcome.err.splitlines() == [f"{out / 'out.gctx'}: waiting for another process"]
     assert contents(out) == before
@@ -82,7 +81,7 @@ def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
 
 def whole_of(command: Command, world: World, folder: Path) -> Mapping[str, str]:
     out = command.set_up(world, folder)
-    outcome = Child(command.module, command.argv(out), world.folder).ended()
+    outcome = command.child(out, world.folder).ended()
     assert outcome.code == 0, outcome.err
     return contents(out)
 
@@ -100,7 +99,7 @@ def stopped_at_work(command: Command, world: World, out: Path) -> Iterator[Child
     """Start a command that stops as it opens its first temporary file, its lock held."""
     pattern = r"\.tmp\.c\.0" if command.name in STORES else r"\.tmp\.|\.partial$"
     trap = Trap((out,), 0, "stop", out, out.with_name("count"), pattern)
-    first = Child(command.module, command.argv(out), world.folder, trap=trap)
+    first = command.child(out, world.folder, trap=trap)
     pid = first.process.pid
     assert pid is not None
     try:
@@ -120,10 +119,9 @@ def test_the_second_waits_or_leaves(name, world, tmp_path) -> None:
     out.mkdir()
     with stopped_at_work(command, world, out) as first:
         pid = first.process.pid
-        argv = command.argv(out, *["--no-wait"] * waits)
-        left = Child(command.module, argv, world.folder).ended()
+        left = command.child(out, world.folder, *["--no-wait"] * waits).ended()
         if waits:
-            waiting = Child(command.module, command.argv(out), world.folder)
+            waiting = command.child(out, world.folder)
             told = waiting.first_line()
         os.kill(pid, signal.SIGCONT)
         done = first.ended()
@@ -141,9 +139,9 @@ def test_the_second_waits_or_leaves(name, world, tmp_path) -> None:
 
 def both(command: Command, world: World, out: Path, later: float) -> list[Outcome]:
     """Start a command twice, the second so many seconds later."""
-    first = Child(command.module, command.argv(out), world.folder)
+    first = command.child(out, world.folder)
     time.sleep(later)
-    second = Child(command.module, command.argv(out), world.folder)
+    second = command.child(out, world.folder)
     return [first.ended(), second.ended()]
 
 
