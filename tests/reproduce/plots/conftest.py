@@ -116,16 +116,6 @@ def varied(request: pytest.FixtureRequest) -> Example:
 
 
 @pytest.fixture
-def tables() -> dict[str, Callable[..., pd.DataFrame]]:
-    return {
-        "grid": grid_table,
-        "errors": gene_errors,
-        "connections": connections,
-        "training": training,
-    }
-
-
-@pytest.fixture
 def texts() -> Callable[[Figure], list[Text]]:
     """The texts one sees, once every one lies on the canvas and none on another."""
 
