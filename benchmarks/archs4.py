@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from benchmarks.machine import describe
-from benchmarks.report import Line, Report
-from benchmarks.script import command_line, in_child, progress, script
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import in_child, progress, script
 from benchmarks.timing import Timing
 from dgex_jax.cli import main as dgex
 from dgex_jax.io.archs4 import Archs4
@@ -131,8 +129,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"Reading an ARCHS4 file of {n:,} samples x {n_genes:,} genes ({size / 1e9:.2f} GB)",
-        command_line(NAME),
-        describe(),
         lines,
         tables=[("Rates", Table(("", "samples/s", "peak memory"), tuple(rows)))],
         notes=[

@@ -20,12 +20,11 @@ import numpy as np
 
 from benchmarks.baselines_peers import compare
 from benchmarks.baselines_run import METHODS, fit_in_child
-from benchmarks.machine import describe, usable_cores
+from benchmarks.machine import usable_cores
 from benchmarks.madeup_study import load_study, scaled, write_study
 from benchmarks.rates import GIGA, numpy_product_rate, product_operations, quickest
-from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, script
-from benchmarks.table import Table
+from benchmarks.report import Bound, Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.timing import Timing, show
 from dgex_jax.baselines.lasso import STEPS
 
@@ -268,8 +267,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         "Baselines at the paper's size (made-up profiles), and beside scikit-learn",
-        command_line(NAME),
-        describe(),
         [*lines(done, size, rates), *(one.line for one in compared)],
         rates.lines(),
         tables,

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import describe
 from benchmarks.preprocessing_runs import mib
 from benchmarks.rawdata import Shape, geo_blocks
 from benchmarks.report import Line, Report
-from benchmarks.script import DGEX, command_line, in_child, progress, script
+from benchmarks.script import DGEX, in_child, progress, script
 from benchmarks.timing import Timing, show
 from dgex_jax.io.lines import read_cells
 from dgex_jax.io.writers import GctxWriter
@@ -120,8 +119,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"A study of GSE92743's size: {size.profiles:,} profiles x {size.genes:,} genes",
-        command_line(NAME),
-        describe(),
         [
             Line("dgex prepare", Timing((prepare.seconds,))),
             Line(what, counted),

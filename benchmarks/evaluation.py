@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from benchmarks.gpu_epochs import MONITORED
-from benchmarks.machine import describe
 from benchmarks.madeup_study import PROFILES
 from benchmarks.random_study import random_study, write_arrays
-from benchmarks.report import Report
-from benchmarks.script import command_line, progress, script
+from benchmarks.report import Report, Table
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
-from benchmarks.table import Table
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.errors import StudyError
@@ -89,8 +87,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         tables=[
             ("Seconds an epoch, and the share that is not updates", Table(columns, tuple(rows)))
         ],

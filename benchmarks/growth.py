@@ -17,10 +17,8 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.growth_stages import AXES, STAGES, Point, plan
-from benchmarks.machine import describe
-from benchmarks.report import RESULTS, Report
-from benchmarks.script import command_line, progress, script
-from benchmarks.table import Table
+from benchmarks.report import RESULTS, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.timing import show
 from dgex_jax.io.files import atomic_path
 from dgex_jax.plots.style import DOUBLE_COLUMN, in_style, series_looks
@@ -64,8 +62,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         "How time and memory grow (made-up data)",
-        command_line(NAME),
-        describe(),
         tables=[
             ("Exponents", Table(("stage", "grows with", "time", "memory"), laws)),
             (

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.machine import describe
 from benchmarks.madeup_model import LANDMARKS, TARGETS, made_up_model, write_profiles
 from benchmarks.rates import disk_write_rate, jax_product_rate
-from benchmarks.report import Line, Report
-from benchmarks.script import DGEX, command_line, in_child, progress, script
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import DGEX, in_child, progress, script
 from benchmarks.timing import paired, show
 from dgex_jax.config import PredictOptions
 from dgex_jax.io.open import open_input
@@ -159,8 +157,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME if options.only is None else f"{NAME}_{options.only}",
         "Inference, 978 landmarks to 21,290 targets (made-up weights and profiles)",
-        command_line(NAME),
-        describe(),
         lines,
         [
             f"disk: {disk / MEGA:,.0f} MB/s written and fsynced",

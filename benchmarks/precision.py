@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import describe, gpu_names
-from benchmarks.report import Report
-from benchmarks.script import command_line, progress, script
-from benchmarks.table import Table
+from benchmarks.machine import gpu_names
+from benchmarks.report import Report, Table
+from benchmarks.script import progress, script
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.parts import PAPER
 from dgex_jax.simulate.write import simulated_files
@@ -76,8 +75,6 @@ def report(folder: Path, study: Path, networks: Sequence[str], epochs: int) -> R
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         tables=[
             (f"MAE after {epochs} epochs, both halves, simulated data", Table(HEADER, tuple(rows)))
         ],

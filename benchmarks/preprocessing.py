@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.machine import describe, usable_cores
+from benchmarks.machine import usable_cores
 from benchmarks.preprocessing_peer import against_original
 from benchmarks.preprocessing_runs import mib, place, prepared
 from benchmarks.rates import copy_rate, disk_write_rate, product_operations, quickest
 from benchmarks.rawdata import PAPER, SMALL
-from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, script
-from benchmarks.table import Table
+from benchmarks.report import Bound, Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.timing import Timing, show
 from dgex_jax.config import PrepareConfig
 from dgex_jax.prepare.duplicates import N_CLUSTERS
@@ -82,8 +81,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"Preparing parts of a study of {full.n_profiles:,} arrays",
-        command_line(NAME),
-        describe(),
         lines,
         rates=[rates_text(rates)],
         tables=tables,

@@ -16,11 +16,9 @@ import numpy as np
 from sklearn.linear_model import Lasso
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.machine import describe
 from benchmarks.madeup_study import load_study, write_study
-from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, script
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.timing import paired
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel
 from dgex_jax.train.arrays import BATCH
@@ -86,8 +84,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"SampleLASSO, {n_landmarks} landmarks to {N_TARGETS} targets, lambda {LAMBDA}",
-        command_line(NAME),
-        describe(),
         lines,
         tables=[("Rates", Table(header, tuple(rows)))],
         notes=[

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import memory
+from benchmarks.machine import describe
 from benchmarks.report import as_text, write
 from dgex_jax.cli_options import OneLineParser, run_command
 from dgex_jax.errors import DgexError
@@ -37,9 +38,10 @@ def script(
 
     def run(options: argparse.Namespace) -> None:
         report = measure(options)
-        print(as_text(report))
+        origin = command_line(name), describe()
+        print(as_text(report, *origin))
         if options.write:
-            print(f"written: {write(report)}")
+            print(f"written: {write(report, *origin)}")
 
     def main(arguments: Sequence[str] | None = None) -> int:
         command = OneLineParser(
@@ -72,10 +74,9 @@ def in_child(module: str, *words: object) -> ChildRun:
     return taken
 
 
-def command_line(name: str, arguments: Sequence[str] | None = None) -> str:
+def command_line(name: str) -> str:
     """Write down how this benchmark was called, without ``--write``."""
-    given = sys.argv[1:] if arguments is None else arguments
-    kept = [one for one in given if one != "--write"]
+    kept = [one for one in sys.argv[1:] if one != "--write"]
     return shlex.join(["python", "-m", f"benchmarks.{name}", *kept])
 
 

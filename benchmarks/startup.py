@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import describe
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, script
+from benchmarks.script import progress, script
 from benchmarks.timing import Timing
 from dgex_jax.errors import DgexError
 
@@ -68,8 +67,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         "Seconds from the start of a process to its first line",
-        command_line(NAME),
-        describe(),
         [
             Line("dgex --help", Timing(tuple(shown))),
             Line("first epoch, nothing compiled yet", Timing((times[0],))),

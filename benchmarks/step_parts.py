@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.table import Table
+from benchmarks.report import Table
 from benchmarks.timing import paired, show
 from dgex_jax.parts import PAPER
 from dgex_jax.train.epoch import Network, State, initial_state, loss, train

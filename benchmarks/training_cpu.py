@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from benchmarks.machine import describe, usable_cores
+from benchmarks.machine import usable_cores
 from benchmarks.peers.torch_mlp import MISSING, TorchTraining, load_torch, torch_training
 from benchmarks.random_study import random_study
 from benchmarks.rates import GIGA, jax_product_rate, numpy_product_rate
 from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, script
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
 from benchmarks.step_parts import parts_table
 from benchmarks.timing import Timing
@@ -75,8 +75,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         lines=[replace(line, bound=product_bound(operations, best)) for line, operations in lines],
         rates=[rate_note(rates, numpy_product_rate(size(options), seconds(options)))],
         tables=tables,

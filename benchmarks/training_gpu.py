@@ -14,14 +14,12 @@ import jax
 
 from benchmarks.gpu_epochs import HALVES, whole_epochs
 from benchmarks.gpu_updates import AGREEMENT, BATCH, disagreement, fused, plain
-from benchmarks.machine import describe
 from benchmarks.madeup_study import PROFILES
 from benchmarks.peers.child import torch_times
 from benchmarks.rates import GIGA, jax_product_rate, stream_rate
-from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, script
+from benchmarks.report import Bound, Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
-from benchmarks.table import Table
 from benchmarks.timing import Timing, paired, show
 from dgex_jax.errors import StudyError
 
@@ -71,8 +69,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         lines=lines,
         rates=[f"memory {bandwidth / GIGA:.0f} GB/s read and written together; products: {rates}"],
         tables=tables,
