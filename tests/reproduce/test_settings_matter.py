@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RAW = simulated_files(GOLDEN / "preprocess")
+NAMES: dict[str, Any] = {"name": "one", "title": "One", "simulated": False}
 NETWORK = NetworkConfig(hidden_layers=1, units=6, dropout=0.1)
 TRAINING = TrainingConfig(epochs=2, learning_rate=1e-2, monitor_size=100, halves=1)
 
@@ -101,7 +102,7 @@ def prepared(
 ) -> dict[str, np.ndarray]:
     """Every dataset of raw files (the recorded ones), prepared."""
     output = folder / f"{hash(config)}.h5"
-    prepare(raw, output, config, name="one", title="One", simulated=False)
+    prepare(raw, output, config, **NAMES)
     found = {}
     with h5py.File(output) as file:
 
@@ -151,11 +152,10 @@ def test_wrong_dimensions(folder) -> None:
     path = folder / "gtex.gct"
     path.write_text("\n".join(lines) + "\n")
     raw = dataclasses.replace(RAW, gtex=path)
-    names = {"name": "one", "title": "One", "simulated": False}
     with pytest.raises(FormatError, match=r"gtex\.gct"):
-        prepare(raw, folder / "wrong.h5", PrepareConfig(), **names)
+        prepare(raw, folder / "wrong.h5", PrepareConfig(), **NAMES)
     accepted = PrepareConfig(accept_wrong_dimensions=True)
-    prepare(raw, folder / "wrong.h5", accepted, **names)
+    prepare(raw, folder / "wrong.h5", accepted, **NAMES)
     with h5py.File(folder / "wrong.h5") as file:
         np.testing.assert_array_equal(
             file["sets/GTEx/Y"][:], prepared(folder, PrepareConfig())["sets/GTEx/Y"]
@@ -169,10 +169,9 @@ def test_values_of_another_platform(folder) -> None:
     with GctxWriter(folder / "geo.gctx", profiles, probes) as writer:
         writer.append(values - values.mean(axis=0))
     raw = dataclasses.replace(RAW, geo=folder / "geo.gctx")
-    names = {"name": "one", "title": "One", "simulated": False}
     with pytest.raises(FormatError, match="its values are z-scores"):
-        prepare(raw, folder / "forced.h5", PrepareConfig(), **names)
-    report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **names)
+        prepare(raw, folder / "forced.h5", PrepareConfig(), **NAMES)
+    report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **NAMES)
     assert report.warnings[0].endswith("(forced)")
     with h5py.File(folder / "forced.h5") as file:
         assert json.loads(file.attrs["prepare"])["force_platform"]
