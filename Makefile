@@ -17,7 +17,8 @@ endef
 .DEFAULT_GOAL := all
 TABLES := table1 table2 tableS1 tableS2 tableS3 tableS4 tableS5
 FIGURES := figure1 figure2 figure3 figure4 figure5 figureS1 figureS2 figureS3
-.PHONY: all setup tables figures $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures beyond model docs \
+PRODUCTS := $(TABLES) $(FIGURES) adjusted-r2 weight-hubs departures
+.PHONY: all setup tables figures $(PRODUCTS) beyond model docs \
     test test-long test-slow mutations fuzz bitrot stress bench lint lock clean help
 
 all: $(VENV)/.ready  ## set up .venv and reproduce the study: raw files to all tables, figures, report
@@ -31,59 +32,28 @@ tables: $(VENV)/.ready  ## all tables
 figures: $(VENV)/.ready  ## all figures
 	$(call reproduce,all_figures)
 
-table1: $(VENV)/.ready  ## errors on GEO-te, 10% dropout
-	$(call reproduce,table1)
+table1:  ## errors on GEO-te, 10% dropout
+table2:  ## errors on each test set (the paper: GTEx-te), 25% dropout
+tableS1:  ## how networks are trained
+tableS2:  ## errors on GEO-va, every dropout rate
+tableS3:  ## errors on GEO-te, every dropout rate
+tableS4:  ## errors on each validation set (the paper: 1000G-va), every dropout rate
+tableS5:  ## errors on each test set (the paper: GTEx-te), every dropout rate
+figure1:  ## error on GEO-te by architecture
+figure2:  ## density of the errors per gene on GEO-te
+figure3:  ## gene by gene on GEO-te
+figure4:  ## gene by gene on each test set (the paper: GTEx-te)
+figure5:  ## error on each test set (the paper: GTEx-te) by epoch and dropout rate
+figureS1:  ## the architecture of the largest network
+figureS2:  ## adjusted R2, gene by gene
+figureS3:  ## the weight map
+adjusted-r2:  ## adjusted R2 on landmarks and on the last hidden layer
+weight-hubs:  ## the major weights and the hidden units they meet in
+departures:  ## departures from the original, measured
 
-table2: $(VENV)/.ready  ## errors on each test set (the paper: GTEx-te), 25% dropout
-	$(call reproduce,table2)
-
-tableS1: $(VENV)/.ready  ## how networks are trained
-	$(call reproduce,table_s1)
-
-tableS2: $(VENV)/.ready  ## errors on GEO-va, every dropout rate
-	$(call reproduce,table_s2)
-
-tableS3: $(VENV)/.ready  ## errors on GEO-te, every dropout rate
-	$(call reproduce,table_s3)
-
-tableS4: $(VENV)/.ready  ## errors on each validation set (the paper: 1000G-va), every dropout rate
-	$(call reproduce,table_s4)
-
-tableS5: $(VENV)/.ready  ## errors on each test set (the paper: GTEx-te), every dropout rate
-	$(call reproduce,table_s5)
-
-figure1: $(VENV)/.ready  ## error on GEO-te by architecture
-	$(call reproduce,figure1)
-
-figure2: $(VENV)/.ready  ## density of the errors per gene on GEO-te
-	$(call reproduce,figure2)
-
-figure3: $(VENV)/.ready  ## gene by gene on GEO-te
-	$(call reproduce,figure3)
-
-figure4: $(VENV)/.ready  ## gene by gene on each test set (the paper: GTEx-te)
-	$(call reproduce,figure4)
-
-figure5: $(VENV)/.ready  ## error on each test set (the paper: GTEx-te) by epoch and dropout rate
-	$(call reproduce,figure5)
-
-figureS1: $(VENV)/.ready  ## the architecture of the largest network
-	$(call reproduce,figure_s1)
-
-figureS2: $(VENV)/.ready  ## adjusted R2, gene by gene
-	$(call reproduce,figure_s2)
-
-figureS3: $(VENV)/.ready  ## the weight map
-	$(call reproduce,figure_s3)
-
-adjusted-r2: $(VENV)/.ready  ## adjusted R2 on landmarks and on the last hidden layer
-	$(call reproduce,adjusted_r2)
-
-weight-hubs: $(VENV)/.ready  ## the major weights and the hidden units they meet in
-	$(call reproduce,weight_hubs)
-
-departures: $(VENV)/.ready  ## departures from the original, measured
-	$(call reproduce,departures)
+# The script of a product has its name in Python's letters: tableS1 is reproduce.table_s1.
+$(PRODUCTS): $(VENV)/.ready
+	$(call reproduce,$(subst figureS,figure_s,$(subst tableS,table_s,$(subst -,_,$@))))
 
 beyond: $(VENV)/.ready  ## methods beyond the paper's, on five splits (half an hour)
 	+@$(BIN)/python -m reproduce.beyond --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,28 +20,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A module of this folder, and what it needs."""
-
-    name: str
-    needs_gpu: bool = False
-
-
-BENCHMARKS = (
-    Benchmark("preprocessing"),
-    Benchmark("training_cpu"),
-    Benchmark("evaluation"),
-    Benchmark("side_by_side"),
-    Benchmark("baselines"),
-    Benchmark("inference"),
-    Benchmark("growth"),
-    Benchmark("archs4"),
-    Benchmark("startup"),
-    Benchmark("sample_lasso"),
-    Benchmark("training_gpu", needs_gpu=True),
-    Benchmark("precision", needs_gpu=True),
+NEED_GPU = ("training_gpu", "precision")
+NAMES = (
+    *("preprocessing", "training_cpu", "evaluation", "side_by_side", "baselines", "inference"),
+    *("growth", "archs4", "startup", "sample_lasso", *NEED_GPU),
 )
+"""Modules of this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = OneLineParser(
         prog="python -m benchmarks.all", description=__doc__, allow_abbrev=False
     )
-    names = [one.name for one in BENCHMARKS]
-    command.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    command.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     command.add_argument("--write", action="store_true", help="write benchmarks/results/*.md")
     command.add_argument("--small", action="store_true", help="sizes of a test")
     command.set_defaults(run=run)
@@ -61,27 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Run what is asked for and can be run here.
 
-    Raises
-    ------
-    DgexError
-        Some of them failed; the others have been run.
+    Raises `DgexError`: some of them failed; the others have been run.
     """
-    chosen = [one for one in BENCHMARKS if options.only is None or one.name in options.only]
+    chosen = [one for one in NAMES if options.only is None or one in options.only]
     passed_on = [f"--{flag}" for flag in ("write", "small") if getattr(options, flag)]
     failed = []
-    for number, one in enumerate(chosen, start=1):
-        if one.needs_gpu and not options.small and not gpu_names():
-            progress(f"[{number}/{len(chosen)}] {one.name}: left out, no GPU here")
+    for number, name in enumerate(chosen, start=1):
+        if name in NEED_GPU and not options.small and not gpu_names():
+            progress(f"[{number}/{len(chosen)}] {name}: left out, no GPU here")
             continue
-        progress(f"[{number}/{len(chosen)}] {one.name}")
+        progress(f"[{number}/{len(chosen)}] {name}")
         start = time.perf_counter()
         done = subprocess.run(  # noqa: S603  (our own modules)
-            [sys.executable, "-m", f"benchmarks.{one.name}", *passed_on], cwd=ROOT, check=False
+            [sys.executable, "-m", f"benchmarks.{name}", *passed_on], cwd=ROOT, check=False
         )
         print(flush=True)
-        progress(f"[{number}/{len(chosen)}] {one.name}: {time.perf_counter() - start:.0f} s")
+        progress(f"[{number}/{len(chosen)}] {name}: {time.perf_counter() - start:.0f} s")
         if done.returncode:
-            failed.append(one.name)
+            failed.append(name)
     if failed:
         raise DgexError(f"failed: {', '.join(failed)}")
 

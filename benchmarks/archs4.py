@@ -16,11 +16,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from benchmarks.machine import describe
-from benchmarks.memory import run as run_child
-from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import in_child, progress, script
 from benchmarks.timing import Timing
 from dgex_jax.cli import main as dgex
 from dgex_jax.io.archs4 import Archs4
@@ -32,7 +29,6 @@ from dgex_jax.prepare.probelist import landmark_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
 NAME = "archs4"
 GENES, BLOCK = 35_000, 512
@@ -126,17 +122,13 @@ def measure(options: argparse.Namespace) -> Report:
         size = path.stat().st_size
         for way, what in WAYS.items():
             progress(what)
-            done = run_child([sys.executable, "-m", "benchmarks.archs4", "--read", str(path), way])
-            if done.exit_code:
-                raise RuntimeError(f"reading {what} failed")
+            done = in_child("benchmarks.archs4", "--read", path, way)
             count = len(range(0, n, 5)) if way == "some" else n
             lines.append(Line(what, Timing((done.seconds,))))
             rows.append((what, f"{count / done.seconds:,.0f}", f"{done.peak_bytes / 1e6:,.0f} MB"))
     return Report(
         NAME,
         f"Reading an ARCHS4 file of {n:,} samples x {n_genes:,} genes ({size / 1e9:.2f} GB)",
-        command_line(NAME),
-        describe(),
         lines,
         tables=[("Rates", Table(("", "samples/s", "peak memory"), tuple(rows)))],
         notes=[
@@ -152,14 +144,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--folder", type=Path, help="where the file is written (default: /tmp)")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark, or in a process that it started one way of reading."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["--read"]:
-        read_file(Path(given[1]), given[2])
-        return 0
-    return run_benchmark(NAME, __doc__ or "", measure, arguments, add_options)
-
+main = script(NAME, __doc__ or "", measure, add_options)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--read"]:
+        # In a process that it started: one way of reading.
+        read_file(Path(sys.argv[2]), sys.argv[3])
+    else:
+        sys.exit(main())

@@ -37,16 +37,10 @@ MOST_PASSES = 100_000
 class Compared:
     """One method beside its peer.
 
-    Attributes
-    ----------
-    line
-        Times.
-    what
-        Is compared.
-    difference
-        Largest absolute difference of the answers.
-    allowed
-        By rounding, or by the duality gap that both were asked for.
+    - `line`: times.
+    - `what`: is compared.
+    - `difference`: largest absolute difference of the answers.
+    - `allowed`: by rounding, or by the duality gap that both were asked for.
     """
 
     line: Line

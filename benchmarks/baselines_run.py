@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.madeup_study import load_study
-from benchmarks.memory import run as run_child
+from benchmarks.script import in_child
 from dgex_jax.baselines.lasso import lasso_path
 from dgex_jax.config import BaselineConfig
 from reproduce.baselines import LARGEST_GAP, fit_baseline, tune_lambda
@@ -34,16 +34,12 @@ METHODS = {"lr": "LR", "lr-l2": "LR-L2", "lr-l1": "LR-L1", "knn-ge": "KNN-GE"}
 class Outcome:
     """What one method did.
 
-    Attributes
-    ----------
-    reading, fitting
-        Seconds; fitting is everything after reading: fit, tuning, errors of all parts.
-    mae
-        Part → mean of the genes' MAE.
-    chosen
-        As `reproduce.baselines.Measured.chosen`.
-    lambdas, gaps, steps
-        Of LR-L1, for each fit: largest relative duality gap, mean steps of a target.
+    - `reading`, `fitting`: seconds; fitting is everything after reading: fit, tuning, errors of all
+      parts.
+    - `mae`: part → mean of the genes' MAE.
+    - `chosen`: as `reproduce.baselines.Measured.chosen`.
+    - `lambdas`, `gaps`, `steps`: of LR-L1, for each fit: largest relative duality gap, mean steps
+      of a target.
     """
 
     reading: float
@@ -87,10 +83,7 @@ def fit_one(method: str, folder: Path) -> Outcome:
 def fit_in_child(method: str, folder: Path) -> tuple[ChildRun, Outcome]:
     """Run `fit_one` in a new process; gives its time and memory, and what it found."""
     result = folder / f"{method}.json"
-    words = ["-m", "benchmarks.baselines_run", method, str(folder), str(result)]
-    child = run_child([sys.executable, *words])
-    if child.exit_code:
-        raise RuntimeError(f"{METHODS[method]} ended with exit code {child.exit_code}")
+    child = in_child("benchmarks.baselines_run", method, folder, result)
     return child, Outcome(**json.loads(result.read_text(encoding="utf-8")))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,14 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import describe
-from benchmarks.memory import run as run_child
 from benchmarks.preprocessing_runs import mib
 from benchmarks.rawdata import Shape, geo_blocks
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import DGEX, in_child, progress, script
 from benchmarks.timing import Timing, show
-from dgex_jax.errors import DgexError
 from dgex_jax.io.lines import read_cells
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.hgnc import hgnc
@@ -35,9 +31,7 @@ from dgex_jax.prepare.probelist import landmark_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from benchmarks.memory import ChildRun
 
 NAME = "compendium"
 DESCRIPTION = "Preparing and training a study of GSE92743's size, on made-up values."
@@ -97,14 +91,6 @@ def make(folder: Path, size: Size) -> None:
     (folder / "study.toml").write_text(STUDY, encoding="utf-8")
 
 
-def dgex(*arguments: str) -> ChildRun:
-    """Run ``dgex`` in a process of its own; it must succeed."""
-    taken = run_child([sys.executable, "-m", "dgex_jax.cli", *arguments])
-    if taken.exit_code:
-        raise DgexError(f"dgex {arguments[0]}: ended with exit code {taken.exit_code}")
-    return taken
-
-
 def measure(options: argparse.Namespace) -> Report:
     """Prepare once, train a few epochs, and reckon the paper's 200."""
     load = os.getloadavg()[1]
@@ -117,14 +103,12 @@ def measure(options: argparse.Namespace) -> Report:
         make(folder, size)
         progress("preparing")
         prepared = folder / "prepared.h5"
-        prepare = dgex("prepare", str(folder / "study.toml"), "-o", str(prepared), "--quiet")
+        prepare = in_child(DGEX, "prepare", folder / "study.toml", "-o", prepared, "--quiet")
         progress("training")
         out = folder / "run"
-        network = ["--hidden-layers", str(depth), "--units", str(units)]
-        train = dgex(
-            *("train", str(prepared), "-o", str(out), *network),
-            *("--epochs", str(options.epochs), "--overwrite", "--quiet"),
-        )
+        network = ("--hidden-layers", depth, "--units", units, "--epochs", options.epochs)
+        words = ("train", prepared, "-o", out, *network, "--overwrite", "--quiet")
+        train = in_child(DGEX, *words)
         log = pd.read_csv(out / "log.tsv", sep="\t")
         seconds = log["seconds"].to_numpy()
         config = json.loads((out / "done.json").read_text(encoding="utf-8"))
@@ -135,8 +119,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"A study of GSE92743's size: {size.profiles:,} profiles x {size.genes:,} genes",
-        command_line(NAME),
-        describe(),
         [
             Line("dgex prepare", Timing((prepare.seconds,))),
             Line(what, counted),
@@ -160,10 +142,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep", type=Path, metavar="FOLDER", help="keep and reuse files there")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, DESCRIPTION, measure, arguments, add_options)
-
+main = script(NAME, DESCRIPTION, measure, add_options)
 
 if __name__ == "__main__":
     raise SystemExit(main())

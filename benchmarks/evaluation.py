@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from benchmarks.gpu_epochs import MONITORED, PAPER_PROFILES
-from benchmarks.machine import describe
+from benchmarks.gpu_epochs import MONITORED
+from benchmarks.madeup_study import PROFILES
 from benchmarks.random_study import random_study, write_arrays
-from benchmarks.report import Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.report import Report, Table
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
-from benchmarks.table import Table
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.errors import StudyError
@@ -57,12 +56,13 @@ LEFT_OUT = 2
 
 def measure(options: argparse.Namespace) -> Report:
     """Measure all shapes."""
+    jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
     if options.rounds < 1:
         raise StudyError(f"--rounds {options.rounds}: must be 1 or more")
     share_cpu(2)
     rows = []
     for shape, divisor in SMALL if options.small else SHAPES:
-        profiles = {part: max(1, n // divisor) for part, n in PAPER_PROFILES.items()}
+        profiles = {part: max(1, n // divisor) for part, n in PROFILES.items()}
         monitored = MONITORED // divisor
         progress(f"{shape}, {profiles['tr']} profiles")
         whole, updates = in_turns(shape, profiles, monitored, options.rounds)
@@ -87,8 +87,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         tables=[
             ("Seconds an epoch, and the share that is not updates", Table(columns, tuple(rows)))
         ],
@@ -194,11 +192,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=16, help="measured epochs of each")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

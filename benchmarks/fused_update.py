@@ -39,19 +39,13 @@ def fused_update(
 ) -> tuple[jax.Array, jax.Array]:
     """Do ``velocity ← momentum·velocity - rate·inputsᵀ·back; weights ← weights + velocity``.
 
-    Parameters
-    ----------
-    weights, velocity
-        ``(n_inputs, n_outputs)`` float32; overwritten where the caller allows it.
-    inputs, back
-        ``(n_profiles, n_inputs)`` and ``(n_profiles, n_outputs)`` float32: a layer's inputs, and
-        the derivatives of the loss by its outputs before the activation.
-    rate
-        Learning rate of these weights, a float32 scalar.
-    momentum, precision
-        As in `dgex_jax.config.TrainingConfig`.
-    interpret
-        Run it without a GPU, slowly.
+    - `weights`, `velocity`: ``(n_inputs, n_outputs)`` float32; overwritten where the caller allows
+      it.
+    - `inputs`, `back`: ``(n_profiles, n_inputs)`` and ``(n_profiles, n_outputs)`` float32: a
+      layer's inputs, and the derivatives of the loss by its outputs before the activation.
+    - `rate`: learning rate of these weights, a float32 scalar.
+    - `momentum`, `precision`: as in `dgex_jax.config.TrainingConfig`.
+    - `interpret`: run it without a GPU, slowly.
     """
     shape = jax.ShapeDtypeStruct(weights.shape, weights.dtype)  # type: ignore[no-untyped-call]
     kernel = partial(tile_update, momentum=momentum, allow_tf32=precision == "tf32")

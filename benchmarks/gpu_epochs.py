@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from benchmarks.shapes import Shape
 
 HALVES = 2
-PAPER_PROFILES = {"tr": 88807, "va": 11101, "te": 11101, "1000G": 462, "GTEx": 2921}
-"""Profiles of each part (paper section 2.1); 5,000 of the training profiles are monitored."""
 MONITORED = 5000
+"""Of the training profiles (paper section 2.3)."""
 
 
 def whole_epochs(
@@ -38,21 +37,12 @@ def whole_epochs(
 ) -> tuple[Timing, float]:
     """Time epochs of one network's two halves by the program that ``dgex train`` runs.
 
-    Parameters
-    ----------
-    shape
-        Of each half.
-    profiles
-        Part → number of profiles, as `PAPER_PROFILES`.
-    precision
-        Of the matrix products.
-    epochs
-        To measure; one more before them is not.
+    - `shape`: of each half.
+    - `profiles`: part → number of profiles, as `madeup_study.PROFILES`.
+    - `precision`: of the matrix products.
+    - `epochs`: to measure; one more before them is not.
 
-    Returns
-    -------
-    tuple
-        Seconds of the epochs, and of the first one, with the compilation and making the data.
+    Returns seconds of the epochs, and of the first one, with the compilation and making the data.
     """
     devices = tuple(jax.local_devices()[:1])
     training = TrainingConfig(halves=HALVES, precision="tf32" if precision == "tf32" else "highest")

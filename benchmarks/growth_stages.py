@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmarks.baselines_run import METHODS, fit_in_child
-from benchmarks.growth_law import Point
 from benchmarks.madeup_model import made_up_model, write_profiles
 from benchmarks.madeup_study import LANDMARKS, write_study
-from benchmarks.memory import run as run_child
 from benchmarks.preprocessing_runs import prepared
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.rawdata import PAPER, SMALL
+from benchmarks.script import DGEX, in_child
 from dgex_jax.config import PrepareConfig
-from dgex_jax.errors import DgexError
 from dgex_jax.model.model import write_model
 from dgex_jax.parts import PAPER as PARTS
 
@@ -28,12 +25,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+AXES = ("profiles", "genes", "units")
 EPOCHS = 4
 BASELINES = {METHODS[method]: method for method in ("lr-l2", "knn-ge")}
 STAGES = ("prepare", "train", *BASELINES, "predict")
 
 Taken = tuple[float, int]
 """Seconds, and largest memory in bytes."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one command took at one size.
+
+    - `stage`: the command.
+    - `axis`, `size`: which of `AXES` was changed, and its value.
+    - `seconds`, `peak_bytes`: time, and largest resident memory of the process.
+    """
+
+    stage: str
+    axis: str
+    size: int
+    seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -107,10 +121,10 @@ def _train(folder: Path, sizes: Sizes, *, small: bool) -> Taken:
     arrays = random_study(sizes.profiles, n_landmarks, sizes.genes // 2, 2, watched)
     write_arrays(arrays, folder / "arrays.npz")
     settings = {"hidden-layers": 1, "units": sizes.units, "epochs": EPOCHS, "monitor-size": watched}
-    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    taken = _dgex("train", str(folder / "arrays.npz"), "-o", str(folder / "run"), "-q", *words)
+    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    taken = in_child(DGEX, "train", folder / "arrays.npz", "-o", folder / "run", "-q", *words)
     log = pd.read_csv(folder / "run" / "log.tsv", sep="\t")
-    return statistics.median(log["seconds"][1:]), taken[1]
+    return statistics.median(log["seconds"][1:]), taken.peak_bytes
 
 
 def _baseline(method: str, folder: Path, sizes: Sizes, *, small: bool) -> Taken:
@@ -125,14 +139,8 @@ def _predict(folder: Path, sizes: Sizes, *, small: bool) -> Taken:
     model = made_up_model(sizes.units, targets=sizes.genes)
     write_model(folder / "model", model)
     write_profiles(folder / "profiles.gctx", model, sizes.profiles)
-    words = (str(folder / "model"), str(folder / "profiles.gctx"), "-o", str(folder / "out.gctx"))
-    return _dgex("predict", *words, "--platform", "l1000", "-q")
-
-
-def _dgex(*words: str) -> Taken:
-    done = run_child([sys.executable, "-m", "dgex_jax.cli", *words])
-    if done.exit_code:
-        raise DgexError(f"dgex {words[0]}: ended with exit code {done.exit_code}")
+    words = (folder / "model", folder / "profiles.gctx", "-o", folder / "out.gctx")
+    done = in_child(DGEX, "predict", *words, "--platform", "l1000", "-q")
     return done.seconds, done.peak_bytes
 
 

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.machine import describe
 from benchmarks.madeup_model import LANDMARKS, TARGETS, made_up_model, write_profiles
-from benchmarks.memory import run as run_child
 from benchmarks.rates import disk_write_rate, jax_product_rate
-from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import DGEX, in_child, progress, script
 from benchmarks.timing import paired, show
 from dgex_jax.config import PredictOptions
 from dgex_jax.io.open import open_input
@@ -127,18 +124,12 @@ def memory(folder: Path, sizes: Sequence[int], sink: int, targets: int) -> Table
         progress(f"memory of {n:,} profiles")
         profiles, output = folder / f"many_{n}.gctx", folder / "many.zarr"
         write_profiles(profiles, model, n)
-        words = ["predict", str(folder / "model"), str(profiles), "-o", str(output)]
-        predict_all = [*words, "--platform", "l1000", "-q"]
-        done = run_child([sys.executable, "-m", "dgex_jax.cli", *predict_all])
-        if done.exit_code:
-            raise RuntimeError(f"the prediction of {n} profiles failed")
+        words = (folder / "model", profiles, "-o", output, "--platform", "l1000", "-q")
+        done = in_child(DGEX, "predict", *words)
         rows.append((f"{n:,} profiles to .zarr", *_taken(done.seconds, done.peak_bytes, n)))
         profiles.unlink()
     progress(f"memory of {sink:,} profiles into a sink")
-    words = [str(sink), str(targets)]
-    done = run_child([sys.executable, "-m", "benchmarks.inference_sink", *words])
-    if done.exit_code:
-        raise RuntimeError("the prediction into a sink failed")
+    done = in_child("benchmarks.inference_sink", sink, targets)
     rows.append((f"{sink:,} profiles, discarded", *_taken(done.seconds, done.peak_bytes, sink)))
     return Table(("", "time", "profiles/s", "peak memory"), tuple(rows))
 
@@ -166,8 +157,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME if options.only is None else f"{NAME}_{options.only}",
         "Inference, 978 landmarks to 21,290 targets (made-up weights and profiles)",
-        command_line(NAME),
-        describe(),
         lines,
         [
             f"disk: {disk / MEGA:,.0f} MB/s written and fsynced",
@@ -189,10 +178,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, __doc__ or "", measure, arguments, add_options)
-
+main = script(NAME, __doc__ or "", measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

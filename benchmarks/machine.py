@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dgex_jax.io.manifest import processor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,20 +22,12 @@ PACKAGES = ("jax", "jaxlib", "numpy", "torch", "scikit-learn")
 class Machine:
     """What the times depend on.
 
-    Attributes
-    ----------
-    cpu
-        Model of the processor.
-    cores
-        Cores this process may use.
-    memory_gb
-        Main memory in GiB.
-    gpus
-        Name and memory of each GPU.
-    system
-        Operating system and architecture.
-    versions
-        Program → version; a package that is not installed is left out.
+    - `cpu`: model of the processor.
+    - `cores`: cores this process may use.
+    - `memory_gb`: main memory in GiB.
+    - `gpus`: name and memory of each GPU.
+    - `system`: operating system and architecture.
+    - `versions`: program → version; a package that is not installed is left out.
     """
 
     cpu: str
@@ -75,12 +68,8 @@ def usable_cores() -> int:
 
 def cpu_model() -> str:
     """Name the processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    return output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    name = " ".join(processor().get("model name", "").split())
+    return name or output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
 
 
 def gpu_names() -> tuple[str, ...]:

@@ -24,14 +24,10 @@ if TYPE_CHECKING:
 class ChildRun:
     """What a finished process took.
 
-    Attributes
-    ----------
-    seconds
-        From its start to its end.
-    peak_bytes
-        Largest resident memory, about 10 MB at least (those of the process that starts it).
-    exit_code
-        Negative: the signal that ended it.
+    - `seconds`: from its start to its end.
+    - `peak_bytes`: largest resident memory, about 10 MB at least (those of the process that starts
+      it).
+    - `exit_code`: negative: the signal that ended it.
     """
 
     seconds: float

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import describe, gpu_names
-from benchmarks.report import Report
-from benchmarks.script import command_line, progress, run_benchmark
-from benchmarks.table import Table
+from benchmarks.machine import gpu_names
+from benchmarks.report import Report, Table
+from benchmarks.script import progress, script
 from dgex_jax.errors import DgexError, StudyError
 from dgex_jax.parts import PAPER
 from dgex_jax.simulate.write import simulated_files
@@ -76,8 +75,6 @@ def report(folder: Path, study: Path, networks: Sequence[str], epochs: int) -> R
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         tables=[
             (f"MAE after {epochs} epochs, both halves, simulated data", Table(HEADER, tuple(rows)))
         ],
@@ -126,10 +123,7 @@ def given(files: RawFiles) -> list[str]:
 def dgex(*words: str) -> None:
     """Run a command in a process of its own; its progress goes to standard error.
 
-    Raises
-    ------
-    DgexError
-        It failed.
+    Raises `DgexError`: it failed.
     """
     done = subprocess.run(  # noqa: S603  (our own command)
         [sys.executable, "-m", "dgex_jax.cli", *words], stdout=STDERR, check=False
@@ -145,10 +139,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=20)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,16 +27,10 @@ if TYPE_CHECKING:
 class Step:
     """One step.
 
-    Attributes
-    ----------
-    name
-        As progress shows it.
-    seconds
-        It took.
-    peak_bytes
-        Largest resident memory of the process up to its end.
-    done
-        Units (profiles mostly) it went through.
+    - `name`: as progress shows it.
+    - `seconds`: it took.
+    - `peak_bytes`: largest resident memory of the process up to its end.
+    - `done`: units (profiles mostly) it went through.
     """
 
     name: str
@@ -48,10 +42,7 @@ class Step:
 class Stopwatch:
     """A progress listener that gives every step the time since the last tick before it.
 
-    Parameters
-    ----------
-    clock
-        Returns seconds.
+    - `clock`: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:

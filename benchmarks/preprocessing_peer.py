@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.original_preprocessing import average_probes, quantile_normalise, scale
 from benchmarks.prepare_steps import Step
-from benchmarks.preprocessing_runs import child, mib, place
+from benchmarks.preprocessing_runs import mib, place
 from benchmarks.rawdata import copies
-from benchmarks.script import progress
+from benchmarks.script import in_child, progress
 from benchmarks.timing import show
 from dgex_jax.errors import DgexError
 from dgex_jax.io.gctx import Gctx
@@ -40,16 +40,14 @@ def against_original(
 ) -> tuple[ChildRun, list[str]]:
     """Run the original way on the same files; what it took, and sentences about it.
 
-    Raises
-    ------
-    DgexError
-        Different profiles are kept though clusters split no close pair, or values differ.
+    Raises `DgexError`: different profiles are kept though clusters split no close pair, or values
+    differ.
     """
     raw = place(folder, fraction)
     output = raw / "original"
     shutil.rmtree(output, ignore_errors=True)
     progress(f"{fraction}: the original way")
-    taken = child("original_preprocessing", str(raw), str(output))
+    taken = in_child("benchmarks.original_preprocessing", raw, output)
     progress(f"{fraction}: {show(taken.seconds)}, {mib(taken)} MiB")
     steps = [Step(**step) for step in json.loads((output / "steps.json").read_text("utf-8"))]
     labels, kept = np.load(output / "labels.npy"), np.load(output / "kept.npy")

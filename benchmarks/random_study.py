@@ -23,18 +23,11 @@ def random_study(
 ) -> StudyArrays:
     """Make profiles whose targets depend on their landmarks.
 
-    Parameters
-    ----------
-    n_profiles
-        To train on.
-    n_landmarks
-        Input genes.
-    n_targets
-        Of each half.
-    n_halves
-        Networks.
-    n_watched
-        Profiles of each of the four parts whose errors every epoch computes, or by part.
+    - `n_profiles`: to train on.
+    - `n_landmarks`: input genes.
+    - `n_targets`: of each half.
+    - `n_halves`: networks.
+    - `n_watched`: profiles of each of the four parts whose errors every epoch computes, or by part.
     """
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((n_landmarks, n_halves * n_targets), np.float32)

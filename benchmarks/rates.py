@@ -39,14 +39,9 @@ def product_operations(rows: int, inner: int, columns: int) -> int:
 def jax_product_rate(size: int = 2048, precision: str = "highest", seconds: float = 1.0) -> float:
     """Operations a second of a float32 product of two square matrices in JAX.
 
-    Parameters
-    ----------
-    size
-        Rows of the matrices.
-    precision
-        JAX's name: ``highest``, or ``tensorfloat32`` on a GPU.
-    seconds
-        How long to measure.
+    - `size`: rows of the matrices.
+    - `precision`: JAX's name: ``highest``, or ``tensorfloat32`` on a GPU.
+    - `seconds`: how long to measure.
     """
     a = jax.device_put(square(size))
     product = jax.jit(lambda x: jnp.matmul(x, x, precision=precision))

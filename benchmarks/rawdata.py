@@ -46,20 +46,13 @@ DONE = "raw.json"
 class Shape:
     """How many of everything.
 
-    Attributes
-    ----------
-    n_profiles, n_gtex, n_1000g
-        Columns of the three expression files.
-    n_copies
-        GEO profiles closer than 1.0 to an earlier one.
-    n_near_misses
-        GEO profiles at 1.05 to 1.5 from an earlier one.
-    n_probes
-        Of the array.
-    n_landmarks, n_targets, n_target_probes, n_shared
-        Lines of the gene maps, probes of the targets in all, and landmarks that are targets too.
-    seed
-        Of everything random.
+    - `n_profiles`, `n_gtex`, `n_1000g`: columns of the three expression files.
+    - `n_copies`: GEO profiles closer than 1.0 to an earlier one.
+    - `n_near_misses`: GEO profiles at 1.05 to 1.5 from an earlier one.
+    - `n_probes`: of the array.
+    - `n_landmarks`, `n_targets`, `n_target_probes`, `n_shared`: lines of the gene maps, probes of
+      the targets in all, and landmarks that are targets too.
+    - `seed`: of everything random.
     """
 
     n_profiles: int = 129_158
@@ -93,17 +86,8 @@ def make(folder: Path, shape: Shape) -> RawFiles:
 
     The RNA-seq files have the genes of the maps alone: text is slow to write and small beside GEO.
 
-    Parameters
-    ----------
-    folder
-        Where; made if missing. A set of this shape that is complete there stays as it is.
-    shape
-        How many of everything.
-
-    Returns
-    -------
-    RawFiles
-        Named as by ``dgex simulate``.
+    `folder` is made if missing; a set of this shape that is complete there stays as it is. Files
+    are named as by ``dgex simulate``.
     """
     files, done = simulated_files(folder), folder / DONE
     about = json.dumps(asdict(shape), sort_keys=True)
@@ -168,12 +152,8 @@ def _write_geo(path: Path, shape: Shape) -> None:
 def copies(shape: Shape) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Which profile each is made from, and at which distance.
 
-    Returns
-    -------
-    source
-        ``(n_profiles,)``: an earlier profile that is no copy, or itself.
-    distance
-        ``(n_profiles,)`` float32: 0 to 0.95 for copies, 1.05 to 1.5 for near misses, 0 for others.
+    Returns `source`: ``(n_profiles,)``: an earlier profile that is no copy, or itself; `distance`:
+    ``(n_profiles,)`` float32: 0 to 0.95 for copies, 1.05 to 1.5 for near misses, 0 for others.
     """
     rng = np.random.default_rng([shape.seed, 3])
     source = np.arange(shape.n_profiles)

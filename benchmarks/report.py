@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.table import Table
 from benchmarks.timing import Timing, noise_note, ratio, show
 from dgex_jax.io.files import atomic_path
 
@@ -16,6 +15,42 @@ if TYPE_CHECKING:
     from benchmarks.machine import Machine
 
 RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of as many texts; the first column is left-aligned, the others right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"{len(row)} cells below {len(self.header)} headings: {row}")
+
+    def text(self) -> str:
+        """Lay it out for a terminal."""
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        laid = [
+            "  ".join(
+                cell.ljust(width) if place == 0 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        rule = "-" * max(map(len, laid))
+        return "\n".join([laid[0], rule, *laid[1:]])
+
+    def markdown(self) -> str:
+        """Write it as Markdown."""
+        aligned = ["---", *["---:"] * (len(self.header) - 1)]
+        lines = [self.header, *self.rows]
+        cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
+        return "\n".join(
+            [f"| {cells[0]} |", f"| {' | '.join(aligned)} |", *(f"| {row} |" for row in cells[1:])]
+        )
 
 
 @dataclass(frozen=True)
@@ -41,30 +76,16 @@ class Line:
 class Report:
     """One benchmark's outcome.
 
-    Attributes
-    ----------
-    name
-        Of the benchmark: ``python -m benchmarks.<name>``.
-    title
-        What is measured, in a line.
-    command
-        That measures it again.
-    machine
-        Where.
-    lines
-        The comparisons.
-    rates
-        Measured rates of the machine, as text.
-    tables
-        Further tables with their titles.
-    notes
-        Further sentences.
+    - `name`: of the benchmark: ``python -m benchmarks.<name>``.
+    - `title`: what is measured, in a line.
+    - `lines`: the comparisons.
+    - `rates`: measured rates of the machine, as text.
+    - `tables`: further tables with their titles.
+    - `notes`: further sentences.
     """
 
     name: str
     title: str
-    command: str
-    machine: Machine
     lines: Sequence[Line] = ()
     rates: Sequence[str] = ()
     tables: Sequence[tuple[str, Table]] = ()
@@ -109,9 +130,9 @@ def comparison(lines: Sequence[Line]) -> Table:
     return Table(header, tuple(rows))
 
 
-def as_text(report: Report) -> str:
-    """Lay a report out for a terminal."""
-    blocks = [report.title, *report.machine.lines(), *report.rates, f"$ {report.command}", ""]
+def as_text(report: Report, command: str, machine: Machine) -> str:
+    """Lay a report out for a terminal; `command` measures it again."""
+    blocks = [report.title, *machine.lines(), *report.rates, f"$ {command}", ""]
     if report.lines:
         blocks += [comparison(report.lines).text(), ""]
     for title, table in report.tables:
@@ -119,10 +140,10 @@ def as_text(report: Report) -> str:
     return "\n".join([*blocks, *(f"- {note}" for note in report.all_notes())]).rstrip()
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: Report, command: str, machine: Machine) -> str:
     """Write a report as Markdown."""
-    blocks = [f"# {report.title}", f"`{report.command}`"]
-    blocks += ["  \n".join([*report.machine.lines(), *report.rates])]
+    blocks = [f"# {report.title}", f"`{command}`"]
+    blocks += ["  \n".join([*machine.lines(), *report.rates])]
     if report.lines:
         blocks.append(comparison(report.lines).markdown())
     for title, table in report.tables:
@@ -132,10 +153,10 @@ def as_markdown(report: Report) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write(report: Report, folder: Path = RESULTS) -> Path:
+def write(report: Report, command: str, machine: Machine, folder: Path = RESULTS) -> Path:
     """Write ``<folder>/<name>.md``; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report.name}.md"
     with atomic_path(path) as temporary:
-        temporary.write_text(as_markdown(report), encoding="utf-8")
+        temporary.write_text(as_markdown(report, command, machine), encoding="utf-8")
     return path

@@ -16,18 +16,15 @@ import numpy as np
 from sklearn.linear_model import Lasso
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.machine import describe
 from benchmarks.madeup_study import load_study, write_study
-from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
-from benchmarks.table import Table
+from benchmarks.report import Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.timing import paired
 from dgex_jax.methods.sample_lasso import SampleLassoConfig, SampleLassoModel
 from dgex_jax.train.arrays import BATCH
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -87,8 +84,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         f"SampleLASSO, {n_landmarks} landmarks to {N_TARGETS} targets, lambda {LAMBDA}",
-        command_line(NAME),
-        describe(),
         lines,
         tables=[("Rates", Table(header, tuple(rows)))],
         notes=[
@@ -98,10 +93,7 @@ def measure(options: argparse.Namespace) -> Report:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, __doc__ or "", measure, arguments)
-
+main = script(NAME, __doc__ or "", measure)
 
 if __name__ == "__main__":
     sys.exit(main())

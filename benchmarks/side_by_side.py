@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import describe
 from benchmarks.random_study import random_study
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import progress, script
 from benchmarks.timing import Timing
 from dgex_jax.config import NetworkConfig, TrainingConfig
 from dgex_jax.train.devices import choose_devices, share_cpu
@@ -60,8 +59,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         lines=lines,
         notes=[f"{n_profiles} profiles, {n_landmarks} landmarks, 2 x {n_targets} targets"],
     )
@@ -88,10 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

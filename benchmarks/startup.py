@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import describe
 from benchmarks.random_study import random_study, write_arrays
 from benchmarks.report import Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import progress, script
 from benchmarks.timing import Timing
 from dgex_jax.errors import DgexError
 
@@ -32,10 +31,7 @@ DGEX = (sys.executable, "-m", "dgex_jax.cli")
 def seconds_to_line(words: Sequence[str], environment: Mapping[str, str]) -> float:
     """Start ``dgex`` and give the seconds until its first line; the command then runs to its end.
 
-    Raises
-    ------
-    DgexError
-        It failed, or said nothing.
+    Raises `DgexError`: it failed, or said nothing.
     """
     start = time.perf_counter()
     with subprocess.Popen(  # noqa: S603  (our own command)
@@ -71,8 +67,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         NAME,
         "Seconds from the start of a process to its first line",
-        command_line(NAME),
-        describe(),
         [
             Line("dgex --help", Timing(tuple(shown))),
             Line("first epoch, nothing compiled yet", Timing((times[0],))),
@@ -87,10 +81,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rounds", type=int, default=5, help="later starts (default: 5)")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, __doc__ or "", measure, arguments, add_options)
-
+main = script(NAME, __doc__ or "", measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

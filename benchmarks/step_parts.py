@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.table import Table
+from benchmarks.report import Table
 from benchmarks.timing import paired, show
 from dgex_jax.parts import PAPER
 from dgex_jax.train.epoch import Network, State, initial_state, loss, train
@@ -38,16 +38,10 @@ PARTS = (
 def parts_table(shape: Shape, dropout: float, rounds: int, precision: str = "highest") -> Table:
     """Time an update of one network on JAX's first device, part by part.
 
-    Parameters
-    ----------
-    shape
-        The network.
-    dropout
-        Dropout rate of the last program; the others drop no unit.
-    rounds
-        Turns of all programs.
-    precision
-        As in `dgex_jax.train.network.MLP`.
+    - `shape`: the network.
+    - `dropout`: dropout rate of the last program; the others drop no unit.
+    - `rounds`: turns of all programs.
+    - `precision`: as in `dgex_jax.train.network.MLP`.
     """
     timings = [
         one.per(BATCHES)

@@ -89,18 +89,11 @@ def paired(
 ) -> dict[str, Timing]:
     """Call everything in turns; every second round in the reverse order.
 
-    Parameters
-    ----------
-    calls
-        Name → what to time; it must return only when the work is done.
-    rounds
-        Measured turns of each.
-    warmups
-        Turns before that are not measured (compilation, caches).
-    pause
-        Seconds of rest before each call, so that threads of the previous one come to rest.
-    clock
-        Returns seconds.
+    - `calls`: name → what to time; it must return only when the work is done.
+    - `rounds`: measured turns of each.
+    - `warmups`: turns before that are not measured (compilation, caches).
+    - `pause`: seconds of rest before each call, so that threads of the previous one come to rest.
+    - `clock`: returns seconds.
     """
     if rounds < 1:
         raise ValueError(f"rounds = {rounds}: must be at least 1")

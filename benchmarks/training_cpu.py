@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from benchmarks.machine import describe, usable_cores
+from benchmarks.machine import usable_cores
 from benchmarks.peers.torch_mlp import MISSING, TorchTraining, load_torch, torch_training
 from benchmarks.random_study import random_study
 from benchmarks.rates import GIGA, jax_product_rate, numpy_product_rate
 from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
 from benchmarks.step_parts import parts_table
 from benchmarks.timing import Timing
@@ -49,6 +49,7 @@ PAUSE = 0.3
 
 def measure(options: argparse.Namespace) -> Report:
     """Measure all shapes."""
+    jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
     torch, cores = load_torch(), usable_cores()
     share_cpu(2)
     if torch is not None:
@@ -74,8 +75,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         lines=[replace(line, bound=product_bound(operations, best)) for line, operations in lines],
         rates=[rate_note(rates, numpy_product_rate(size(options), seconds(options)))],
         tables=tables,
@@ -197,11 +196,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-parts", action="store_true", help="leave the parts of an update out")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from benchmarks.gpu_epochs import HALVES, PAPER_PROFILES, whole_epochs
+from benchmarks.gpu_epochs import HALVES, whole_epochs
 from benchmarks.gpu_updates import AGREEMENT, BATCH, disagreement, fused, plain
-from benchmarks.machine import describe
+from benchmarks.madeup_study import PROFILES
 from benchmarks.peers.child import torch_times
 from benchmarks.rates import GIGA, jax_product_rate, stream_rate
-from benchmarks.report import Bound, Line, Report
-from benchmarks.script import command_line, progress, run_benchmark
+from benchmarks.report import Bound, Line, Report, Table
+from benchmarks.script import progress, script
 from benchmarks.shapes import Shape
-from benchmarks.table import Table
 from benchmarks.timing import Timing, paired, show
 from dgex_jax.errors import StudyError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 NAME = "training_gpu"
 TITLE = "Training on a GPU against PyTorch, an update of one half"
@@ -70,8 +69,6 @@ def measure(options: argparse.Namespace) -> Report:
     return Report(
         name=NAME,
         title=TITLE,
-        command=command_line(NAME),
-        machine=describe(),
         lines=lines,
         rates=[f"memory {bandwidth / GIGA:.0f} GB/s read and written together; products: {rates}"],
         tables=tables,
@@ -143,7 +140,7 @@ def epochs_table(
 ) -> tuple[str, Table]:
     """Time epochs of all architectures, and add up what the study takes."""
     layers, units = SMALL_GRID if options.small else GRID
-    profiles = SMALL_PROFILES if options.small else PAPER_PROFILES
+    profiles = SMALL_PROFILES if options.small else PROFILES
     n_targets = 10 if options.small else 4760
     n_landmarks = 12 if options.small else 943
     rows, total = [], 0.0
@@ -192,10 +189,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torch-python", default=sys.executable, help="that has PyTorch")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return run_benchmark(NAME, TITLE, measure, arguments, add_options)
-
+main = script(NAME, TITLE, measure, add_options)
 
 if __name__ == "__main__":
     sys.exit(main())

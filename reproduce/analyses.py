@@ -23,10 +23,16 @@ from dgex_jax.train.record import DONE, is_done, load_weights, mark_done
 from dgex_jax.weight_hubs import WeightHubs, find_hubs
 from reproduce.figures import leave_out, note, write_figure
 from reproduce.paper import published_facts
-from reproduce.plots.genewise import draw_genewise
-from reproduce.plots.weight_map import draw_weight_map
+from reproduce.plots.panels import draw_genewise, draw_weight_map
 from reproduce.stages import inputs_of, make_folder
-from reproduce.tables import best_of, data_label, markdown_rows, preface, write_plain
+from reproduce.tables import (
+    best_of,
+    data_label,
+    holds_simulated,
+    markdown_rows,
+    preface,
+    write_plain,
+)
 from reproduce.workspace import Needs, Product, at_rates, hub_network
 
 if TYPE_CHECKING:
@@ -189,7 +195,8 @@ def write_adjusted_r2(space: Workspace) -> str:
         "landmark genes, and on the activations of the last hidden layer of each half's own best "
         "network, no dropout; p is the rank of the centred design."
     )
-    lines = [*preface(space, title, caption), *markdown_rows(["", ""], rows)]
+    lines = preface(title, caption, simulated=holds_simulated(space))
+    lines += markdown_rows(["", ""], rows)
     latex = pd.DataFrame(rows, columns=["", "value"])
     numbers = table.assign(data=data_label(space))
     return write_plain(space, "adjusted_r2", numbers, lines, latex, f"{title}. {caption}")
@@ -283,7 +290,7 @@ def write_weight_hubs(space: Workspace) -> str:
         f"{OUT_SD:g} from that of their output unit. "
         "Hubs: the 1% of hidden units with the most kept output connections, at least 5."
     )
-    lines = preface(space, title, caption)
+    lines = preface(title, caption, simulated=holds_simulated(space))
     lines += markdown_rows(["figure", "here", "the paper's words (section 3.3)"], figures)
     lines += ["", *markdown_rows(SPREAD_COLUMNS, _by_degree(found)), ""]
     if found.hubs:
@@ -331,14 +338,12 @@ def _observed(found: WeightHubs) -> list[list[str]]:
 
 def _by_degree(found: WeightHubs) -> list[list[str]]:
     """Count hidden units by their degree."""
+    edges = [*DEGREES, np.inf]
+    counts = (np.histogram(degree, edges)[0] for degree in (found.in_degree, found.out_degree))
     rows = []
-    for low, high in zip(DEGREES, [*DEGREES[1:], np.inf], strict=True):
+    for low, high, *n in zip(DEGREES, edges[1:], *counts, strict=True):
         name = f"{low}+" if high == np.inf else f"{low}" if high == low + 1 else f"{low}-{high - 1}"
-        counts = [
-            int(((degree >= low) & (degree < high)).sum())
-            for degree in (found.in_degree, found.out_degree)
-        ]
-        rows.append([name, *map(str, counts)])
+        rows.append([name, *map(str, n)])
     while rows and rows[-1][1:] == ["0", "0"]:
         rows.pop()
     return rows

@@ -41,10 +41,10 @@ from dgex_jax.train.devices import choose_devices, share_cpu
 from dgex_jax.train.record import mark_done
 from dgex_jax.train.train import train_group
 from reproduce.baselines import fit_baseline
-from reproduce.plots.beyond import draw_beyond
+from reproduce.plots.panels import draw_beyond
 from reproduce.plots.style import save
 from reproduce.stages import beyond_config, make_folder, raw_files
-from reproduce.tables import SIMULATED, markdown_rows
+from reproduce.tables import markdown_rows, preface
 from reproduce.workspace import at_rates, open_workspace
 from reproduce.written import rounded_csv, write_table_files
 
@@ -335,8 +335,7 @@ def write_beyond(
         "mean ± standard deviation over splits; in brackets the paired difference to D-GEX. All is "
         "chosen on validation."
     )
-    heading = f"# {title}{' (simulated data)' if simulated else ''}"
-    lines = [heading, "", caption, "", *([SIMULATED, ""] if simulated else [])]
+    lines = preface(title, caption, simulated=simulated)
     for kind, of_kind in table.groupby("split", sort=False):
         labels = list(dict.fromkeys(of_kind["label"]))
         n = int(of_kind["n_splits"].iloc[0])

@@ -7,7 +7,7 @@ import sys
 from functools import partial, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, get_args
 
 from dgex_jax.cli_options import OneLineParser, check_gpus, run_command
 from dgex_jax.errors import StudyError
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 
     Choose = Callable[[Parts], Sequence[Product]]
     Make = Callable[[Workspace, Sequence[Product], Needs, dict[str, str]], None]
-
-
-class Main(Protocol):
-    """The ``main`` of a script."""
-
-    def __call__(self, arguments: Sequence[str] | None = None) -> int:
-        """Run it; returns the exit code."""
+    Main = Callable[..., int]
 
 
 def script(name: str) -> Main:

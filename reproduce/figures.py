@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,9 @@ from dgex_jax.scores import overall
 from dgex_jax.train.pylearn2 import layer_names
 from dgex_jax.train.record import ERROR, check_result, read_gene_errors
 from dgex_jax.train.train import build_model
-from reproduce.plots.genewise import COPY_COLUMN, draw_genewise
 from reproduce.plots.lines import draw_architectures, draw_densities, draw_epochs
 from reproduce.plots.network import draw_network, network_table
+from reproduce.plots.panels import COPY_COLUMN, draw_genewise
 from reproduce.plots.style import save
 from reproduce.stages import make_folder
 from reproduce.tables import REFERENCES, best_of, compare, data_label, holds_simulated
@@ -86,19 +87,14 @@ def _best_network_needs(study: Study) -> Needs:
 def _write_figure1(space: Workspace) -> str:
     networks = at_rates(space.study, FIGURE1_RATES)
     comparison = compare(space, networks, "te", REFERENCES)
-    table = pd.DataFrame(
-        [
-            {
-                "method": entry.method,
-                "hidden_layers": entry.network.hidden_layers if entry.network else None,
-                "units": entry.network.units if entry.network else None,
-                "dropout": entry.network.dropout if entry.network else None,
-                "mean": comparison.overall(entry).mean,
-                "sd": comparison.overall(entry).sd,
-            }
-            for entry in comparison.entries
-        ]
-    ).astype({"hidden_layers": "Int64", "units": "Int64"})
+    rows = [
+        {"method": entry.method}
+        | (asdict(entry.network) if entry.network else {})
+        | asdict(comparison.overall(entry))
+        for entry in comparison.entries
+    ]
+    columns = ["method", "hidden_layers", "units", "dropout", "mean", "sd"]
+    table = pd.DataFrame(rows, columns=columns).astype({"hidden_layers": "Int64", "units": "Int64"})
     figure = draw_architectures(table, space.study.parts.label("te"), note(space))
     return write_figure(space, "figure1", figure, table)
 

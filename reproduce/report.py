@@ -165,10 +165,7 @@ def _beyond(space: Workspace) -> Exhibit | None:
         return None
     places = [space.tables / f"beyond.{ending}" for ending in ("md", "csv", "tex")]
     places += [space.figures / f"beyond.{ending}" for ending in ("png", "pdf")]
-    links = tuple(
-        (path.name, quote(os.path.relpath(path, space.results).replace(os.sep, "/")))
-        for path in places
-    )
+    links = _links(space, places)
     title = "Beyond the paper: all methods on several splits"
     try:
         text = places[0].read_text(encoding="utf-8")
@@ -240,11 +237,12 @@ def exhibit(space: Workspace, product: Product, text: str) -> Exhibit:
     """
     title = product.title.rstrip(".")
     if not is_drawn(product):
-        return Exhibit(product.name, title, to_html(text, title), links=_links(space, product))
+        links = _links(space, files_of(space, product))
+        return Exhibit(product.name, title, to_html(text, title), links=links)
     start, _, reason = text.partition(": not drawn: ")
     if start == product.name and reason:
         return Exhibit(product.name, title, reason=reason)
-    links = _links(space, product)
+    links = _links(space, files_of(space, product))
     image = read_image(space.figures / f"{product.name}.png")
     return Exhibit(product.name, title, image=image, links=links)
 
@@ -267,9 +265,9 @@ def read_image(path: Path) -> Image:
     )
 
 
-def _links(space: Workspace, product: Product) -> tuple[tuple[str, str], ...]:
+def _links(space: Workspace, paths: Sequence[Path]) -> tuple[tuple[str, str], ...]:
     found = []
-    for path in files_of(space, product):
+    for path in paths:
         if not path.is_file():
             raise FormatError(f"{path}: is missing, so that the report can't name it")
         relative = os.path.relpath(path, space.results).replace(os.sep, "/")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -31,8 +30,7 @@ PAPER, SCRIPTS, PYLEARN2 = "paper, section 2.3", "training scripts", "Pylearn2"
 HEADER = ("setting", "this study", "the original", "decided by")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One line: this study's value, the original's, and what decides the original's."""
 
     name: str
@@ -143,10 +141,7 @@ def _fixed() -> list[tuple[str, str, str]]:
 
 def write_settings(space: Workspace) -> str:
     """Write Table S1 as CSV, Markdown and LaTeX; returns the Markdown."""
-    rows = [
-        [one.name, one.ours, one.original, one.decided_by]
-        for one in settings(space.study.grid, space.study.training, space.study.parts)
-    ]
+    rows = settings(space.study.grid, space.study.training, space.study.parts)
     table = pd.DataFrame(rows, columns=list(HEADER))
     shown = [
         [name, ours if ours == original else f"**{ours}**", original, source]

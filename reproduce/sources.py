@@ -71,7 +71,6 @@ class Preparation:
     sha256: str
     n_landmarks: int
     n_targets: int
-    parts: Parts
     profiles: Mapping[str, int]
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
@@ -108,8 +107,7 @@ def read_preparation(path: Path) -> Preparation:
     with open_prepared(path) as study:
         title, simulated, sha256 = study.title, study.simulated, study.sha256
         n_landmarks, n_targets = study.n_landmarks, study.n_targets
-        parts = study.parts
-        profiles = {part: study.n_profiles(part) for part in parts}
+        profiles = {part: study.n_profiles(part) for part in study.parts}
     with hdf5_errors(path), h5py.File(path, "r", locking="best-effort") as file:
         raw, settings = _json(path, file, "raw_files"), _json(path, file, "prepare")
         return Preparation(
@@ -118,7 +116,6 @@ def read_preparation(path: Path) -> Preparation:
             sha256=sha256,
             n_landmarks=n_landmarks,
             n_targets=n_targets,
-            parts=parts,
             profiles=profiles,
             counts={name: int(count) for name, count in file["report"].attrs.items()},
             settings=settings,

@@ -31,7 +31,7 @@ from dgex_jax.prepare.probelist import landmark_file, read_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dgex_jax.model.model import Model
     from dgex_jax.model.truth import FilesEvaluation
@@ -87,27 +87,23 @@ def gene_rows(targets: Path) -> Iterator[tuple[str, str, str, str]]:
                 yield probe, symbol, ensembl, entrez[0] if len(entrez) == 1 else ""
 
 
-def write_gene_table(path: Path) -> None:
-    """Write which gene each probe measures, a line a probe."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(("probe", "symbol", "ensembl", "entrez"))
-        writer.writerows(gene_rows(MAP))
-
-
-def write_series(path: Path) -> None:
-    """Write which GEO series each profile is of: some are told apart in the files by their tissue.
+def series_rows() -> Iterator[tuple[str, str]]:
+    """Give the GEO series of each profile: some are told apart in the files by their tissue.
 
     ``GSE6956AA`` and ``GSE6956C`` are one, of which a half would tell about the other.
     """
+    for array in ARRAYS:
+        opened = open_expression(array)
+        names = opened.profile_metadata["series"]
+        for profile, name in zip(opened.profiles, names, strict=True):
+            accession = re.search(r"GSE\d+", name)
+            yield profile, accession[0] if accession else name
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write tab-separated rows."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        for array in ARRAYS:
-            opened = open_expression(array)
-            names = opened.profile_metadata["series"]
-            for profile, name in zip(opened.profiles, names, strict=True):
-                accession = re.search(r"GSE\d+", name)
-                writer.writerow((profile, accession[0] if accession else name))
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(rows)
 
 
 def without_probes(model: Model) -> Model:
@@ -218,8 +214,8 @@ def run(_options: argparse.Namespace) -> None:
             )
     for folder in (RESULTS, MODEL.parent):
         make_folder(folder)
-    write_gene_table(RESULTS / "genes.tsv")
-    write_series(RESULTS / "series.tsv")
+    write_rows(RESULTS / "genes.tsv", (("probe", "symbol", "ensembl", "entrez"), *gene_rows(MAP)))
+    write_rows(RESULTS / "series.tsv", series_rows())
     prepared, fitted = RESULTS / "prepared.h5", RESULTS / "model"
     words = ["fit", STUDY, "-o", fitted, "--prepared", prepared, "--overwrite", *OPTIONS]
     if cli.main([str(one) for one in words]):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,7 @@ from reproduce.baselines import LINCS, chosen_values, methods_of, note_on_weight
 from reproduce.paper import PaperCells, paper_sentence
 from reproduce.stages import make_folder
 from reproduce.workspace import Needs, Product, at_rates, places, products_at
-from reproduce.written import FLOAT, rounded_csv, write_table_files
+from reproduce.written import rounded_csv, write_table_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -268,7 +266,8 @@ def write_table(space: Workspace, spec: TableSpec) -> str:
         f"{parts.label(parts.chooser_of(spec.part))}. "
         "Lowest error in bold."
     )
-    lines = preface(space, f"{spec.title} · study {study.name}", caption)
+    simulated = holds_simulated(space)
+    lines = preface(f"{spec.title} · study {study.name}", caption, simulated=simulated)
     for block in blocks:
         lines += [_block_markdown(block, study.grid.units), ""]
     notes = [_tuning_note(space, spec), _note_on_weights(space, blocks[0].comparison)]
@@ -331,9 +330,9 @@ def holds_simulated(space: Workspace) -> bool:
         return study.simulated
 
 
-def preface(space: Workspace, title: str, caption: str) -> list[str]:
+def preface(title: str, caption: str, *, simulated: bool) -> list[str]:
     """Begin a Markdown file: heading, caption, and a warning where the data are made up."""
-    if not holds_simulated(space):
+    if not simulated:
         return [f"# {title}", "", caption, ""]
     return [f"# {title} (simulated data)", "", caption, "", SIMULATED, ""]
 
@@ -345,19 +344,15 @@ def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
 
 
 def _table_csv(blocks: Sequence[Block], data: str) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for block in blocks:
         best = block.comparison.best_network()
-        for entry in block.comparison.entries:
-            row = _csv_row(block, entry) | {"chosen": int(entry is best), "data": data}
-            rounded = {
-                key: FLOAT.format(value) if isinstance(value, float) else value
-                for key, value in row.items()
-            }
-            writer.writerow(rounded)
-    return text.getvalue()
+        rows += [
+            _csv_row(block, entry) | {"chosen": int(entry is best), "data": data}
+            for entry in block.comparison.entries
+        ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return rounded_csv(table.astype({"hidden_layers": "Int64", "units": "Int64"}))
 
 
 def _csv_row(block: Block, entry: Entry) -> dict[str, object]:
@@ -370,11 +365,7 @@ def _csv_row(block: Block, entry: Entry) -> dict[str, object]:
         "sd": ours.sd,
     }
     if network is not None:
-        row |= {
-            "hidden_layers": network.hidden_layers,
-            "units": network.units,
-            "dropout": network.dropout,
-        }
+        row |= asdict(network)
         for method in REFERENCES:
             row[f"improvement_over_{method}"] = comparison.improvement(entry, method)
             row[f"share_better_than_{method}"] = comparison.share_better(entry, method)
@@ -384,7 +375,7 @@ def _csv_row(block: Block, entry: Entry) -> dict[str, object]:
             row |= {
                 "paper_name": name,
                 "paper_mean": cell.mean,
-                "paper_sd": "" if cell.sd is None else cell.sd,
+                "paper_sd": cell.sd,
                 "paper_source": cell.source,
             }
     return row

@@ -173,7 +173,7 @@ def write_departures(space: Workspace) -> str:
         f"{network.name}, in brackets the difference from the study as it is. Scaling on "
         f"{parts.label('tr')} alone changes the units the errors are measured in."
     )
-    lines = [*preface(space, title, caption), *markdown_rows(header, texts)]
+    lines = preface(title, caption, simulated=label == "simulated") + markdown_rows(header, texts)
     plain = pd.DataFrame([[cell.replace("`", "") for cell in row] for row in texts], columns=header)
     return write_plain(space, "departures", pd.DataFrame(rows), lines, plain, f"{title}. {caption}")
 

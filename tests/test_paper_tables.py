@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dgex_jax.errors import FormatError
-from reproduce.paper import COLUMNS, PublishedCell, published
+from reproduce.paper import COLUMNS, FACT_COLUMNS, PublishedCell, published, published_facts
 
 PAPER = Path(__file__).parents[1] / "tables" / "paper"
 BEST = ("D-GEX", 3, 9000, 0.1)
@@ -108,6 +108,8 @@ def test_the_loader_reads_what_another_reader_reads(table: str) -> None:
 def test_every_fact_has_a_value_a_unit_and_a_source() -> None:
     frame = pd.read_csv(PAPER / "facts.csv", dtype=str, keep_default_na=False)
     assert list(frame.columns) == ["fact", "value", "unit", "source", "note"]
+    found = [(name, *vars(fact).values()) for name, fact in published_facts().items()]
+    assert found == list(frame.itertuples(index=False, name=None))
     assert frame["fact"].is_unique
     assert (frame[["fact", "value", "unit", "source"]] != "").all(axis=None)
     assert frame["source"].str.match(r"preprint, section \d\.\d$|arithmetic: ").all()
@@ -125,6 +127,9 @@ def test_the_facts_agree_with_each_other(facts: dict[str, str]) -> None:
     assert number["target_genes"] == 2 * number["target_genes_per_half"]
     assert number["geo_profiles"] < number["geo_profiles_with_duplicates"]
     assert facts["geo_best_network"] == "D-GEX-10%-9000x3"
+    assert facts["geo_improvement_over_lr"] == "15.33"
+    assert published_facts()["geo_improvement_over_lr"].unit == "percent"
+    assert facts["adjusted_r2_share_larger"] == "99.99"
 
 
 def test_parameters_of_the_largest_network(facts: dict[str, str]) -> None:
@@ -146,39 +151,51 @@ def test_values_without_a_network_and_with_a_deviation(tmp_path: Path) -> None:
     assert cells == {LINEAR: PublishedCell(mean=0.5, sd=0.1, source="a, b", note="")}
 
 
+def read(name: str, folder: Path) -> object:
+    return published_facts(folder) if name == "facts" else published(name, folder)
+
+
 HEADER = ",".join(COLUMNS)
+FACTS = ",".join(FACT_COLUMNS)
 
 
 @pytest.mark.parametrize(
-    ("text", "cause"),
+    ("name", "text", "cause"),
     [
-        ("", "the first line must be method,"),
-        ("method,mean\nLR,0.5\n", "the first line must be method,"),
-        (f"{HEADER}\nLR,,,,0.5,,,\n", "line 2, column source: is empty"),
-        (f"{HEADER}\nLR,,,,,0.5,,\n", "line 2, column source: is empty"),
-        (f"{HEADER}\nLR,,,,0.5,,s,\nLR,,,,0.4,,s,\n", "line 3: the row is there twice"),
-        (f"{HEADER}\nLR,,,,many,,s,\n", "line 2, column mean: 'many' is not a number"),
-        (f"{HEADER}\nLR,,,,nan,,s,\n", "line 2, column mean: 'nan' is not a number"),
-        (f"{HEADER}\nLR,,,,0.5,-1,s,\n", "line 2, column sd: '-1' is not a number"),
-        (f"{HEADER}\nD-GEX,1.5,9,0.1,0.5,,s,\n", "column hidden_layers: '1.5' is not a whole"),
-        (f"{HEADER}\nD-GEX,1,x,0.1,0.5,,s,\n", "line 2, column units: 'x' is not a whole"),
-        (f"{HEADER}\n,,,,0.5,,s,\n", "line 2, column method: is empty"),
-        (f"{HEADER}\nLR,,,0.5,,s\n", "line 2: 6 columns instead of 8"),
-        (f'{HEADER}\nLR,,,,0.5,,"s,\n', "not a CSV file in UTF-8"),
-        (f"{HEADER}\nLR,,,,0.5,,\xe9,\n", "not a CSV file in UTF-8"),
+        ("t", "", "the first line must be method,"),
+        ("t", "method,mean\nLR,0.5\n", "the first line must be method,"),
+        ("t", f"{HEADER}\nLR,,,,0.5,,,\n", "line 2, column source: is empty"),
+        ("t", f"{HEADER}\nLR,,,,,0.5,,\n", "line 2, column source: is empty"),
+        ("t", f"{HEADER}\nLR,,,,0.5,,s,\nLR,,,,0.4,,s,\n", "line 3: the row is there twice"),
+        ("t", f"{HEADER}\nLR,,,,many,,s,\n", "line 2, column mean: 'many' is not a number"),
+        ("t", f"{HEADER}\nLR,,,,nan,,s,\n", "line 2, column mean: 'nan' is not a number"),
+        ("t", f"{HEADER}\nLR,,,,0.5,-1,s,\n", "line 2, column sd: '-1' is not a number"),
+        ("t", f"{HEADER}\nD-GEX,1.5,9,0.1,0.5,,s,\n", "column hidden_layers: '1.5' is not a whole"),
+        ("t", f"{HEADER}\nD-GEX,1,x,0.1,0.5,,s,\n", "line 2, column units: 'x' is not a whole"),
+        ("t", f"{HEADER}\n,,,,0.5,,s,\n", "line 2, column method: is empty"),
+        ("t", f"{HEADER}\nLR,,,0.5,,s\n", "line 2: 6 columns instead of 8"),
+        ("t", f'{HEADER}\nLR,,,,0.5,,"s,\n', "not a CSV file in UTF-8"),
+        ("t", f"{HEADER}\nLR,,,,0.5,,\xe9,\n", "not a CSV file in UTF-8"),
+        ("facts", "fact,value\n", "the first line must be fact,value,unit,source,note"),
+        ("facts", f"{FACTS}\na,1,genes\n", "line 2: 3 columns instead of 5"),
+        ("facts", f"{FACTS}\na,1,genes,,\n", "line 2: fact, value and source must not be empty"),
+        ("facts", f"{FACTS}\na,,genes,s,\n", "line 2: fact, value and source must not be empty"),
+        ("facts", f"{FACTS}\na,1,genes,s,\na,2,genes,s,\n", "line 3: a is there twice"),
+        ("facts", f'{FACTS}\na,"1', "not a CSV file in UTF-8"),
     ],
 )
 def test_a_broken_table_is_refused_with_file_and_place(
-    tmp_path: Path, text: str, cause: str
+    tmp_path: Path, name: str, text: str, cause: str
 ) -> None:
-    path = tmp_path / "t.csv"
+    path = tmp_path / f"{name}.csv"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(FormatError, match=cause) as caught:
-        published("t", tmp_path)
+        read(name, tmp_path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"table3\.csv: can't be read \(No such file"):
-        published("table3", tmp_path)
+@pytest.mark.parametrize("name", ["table3", "facts"])
+def test_a_table_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FormatError, match=rf"{name}\.csv: can't be read \(No such file"):
+        read(name, tmp_path)

@@ -226,6 +226,8 @@ INDEXED = pd.Series(OURS), pd.Series(OTHER, index=np.arange(N)[::-1])
         (lambda ax: plots.errors_by_gene({"mine": NAN}, ax=ax), "not finite"),
         (lambda ax: plots.errors_by_gene({"mine": -OURS}, ax=ax), "not negative"),
         (lambda ax: plots.errors_by_gene({}, ax=ax), "no method"),
+        (lambda ax: plots.errors_by_gene({"mine": [0.5]}, ax=ax), "two genes"),
+        (lambda ax: plots.errors_by_gene({"mine": [0.5, 0.5]}, ax=ax), "two genes"),
         (lambda ax: plots.errors_by_gene({"MAE": OURS}, ax=ax), "called MAE"),
         (lambda ax: plots.training_curves(LOG.head(0), ax=ax), "numbers"),
         (lambda ax: plots.training_curves(LOG, ["tr"], ax=ax), "no part tr; its parts: va, te"),

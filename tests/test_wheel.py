@@ -45,12 +45,10 @@ def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
     }
     licence = f"dgex_jax-{__version__}.dist-info/licenses/LICENSE"
     assert {"dgex_jax/py.typed", licence} <= set(names)
-    assert wheel.stat().st_size < 1_000_000
     here = {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.joinpath("dgex_jax").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == here
     templates = CHECKOUT.joinpath("dgex_jax", "pages", "templates").iterdir()
     assert {f"dgex_jax/pages/templates/{path.name}" for path in templates} <= set(names)
-    assert wheel.stat().st_size < 1 << 20
 
 
 def test_the_sdist_makes_the_same_wheel_and_holds_what_is_committed(wheel, tmp_path) -> None:

@@ -29,22 +29,13 @@ def torch_times(
 ) -> tuple[dict[str, Timing], str]:
     """Time PyTorch's updates on `batches` batches.
 
-    Parameters
-    ----------
-    shape, precision, batches, rounds
-        What to train, and how (`peers.torch_mlp`).
-    modes
-        ``eager``, or modes of ``torch.compile``.
-    python
-        An interpreter that has PyTorch.
-    timeout
-        Seconds after which the peer is given up.
+    - `shape`, `precision`, `batches`, `rounds`: what to train, and how (`peers.torch_mlp`).
+    - `modes`: ``eager``, or modes of ``torch.compile``.
+    - `python`: an interpreter that has PyTorch.
+    - `timeout`: seconds after which the peer is given up.
 
-    Returns
-    -------
-    tuple
-        Mode → times of all batches, without those that failed; and PyTorch's version with its
-        device, or why there are no times.
+    Returns mode → times of all batches, without those that failed; and PyTorch's version with its
+    device, or why there are no times.
     """
     command = [
         python,

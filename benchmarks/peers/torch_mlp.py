@@ -30,20 +30,12 @@ def load_torch() -> Any | None:
 class TorchTraining:
     """A network in training on one device; made by `torch_training`.
 
-    Attributes
-    ----------
-    torch
-        The module.
-    layers
-        ``torch.nn.Linear`` of each layer, first to last.
-    loss
-        ``loss(X, Y)`` of a batch.
-    optimizer
-        SGD with momentum, one group of parameters for each scale of the learning rate.
-    X, Y
-        Training profiles on the device.
-    batch_size
-        Profiles an update; the short last batch is trained on as well.
+    - `torch`: the module.
+    - `layers`: ``torch.nn.Linear`` of each layer, first to last.
+    - `loss`: ``loss(X, Y)`` of a batch.
+    - `optimizer`: SGD with momentum, one group of parameters for each scale of the learning rate.
+    - `X`, `Y`: training profiles on the device.
+    - `batch_size`: profiles an update; the short last batch is trained on as well.
     """
 
     torch: Any
@@ -108,22 +100,13 @@ def torch_training(
 ) -> TorchTraining:
     """Set a training up.
 
-    Parameters
-    ----------
-    torch
-        From `load_torch`.
-    params
-        Initial weights, ``{"hidden1": {"kernel", "bias"}, …, "output": …}``.
-    X, Y
-        ``(n_profiles, n_landmarks)`` and ``(n_profiles, n_targets)`` float32.
-    learning_rate
-        Of the first weights and all biases; three times that for the other weights.
-    momentum, dropout, batch_size
-        As in `dgex_jax.config`.
-    device
-        ``cpu`` or ``cuda``.
-    compiled
-        Mode of ``torch.compile`` for the loss and its gradient; ``None`` is eager.
+    - `torch`: from `load_torch`.
+    - `params`: initial weights, ``{"hidden1": {"kernel", "bias"}, …, "output": …}``.
+    - `X`, `Y`: ``(n_profiles, n_landmarks)`` and ``(n_profiles, n_targets)`` float32.
+    - `learning_rate`: of the first weights and all biases; three times that for the other weights.
+    - `momentum`, `dropout`, `batch_size`: as in `dgex_jax.config`.
+    - `device`: ``cpu`` or ``cuda``.
+    - `compiled`: mode of ``torch.compile`` for the loss and its gradient; ``None`` is eager.
     """
     functional = torch.nn.functional
     layers = torch.nn.ModuleList([linear(torch, one) for one in params.values()]).to(device)

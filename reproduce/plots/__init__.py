@@ -1,5 +1,5 @@
 """The paper's figures, each drawn from a table that holds exactly the plotted numbers.
 
-One file a kind of figure; every ``draw`` takes a table and labels and returns a figure, and
+Every ``draw`` takes a table and labels and returns a figure, and
 `reproduce.plots.style.save` writes both. Nothing here reads a study, and nothing needs a display.
 """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAIN_HEIGHT, FAR_HEIGHT, MARGINS = 1.9, 0.4, 0.8  # inches
 REACH = 3.0
 UPRIGHT = 6  # so many widths fit side by side
-EPOCH, EPOCHS_HEIGHT = "epoch", 2.7  # inches
+EPOCH, LEVEL, EPOCHS_HEIGHT = "epoch", "LR", 2.7  # inches
 
 
 def draw_architectures(table: pd.DataFrame, part: str, note: str | None = None) -> Figure:
@@ -178,27 +178,25 @@ def draw_epochs(
     table: pd.DataFrame,
     architecture: str,
     part: str,
-    levels: Sequence[str] = ("LR",),
     note: str | None = None,
 ) -> Figure:
-    """Draw one line for each dropout rate, and a level for each other method.
+    """Draw one line for each dropout rate, and the level of LR.
 
     - `table`: ``epoch``, a column of overall errors for each dropout rate (named as in ``25%``, the
-      lowest first), and one for each of `levels` that repeats its error.
+      lowest first), and ``LR``, which repeats its error.
     - `architecture`: as in ``D-GEX-9000x2``.
     - `part`: where the errors are measured, as in ``GTEx-te``.
-    - `levels`: the columns of other methods.
     - `note`: for the corner.
     """
-    rates = list(table.columns.drop([EPOCH, *levels]))
+    rates = list(table.columns.drop([EPOCH, LEVEL]))
     with in_style():
         figure = new_figure(SINGLE_COLUMN, EPOCHS_HEIGHT, note)
         axes = figure.subplots()
-        values = {name: float(table[name].iloc[0]) for name in levels}
+        level = float(table[LEVEL].iloc[0])
         by_rate = {rate: table[rate].to_numpy(np.float64) for rate in rates}
         looks = dict(zip(rates, series_looks(len(rates)), strict=True))
-        draw_by_epoch(axes, table[EPOCH], by_rate, looks, also=list(values.values()))
-        draw_levels(axes, values, EPOCHS_HEIGHT - 0.8)
+        draw_by_epoch(axes, table[EPOCH], by_rate, looks, also=[level])
+        draw_levels(axes, {LEVEL: level}, EPOCHS_HEIGHT - 0.8)
         axes.set_ylabel(f"Overall error on {part}\n(MAE, standardised units)")
         figure.legend(
             title=f"{architecture}, dropout rate",

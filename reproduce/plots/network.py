@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BAND, STEP, RADIUS = 2.0, 0.24, 0.075  # inches
 LEFT, RIGHT = 0.75, 1.35  # inches, for the labels beside the first and the last layer
+UNITS = {"input": "landmark genes", "hidden": "units, tanh", "output": "units, linear"}
 COLOURS = {"input": "#555555", "hidden": LOOKS["D-GEX"].colour, "output": LOOKS["KNN-GE"].colour}
 
 
@@ -49,25 +50,13 @@ def network_table(
     return pd.DataFrame(rows, columns=["half", "layer", "units", "weights", "biases"])
 
 
-def draw_network(
-    table: pd.DataFrame,
-    hidden_activation: str = "tanh",
-    output_activation: str = "linear",
-    note: str | None = None,
-) -> Figure:
-    """Draw the layers as columns of a few units each, one network above the other.
+def draw_network(table: pd.DataFrame, note: str | None = None) -> Figure:
+    """Draw the layers of a `network_table`, a few units each, one network above the other.
 
-    - `table`: of `network_table`.
-    - `hidden_activation`, `output_activation`: how the layers' units respond, in words.
-    - `note`: for the corner.
+    `note` is for the corner.
     """
     halves = [half for _, half in table.groupby("half", sort=True)]
     height = BAND * len(halves)
-    unit_names = {
-        "input": "landmark genes",
-        "hidden": f"units, {hidden_activation}",
-        "output": f"units, {output_activation}",
-    }
     with in_style():
         figure = new_figure(DOUBLE_COLUMN, height, note)
         axes = figure.subplots()
@@ -84,7 +73,7 @@ def draw_network(
                 layers.append(_column(axes, x, middle, kind))
                 top, bottom = layers[-1][[0, -1], 1]
                 name = str(layer).replace("hidden", "hidden layer")
-                text = f"{name}\n{units:,} {unit_names[kind]}"
+                text = f"{name}\n{units:,} {UNITS[kind]}"
                 axes.text(x, top + 0.15, text, ha="center", va="bottom")
                 if weights:
                     count = f"{weights:,} weights\n{biases:,} biases"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.baselines import main
-from benchmarks.baselines_bounds import Rates, Size, bound
+from benchmarks.baselines import Rates, Size, bound, main
 from benchmarks.baselines_peers import compare
 from benchmarks.baselines_run import METHODS
 from benchmarks.madeup_study import load_study, scaled, write_study

@@ -3,10 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.growth import main
-from benchmarks.growth_figure import draw
-from benchmarks.growth_law import AXES, Point, exponents
-from benchmarks.growth_stages import STAGES, plan
+from benchmarks.growth import draw, exponents, main
+from benchmarks.growth_stages import AXES, STAGES, Point, plan
 
 
 def test_exponents_are_those_of_the_powers() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import precision
-from benchmarks.gpu_epochs import PAPER_PROFILES
+from benchmarks.madeup_study import PROFILES
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.study import read_study
 
@@ -34,8 +34,8 @@ def test_study_has_the_papers_size() -> None:
     assert settings is not None
     assert (settings.n_landmarks, settings.n_targets) == (943, 9520)
     copies = round(settings.n_profiles * settings.replicate_share)
-    assert settings.n_profiles - copies == sum(PAPER_PROFILES[part] for part in ("tr", "va", "te"))
-    assert settings.n_gtex == PAPER_PROFILES["GTEx"]
+    assert settings.n_profiles - copies == sum(PROFILES[part] for part in ("tr", "va", "te"))
+    assert settings.n_gtex == PROFILES["GTEx"]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.memory import ChildRun
 from benchmarks.prepare_steps import Step, Stopwatch
-from benchmarks.preprocessing import main
+from benchmarks.preprocessing import main, step_table
 from benchmarks.preprocessing_peer import explain
 from benchmarks.preprocessing_runs import Prepared
-from benchmarks.preprocessing_table import step_table
 from benchmarks.rawdata import PAPER, SMALL, copies, geo_blocks, make
 from dgex_jax.errors import DgexError
 from dgex_jax.prepare.genes import read_gene_map

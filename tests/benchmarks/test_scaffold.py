@@ -14,8 +14,7 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.machine import Machine, describe
-from benchmarks.report import Bound, Line, Report, as_markdown, as_text, comparison, write
-from benchmarks.table import Table
+from benchmarks.report import Bound, Line, Report, Table, as_markdown, as_text, comparison, write
 from benchmarks.timing import Timing, noise_note, paired, ratio, show
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MACHINE = Machine("a processor", 2, 8.0, (), "Linux 6.1 x86_64", {"python": "3.11.7"})
+ORIGIN = "python -m benchmarks.some", MACHINE
 
 
 def _report(**changes: object) -> Report:
@@ -36,8 +36,6 @@ def _report(**changes: object) -> Report:
     given: dict[str, object] = {
         "name": "some",
         "title": "Some benchmark",
-        "command": "python -m benchmarks.some",
-        "machine": MACHINE,
         "lines": [line],
     }
     return Report(**(given | changes))  # type: ignore[arg-type]
@@ -129,16 +127,16 @@ def test_report_names_machine_command_reckoning_and_noise(tmp_path: Path) -> Non
     report = _report(
         notes=["a note"], rates=["a rate"], tables=[("More", Table(("x",), (("1",),)))]
     )
-    for text in (as_text(report), as_markdown(report)):
+    for text in (as_text(report, *ORIGIN), as_markdown(report, *ORIGIN)):
         for piece in (
             "2 x a processor, 8 GiB, no GPU", "python 3.11.7", "python -m benchmarks.some",
             "a rate",
             "bound of an epoch: 30 Gflop at 40 Gflop/s", "noisy", "an epoch, ours 67%", "a note",
         ):  # fmt: skip
             assert piece in text
-    path = write(report, tmp_path / "results")
+    path = write(report, *ORIGIN, tmp_path / "results")
     assert path == tmp_path / "results" / "some.md"
-    assert path.read_text() == as_markdown(report)
+    assert path.read_text() == as_markdown(report, *ORIGIN)
     assert [each.name for each in path.parent.iterdir()] == ["some.md"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.writers import GctxWriter
 from dgex_jax.prepare.normalize import OFFSET, mean_and_deviation, standardise
 from dgex_jax.prepare.prepare import prepare
-from dgex_jax.rawfiles import RawFiles
+from dgex_jax.simulate.write import simulated_files
 from tests.properties.inputs import SINGLE, examples, matrices, permutations
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def test_values_whose_squares_overflow_are_refused_not_prepared(
     wide = values.astype(np.float64)
     with GctxWriter(tmp_path / "geo.gctx", profiles, genes, dtype=np.float64) as writer:
         writer.append(wide / wide.max() * largest)
-    others = ("gtex.gct.gz", "1000g.txt.gz", "map_lm.txt", "map_tg.txt")
-    raw = RawFiles(tmp_path / "geo.gctx", *(GOLDEN / name for name in others))
+    raw = replace(simulated_files(GOLDEN), geo=tmp_path / "geo.gctx")
     config = PrepareConfig(duplicates="none")
     names = {"name": "wide", "title": "Wide values", "simulated": True}
     with pytest.raises(PreparationError, match="GEO: 65 of 65 genes have no standard dev") as told:

@@ -27,7 +27,7 @@ from tests.reliability.bitrot_artefacts import ARTEFACTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.reliability.bitrot_artefact import Artefact
+    from tests.reliability.bitrot_artefacts import Artefact
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EDGE_BYTES = 64

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
 
-from tests.reliability.running import DGEX, run_here
+from dgex_jax.config import NetworkConfig, TrainingConfig
+from tests.reliability.running import DGEX, Child, Outcome, run_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
 STUDY = """
 name = "small"
@@ -69,13 +68,7 @@ SMALL = ("--hidden-layers", "1", "--units", "8", "--dropout", "0.1")
 
 @dataclass(frozen=True)
 class World:
-    """What the commands read, made once and never written to again.
-
-    Attributes
-    ----------
-    folder
-        Of all of it.
-    """
+    """What the commands read, made once and never written to again."""
 
     folder: Path
 
@@ -99,22 +92,13 @@ class World:
 class Command:
     """One command that writes.
 
-    Attributes
-    ----------
-    name
-        As in a report.
-    module
-        Whose ``main`` it is.
-    arguments
-        ``{out}`` stands for the folder that it writes to; inputs are relative to the world's.
-    finals
-        What it leaves there, files or folders.
-    reads
-        Inputs of it that can vanish, relative to the world's folder.
-    begins_with
-        What of the world is copied there before it starts: name in the world → name there.
-    quiet
-        Whether nothing but the error is on standard error.
+    - `name`: as in a report.
+    - `module`: whose ``main`` it is.
+    - `arguments`: ``{out}`` stands for the folder it writes to; inputs are relative to the world's.
+    - `finals`: what it leaves there, files or folders.
+    - `reads`: inputs of it that can vanish, relative to the world's folder.
+    - `begins_with`: what of the world is copied there before: name in the world → name there.
+    - `quiet`: nothing but the error is on standard error.
     """
 
     name: str
@@ -134,6 +118,14 @@ class Command:
         """Give the arguments for an output folder."""
         return [one.replace("{out}", str(out)) for one in (*self.arguments, *more)]
 
+    def here(self, out: Path, folder: Path, *more: str, fault: Any = None) -> Outcome:
+        """Run it in this process, from `folder`, inside `fault`."""
+        return run_here(self.module, self.argv(out, *more), folder, fault)
+
+    def child(self, out: Path, folder: Path, *more: str, **options: Any) -> Child:
+        """Start it in a process of its own, from `folder`."""
+        return Child(self.module, self.argv(out, *more), folder, **options)
+
     def set_up(self, world: World, out: Path) -> Path:
         """Make the output folder with what must be there before."""
         out.mkdir(parents=True)
@@ -142,9 +134,9 @@ class Command:
         return out
 
 
-def raw_flags() -> list[str]:
-    """Give the five raw files as options."""
-    return [part for flag, name in RAW.items() for part in (f"--{flag}", f"raw/{name}")]
+def raw_flags(folder: Path | str = "raw") -> list[str]:
+    """Give the five raw files of a folder as options."""
+    return [part for flag, name in RAW.items() for part in (f"--{flag}", f"{folder}/{name}")]
 
 
 def commands() -> dict[str, Command]:
@@ -195,6 +187,14 @@ def commands() -> dict[str, Command]:
     return {command.name: command for command in found}
 
 
+SCRIPTS = ("table1", "figure1", "figure_s2", "weight_hubs", "all")
+
+
+def command_of(name: str, world: World) -> Command:
+    """Give a command of ``dgex`` or one of `SCRIPTS`, what it reads being made."""
+    return reproduce_commands(add_tables(world))[name] if name in SCRIPTS else commands()[name]
+
+
 def reproduce_commands(world: World) -> dict[str, Command]:
     """Give scripts of ``reproduce`` for a study of which only the products are still to do."""
     arguments = ("--study", str(world / "tables.toml"), "--out", "{out}")
@@ -214,16 +214,8 @@ def reproduce_commands(world: World) -> dict[str, Command]:
     return {command.name: command for command in found}
 
 
-def shared_world(factory: pytest.TempPathFactory) -> World:
-    """Make, once for all processes of a test session, what the commands read."""
-    base = factory.getbasetemp()
-    # With several processes each has a folder of its own in that of the session.
-    session = base.parent if base.name.startswith("popen-") else base
-    return make_world(session / "reliability")
-
-
 def make_world(folder: Path) -> World:
-    """Make what the commands read, unless it is there."""
+    """Make what the commands read, unless another process did."""
     world = World(folder)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not (folder / "model").exists():
@@ -240,43 +232,54 @@ def _make_inputs(world: World) -> None:
     ):
         outcome = run_here(DGEX, argv, world.folder)
         assert outcome.code == 0, outcome.err
-    _draw_run(world)
+    network, training = NetworkConfig(1, 8, 0.1), TrainingConfig(epochs=1)
+    draw_run(world / "run", world / "prepared.h5", network, training)
     outcome = run_here(DGEX, ["export", "run", "prepared.h5", "-o", "model"], world.folder)
     assert outcome.code == 0, outcome.err
 
 
-def _draw_run(world: World) -> None:
+def draw_weights(rng: np.random.Generator, n_in: int, units: int, n_out: int) -> dict[str, Any]:
+    """Draw the weights of a network with one hidden layer."""
+    return {
+        name: {
+            "kernel": rng.normal(size=size).astype(np.float32),
+            "bias": rng.normal(size=size[1]).astype(np.float32),
+        }
+        for name, size in (("hidden1", (n_in, units)), ("output", (units, n_out)))
+    }
+
+
+def draw_run(run: Path, prepared: Path, network: NetworkConfig, training: TrainingConfig) -> None:
     """Write the folder of a finished run with weights drawn, not trained, which takes seconds."""
     import jax
 
-    from dgex_jax.config import NetworkConfig, TrainingConfig
     from dgex_jax.io.manifest import write_json
     from dgex_jax.prepare.prepared import open_prepared
-    from dgex_jax.train import run
     from dgex_jax.train.record import TrainedHalf, TrainedNetwork
+    from dgex_jax.train.run import EpochRecord, RunLog, finish, run_config
 
     rng = np.random.default_rng(1)
-    network, training = NetworkConfig(1, 8, 0.1), TrainingConfig(epochs=1)
-
-    def half(n_in: int, n_out: int) -> TrainedHalf:
-        layers = {
-            name: {
-                "kernel": rng.normal(size=size).astype(np.float32),
-                "bias": rng.normal(size=size[1]).astype(np.float32),
+    run.mkdir()
+    with open_prepared(prepared) as study:
+        sizes = [half.stop - half.start for half in study.halves]
+        choosers, n_logged = study.parts.choosers, len(study.parts.logged)
+        history = [
+            EpochRecord(epoch, rng.uniform(size=(2, n_logged)), np.float32([1e-2, 2e-2]), 0.5)
+            for epoch in range(training.epochs)
+        ]
+        halves = []
+        for size in sizes:
+            best = {
+                part: draw_weights(rng, study.n_landmarks, network.units, size) for part in choosers
             }
-            for name, size in (("hidden1", (n_in, 8)), ("output", (8, n_out)))
-        }
-        return TrainedHalf(layers, dict.fromkeys(choosers, layers), dict.fromkeys(choosers, 0))
-
-    (world / "run").mkdir()
-    with open_prepared(world / "prepared.h5") as study:
-        choosers = study.parts.choosers
-        config = run.run_config(study, network, training)
-        write_json(world / "run" / "config.json", config)
-        halves = [half(study.n_landmarks, one.stop - one.start) for one in study.halves]
+            epochs = dict.fromkeys(choosers, training.epochs - 1)
+            halves.append(TrainedHalf(best["va"], best, epochs))
         errors = {part: rng.uniform(size=study.n_targets) for part in study.parts.evaluated}
-        trained, devices = TrainedNetwork(halves, errors), jax.devices()[:1]
-        run.finish(world / "run", config, study, network, training, trained, 1.0, devices)
+        config = run_config(study, network, training)
+        write_json(run / "config.json", config)
+        RunLog(run, sizes, study.parts, history)
+        trained, devices = TrainedNetwork(halves, errors), jax.local_devices()[:1]
+        finish(run, config, study, network, training, trained, 12.5, devices)
 
 
 def add_tables(world: World) -> World:

@@ -46,18 +46,12 @@ class Stop(BaseException):
 class Disk:
     """What stands between the code and the files below a folder.
 
-    Attributes
-    ----------
-    folder
-        Only what happens below it counts.
-    fails_at
-        Number of the call that fails, from 0; ``None`` for none.
-    kind
-        ``fails once``: an input/output error at that call alone. ``stays full``: that call and all
-        later ones that need space fail. ``stops``: nothing happens from that call on, of a write
-        the first half does.
-    calls
-        What was called, in order.
+    - `folder`: only what happens below it counts.
+    - `fails_at`: number of the call that fails, from 0; ``None`` for none.
+    - `kind`: ``fails once``: an input/output error at that call alone. ``stays full``: that call
+      and all later ones that need space fail. ``stops``: nothing happens from that call on, of a
+      write the first half does.
+    - `calls`: what was called, in order.
     """
 
     folder: Path

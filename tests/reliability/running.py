@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import importlib
 import io
+import json
 import multiprocessing
 import os
 import re
@@ -27,8 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
-
-from tests.stress.kills import timeless as without_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,8 +44,9 @@ IMPORTS = (
     *("dgex_jax.model.predict", "dgex_jax.model.evaluate", "dgex_jax.download.fetch"),
     *("anndata", "zarr", "tests.reliability.running"),
 )
-UNDER_WAY = (".tmp", ".partial", ".replaced", "checkpoint", ".new")
+UNDER_WAY = (".tmp", ".partial", ".replaced", "checkpoint")
 """What names of files hold that are not final."""
+TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
 
 
 @contextmanager
@@ -119,21 +119,13 @@ def run_here(
 class Trap:
     """Something that happens right before a command opens a file, counted from 0.
 
-    Attributes
-    ----------
-    watched
-        Only files below these folders count.
-    number
-        Which of them; -1 for none.
-    action
-        ``delete`` or ``truncate`` (to half its size) a file, ``remove`` a folder, or ``stop`` the
-        process until it is told to go on.
-    victim
-        That file or folder.
-    counted
-        A file that gets a byte for each file opened.
-    pattern
-        Only files whose path it is found in count.
+    - `watched`: only files below these folders count.
+    - `number`: which of them; -1 for none.
+    - `action`: ``delete`` or ``truncate`` (to half its size) a file, ``remove`` a folder, or
+      ``stop`` the process until it is told to go on.
+    - `victim`: that file or folder.
+    - `counted`: a file that gets a byte for each file opened.
+    - `pattern`: only files whose path it is found in count.
     """
 
     watched: tuple[Path, ...]
@@ -184,16 +176,10 @@ class Trap:
 class Child:
     """A command in a process of its own, forked from a server in which all is imported.
 
-    Parameters
-    ----------
-    module, argv, folder
-        Whose ``main``, its arguments, and where it starts.
-    n_bytes
-        As for `full_disk`; ``None`` for a disk with room.
-    user
-        Whether permissions count for root, too.
-    trap
-        What happens to its files while it works.
+    - `module`, `argv`, `folder`: whose ``main``, its arguments, and where it starts.
+    - `n_bytes`: as for `full_disk`; ``None`` for a disk with room.
+    - `user`: whether permissions count for root, too.
+    - `trap`: what happens to its files while it works.
     """
 
     def __init__(
@@ -279,29 +265,51 @@ def _child(
         sys.exit(main(argv))
 
 
-def contents(folder: Path) -> dict[str, str]:
+def timeless(path: Path) -> bytes:
+    """Content of a file without times, and without checksums of files that tell the time."""
+    try:
+        content = without_seconds(path)
+    except (ValueError, IndexError):
+        # Half a log or half a JSON file is as it is.
+        return path.read_bytes()
+    if path.name == "done.json" or path.name.endswith(("provenance.json", "manifest.json")):
+        content = re.sub(rb'"[0-9a-f]{64}"', b"", content)
+    return content
+
+
+def without_seconds(path: Path) -> bytes:
+    """Content of a whole file without times; half a log or JSON file is an error."""
+    content = path.read_bytes()
+    if path.name.startswith("log") and path.suffix == ".tsv":
+        lines = [line.split(b"\t") for line in content.splitlines()]
+        seconds = lines[0].index(b"seconds")
+        return b"\n".join(b"\t".join(line[:seconds] + line[seconds + 1 :]) for line in lines)
+    if path.suffix == ".json":
+        values = json.loads(content)
+        if path.parent.name == "preparation":
+            # Of the raw files' places and times.
+            values.pop("config_hash")
+        return json.dumps(_without_times(values), sort_keys=True).encode()
+    return TIME_IN_HTML.sub(b"", content) if path.suffix == ".html" else content
+
+
+def _without_times(value: object) -> object:
+    if isinstance(value, dict):
+        # Checksums of files that tell the time do so too; the files themselves are compared.
+        sums = {"files", "inputs", "content_sha256"}
+        timed = {"seconds", "started", "finished", "resumed_at", "commit", *sums}
+        return {key: _without_times(item) for key, item in value.items() if key not in timed}
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def contents(folder: Path, content: Callable[[Path], bytes] = timeless) -> dict[str, str]:
     """Checksum of each file below `folder` that is final, of what doesn't tell the time."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_file() and not is_under_way(name) and ".lock" not in name:
-            found[name] = hashlib.sha256(timeless(path)).hexdigest()
+            found[name] = hashlib.sha256(content(path)).hexdigest()
     return found
-
-
-def timeless(path: Path) -> bytes:
-    """Content of a file without times, and without checksums of files that tell the time."""
-    content = path.read_bytes()
-    if path.name == "report.html":
-        return re.sub(rb'<(\w+) class="time">.*?</\1>', b"", content, flags=re.DOTALL)
-    try:
-        content = without_seconds(path)
-    except (ValueError, IndexError):
-        # Half a log or half a JSON file is as it is.
-        return content
-    if path.name == "done.json" or path.name.endswith(("provenance.json", "manifest.json")):
-        content = re.sub(rb'"[0-9a-f]{64}"', b"", content)
-    return content
 
 
 def is_under_way(name: str) -> bool:

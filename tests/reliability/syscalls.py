@@ -53,17 +53,7 @@ DONE = "done.json"
 
 @dataclass(frozen=True)
 class Call:
-    """One call that did not fail.
-
-    Attributes
-    ----------
-    name
-        Of the call.
-    arguments, result
-        As strace writes them.
-    began, ended
-        Lines of the log.
-    """
+    """One call that did not fail: as strace writes it, and the lines of the log it has."""
 
     name: str
     arguments: str
@@ -109,16 +99,10 @@ def read_calls(lines: Iterable[str]) -> list[Call]:
 class Order:
     """What is on the disk and what not yet, call by call.
 
-    Attributes
-    ----------
-    root
-        Only what is below it counts.
-    folder
-        Where the process started.
-    faults
-        A line for each name that was given too early, or never got to the disk.
-    renamed
-        Final names that were given by a rename.
+    - `root`: only what is below it counts.
+    - `folder`: where the process started.
+    - `faults`: a line for each name that was given too early, or never got to the disk.
+    - `renamed`: final names that were given by a rename.
     """
 
     root: Path
@@ -244,17 +228,7 @@ def parent(path: str) -> str:
 
 
 def follow(lines: Iterable[str], root: Path, folder: Path) -> Order:
-    """Follow a log to its end.
-
-    Parameters
-    ----------
-    lines
-        The log.
-    root
-        Where the process writes to.
-    folder
-        Where it started.
-    """
+    """Follow a log of a process that writes below `root` and started in `folder`."""
     order = Order(root, folder)
     for call in read_calls(lines):
         order.see(call)
@@ -263,13 +237,7 @@ def follow(lines: Iterable[str], root: Path, folder: Path) -> Order:
 
 
 def traced(command: Sequence[str], root: Path, folder: Path, log: Path) -> Order:
-    """Run a command under strace, and follow what it did below `root`.
-
-    Raises
-    ------
-    subprocess.CalledProcessError
-        It failed.
-    """
+    """Run a command, which must succeed, under strace, and follow what it did below `root`."""
     strace = shutil.which("strace")
     assert strace is not None
     # Some of them are not there on every kind of machine.

@@ -25,9 +25,7 @@ from tests.reliability.bitrot import (
     judge,
     trial,
 )
-from tests.reliability.bitrot_artefact import Artefact, fingerprint
-from tests.reliability.bitrot_artefacts import ARTEFACTS
-from tests.reliability.bitrot_studies import read_prepared
+from tests.reliability.bitrot_artefacts import ARTEFACTS, Artefact, fingerprint, read_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import pytest
 
 from dgex_jax.download import fetch, sources
 from tests.download.server import IMPATIENT, NAME, Site, serving
-from tests.reliability.commands import Command, shared_world
+from tests.reliability.commands import Command
 from tests.reliability.running import DGEX, Outcome, full_disk, not_one_line, plain_user, run_here
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ COMMAND = Command("download", DGEX, ("download", "table", "-q", "-o", "{out}"), 
 
 
 @pytest.fixture(scope="session")
-def content(tmp_path_factory) -> bytes:
-    world = shared_world(tmp_path_factory)
+def content(world) -> bytes:
     return (world / "raw/1000g.txt.gz").read_bytes()
 
 

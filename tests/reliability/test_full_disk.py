@@ -14,66 +14,41 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import SCRIPTS, Command, World, command_of, commands
 from tests.reliability.running import (
     CHECKOUT,
-    Child,
     Outcome,
     contents,
     damaged,
     full_disk,
     left_behind,
     not_one_line,
-    run_here,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Run = Callable[[Command, Path, int | None], Outcome]
+    Run = Callable[[Command, World, Path, int | None], Outcome]
 
 OLDER = b"an older file\n"
 QUICK = ("simulate", "prepare", "export", "evaluate", "predict gctx", "predict gct.gz")
 QUICK += ("predict tsv.gz", "predict parquet")
-SCRIPTS = ("table1", "figure1", "figure_s2", "weight_hubs", "all")
 CAUSE = "File too large"
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
+def here(command: Command, world: World, out: Path, n_bytes: int | None) -> Outcome:
+    fault = None if n_bytes is None else full_disk(n_bytes)
+    return command.here(out, world.folder, fault=fault)
 
 
-def here(world: World) -> Run:
-    """Give what runs a command in this process."""
-
-    def run(command: Command, out: Path, n_bytes: int | None) -> Outcome:
-        fault = None if n_bytes is None else full_disk(n_bytes)
-        return run_here(command.module, command.argv(out), world.folder, fault)
-
-    return run
-
-
-def child(world: World) -> Run:
-    """Give what runs a command in a process of its own."""
-
-    def run(command: Command, out: Path, n_bytes: int | None) -> Outcome:
-        return Child(command.module, command.argv(out), world.folder, n_bytes=n_bytes).ended()
-
-    return run
+def child(command: Command, world: World, out: Path, n_bytes: int | None) -> Outcome:
+    return command.child(out, world.folder, n_bytes=n_bytes).ended()
 
 
 def undisturbed(command: Command, world: World, folder: Path, run: Run) -> Path:
     out = command.set_up(world, folder)
-    outcome = run(command, out, None)
+    outcome = run(command, world, out, None)
     assert outcome.code == 0, outcome.err
     assert all((out / name).exists() for name in command.finals)
     return out
@@ -102,7 +77,7 @@ def check(
     if command.name != "download --study":
         put_older(command, out)
     before, straight = contents(out), contents(whole)
-    outcome = run(command, out, n_bytes)
+    outcome = run(command, world, out, n_bytes)
     assert not_one_line(command, outcome) == []
     last = outcome.err.splitlines()[-1]
     assert str(out) in last
@@ -113,7 +88,7 @@ def check(
     # Some file must have met the limit, and is not there in its new form.
     assert any(found.get(name) != checksum for name, checksum in straight.items())
     assert left_behind(out) == []
-    outcome = run(command, out, None)
+    outcome = run(command, world, out, None)
     assert outcome.code == 0, outcome.err
     assert contents(out) == straight
     assert left_behind(out) == []
@@ -121,9 +96,9 @@ def check(
 
 @pytest.mark.parametrize("name", QUICK)
 def test_half_a_file_is_no_file(name, world, tmp_path) -> None:
-    command, run = commands()[name], here(world)
-    whole = undisturbed(command, world, tmp_path / "whole", run)
-    check(command, world, tmp_path / "out", whole, run, sizes(command, whole)[-1] // 2, CAUSE)
+    command = commands()[name]
+    whole = undisturbed(command, world, tmp_path / "whole", here)
+    check(command, world, tmp_path / "out", whole, here, sizes(command, whole)[-1] // 2, CAUSE)
 
 
 @pytest.mark.parametrize("n_bytes", [0, 7])
@@ -131,7 +106,7 @@ def test_half_a_file_is_no_file(name, world, tmp_path) -> None:
 def test_not_a_byte_fits(name, n_bytes, world, tmp_path) -> None:
     command, out = commands()[name], tmp_path / "out"
     command.set_up(world, out)
-    outcome = here(world)(command, out, n_bytes)
+    outcome = here(command, world, out, n_bytes)
     assert not_one_line(command, outcome) == []
     assert str(out) in outcome.err
     assert CAUSE in outcome.err
@@ -142,23 +117,22 @@ def test_not_a_byte_fits(name, n_bytes, world, tmp_path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", commands())
 def test_every_command_in_a_process_of_its_own(name, world, tmp_path) -> None:
-    command, run = commands()[name], child(world)
-    whole = undisturbed(command, world, tmp_path / "whole", run)
+    command = commands()[name]
+    whole = undisturbed(command, world, tmp_path / "whole", child)
     largest = sizes(command, whole)[-1]
     for n_bytes in (largest // 2, largest - 1):
-        check(command, world, tmp_path / f"{n_bytes}", whole, run, n_bytes, CAUSE)
+        check(command, world, tmp_path / f"{n_bytes}", whole, child, n_bytes, CAUSE)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_full_at_the_last_byte_of_each_file(name, world, tmp_path) -> None:
-    command = (commands() | reproduce_commands(add_tables(world)))[name]
-    run = child(world)
-    whole = undisturbed(command, world, tmp_path / "whole", run)
+    command = command_of(name, world)
+    whole = undisturbed(command, world, tmp_path / "whole", child)
     all_sizes = sizes(command, whole)
     places = {0, 1, 100, *(size - 1 for size in all_sizes), *(size // 2 for size in all_sizes)}
     for n_bytes in sorted(places):
-        check(command, world, tmp_path / f"{n_bytes}", whole, run, n_bytes, CAUSE)
+        check(command, world, tmp_path / f"{n_bytes}", whole, child, n_bytes, CAUSE)
         shutil.rmtree(tmp_path / f"{n_bytes}")
 
 
@@ -168,17 +142,16 @@ def test_an_older_folder_stays_as_it_is(name, world, tmp_path) -> None:
     command, out = commands()[name], tmp_path / "out"
     out.mkdir()
     other = {"export": ["--best", "1000G"]}.get(name, ["--scale", "reference"])
-    made = Child(command.module, command.argv(out, *other), world.folder).ended()
+    made = command.child(out, world.folder, *other).ended()
     assert made.code == 0, made.err
     before, replace = contents(out), ["--overwrite"] if name == "export" else []
-    whole = undisturbed(command, world, tmp_path / "whole", child(world))
-    argv = command.argv(out, *replace)
+    whole = undisturbed(command, world, tmp_path / "whole", child)
     for n_bytes in (0, 7, sizes(command, whole)[-1] // 2, sizes(command, whole)[-1] - 1):
-        outcome = Child(command.module, argv, world.folder, n_bytes=n_bytes).ended()
+        outcome = command.child(out, world.folder, *replace, n_bytes=n_bytes).ended()
         assert not_one_line(command, outcome) == []
         assert contents(out) == before
         assert left_behind(out) == []
-    assert Child(command.module, argv, world.folder).ended().code == 0
+    assert command.child(out, world.folder, *replace).ended().code == 0
     assert contents(out) == contents(whole) != before
 
 

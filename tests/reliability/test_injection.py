@@ -22,6 +22,7 @@ from dgex_jax.io import partial
 from dgex_jax.io.manifest import SUFFIX
 from tests.arguments import one_of
 from tests.reliability.injection import KINDS, Disk, Kind, Stop, contents
+from tests.reliability.syscalls import is_under_way
 from tests.reliability.writers import COSTLY, GENES, LONG, SLOW, WRITERS, Writer
 
 if TYPE_CHECKING:
@@ -43,15 +44,7 @@ def without_temporaries(found: Contents) -> Contents:
 
 
 class Trials:
-    """Faults of one writer, each in a folder of its own, which begins with version 0.
-
-    Parameters
-    ----------
-    writer
-        The victim.
-    scratch
-        An empty folder.
-    """
+    """Faults of one writer, each in a folder of its own (in `scratch`) that holds version 0."""
 
     def __init__(self, writer: Writer, scratch: Path) -> None:
         self.writer, self._scratch = writer, scratch
@@ -157,14 +150,6 @@ def of_folder(found: Contents, top: str) -> Contents:
     return {
         name[len(top) + 1 :]: data for name, data in found.items() if name.startswith(f"{top}/")
     }
-
-
-def is_under_way(name: str) -> bool:
-    """Whether a relative path can't be taken for a result."""
-    return any(
-        ".tmp" in part or part.endswith((".partial", ".partial.json", ".replaced"))
-        for part in name.split("/")
-    )
 
 
 @pytest.fixture(autouse=True)

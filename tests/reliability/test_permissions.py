@@ -12,22 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import Command, World, command_of, commands
 from tests.reliability.running import (
-    Child,
     Outcome,
     contents,
     left_behind,
     not_one_line,
     plain_user,
-    run_here,
 )
 
 if TYPE_CHECKING:
@@ -42,11 +33,6 @@ QUICK = (
 )
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
-
-
 @contextmanager
 def mode(path: Path, bits: int) -> Iterator[None]:
     """Give a file or folder other permissions for a while."""
@@ -58,11 +44,11 @@ def mode(path: Path, bits: int) -> Iterator[None]:
         path.chmod(before)
 
 
-def run(command: Command, argv: list[str], folder: Path, process: str) -> Outcome:
+def run(command: Command, out: Path, folder: Path, process: str) -> Outcome:
     """Run a command with the rights of a plain user."""
     if process == "here":
-        return run_here(command.module, argv, folder, plain_user())
-    return Child(command.module, argv, folder, user=True).ended()
+        return command.here(out, folder, fault=plain_user())
+    return command.child(out, folder, user=True).ended()
 
 
 def check_fails(command: Command, outcome: Outcome, named: Path | str, out: Path) -> None:
@@ -80,7 +66,7 @@ def check_read_only_folder(command: Command, world: World, out: Path, process: s
     for folder in below:
         folder.chmod(0o555)
     try:
-        outcome = run(command, command.argv(out), world.folder, process)
+        outcome = run(command, out, world.folder, process)
     finally:
         for folder in below:
             folder.chmod(0o755)
@@ -111,7 +97,7 @@ def test_an_input_that_may_not_be_read(name, world, tmp_path) -> None:
     for number, read in enumerate(command.reads):
         inputs = world.beside(tmp_path / f"in{number}", read)
         with mode(inputs / read, 0o000):
-            outcome = run(command, command.argv(out), inputs, "here")
+            outcome = run(command, out, inputs, "here")
         check_fails(command, outcome, read, out)
     assert contents(out) == {}
 
@@ -123,7 +109,7 @@ def test_a_model_of_which_a_file_may_not_be_read(name, world, tmp_path) -> None:
     for file in ("model.json", "weights.safetensors", "genes.tsv", "reference.safetensors"):
         inputs = world.beside(tmp_path / file, f"model/{file}")
         with mode(inputs / "model" / file, 0o000):
-            outcome = run(command, command.argv(out), inputs, "here")
+            outcome = run(command, out, inputs, "here")
         check_fails(command, outcome, f"model/{file}", out)
     assert contents(out) == {}
 
@@ -135,7 +121,7 @@ def test_an_older_file_is_replaced_whatever_its_own_permissions(name, world, tmp
     out.mkdir()
     (out / command.finals[0]).write_text("older")
     (out / command.finals[0]).chmod(0o444)
-    assert run(command, command.argv(out), world.folder, "here").code == 0
+    assert run(command, out, world.folder, "here").code == 0
     assert (out / command.finals[0]).stat().st_size > 5
 
 
@@ -151,21 +137,21 @@ def test_every_command_in_a_process_of_its_own(name, world, tmp_path) -> None:
             if path == inputs:
                 continue
             with mode(path, 0o000):
-                outcome = run(command, command.argv(tmp_path / "out"), inputs, "child")
+                outcome = run(command, tmp_path / "out", inputs, "child")
             check_fails(command, outcome, named, tmp_path / "out")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script(name, world, tmp_path) -> None:
-    command = reproduce_commands(add_tables(world))[name]
+    command = command_of(name, world)
     check_read_only_folder(command, world, tmp_path / "out", "child")
     # Everything but the folder of the products may be written to.
     for kind in ("tables", "figures"):
         out = command.set_up(world, tmp_path / kind)
         (out / "small" / kind).mkdir()
         with mode(out / "small" / kind, 0o555):
-            outcome = run(command, command.argv(out), world.folder, "child")
+            outcome = run(command, out, world.folder, "child")
         if any(f"/{kind}/" in final for final in command.finals):
             check_fails(command, outcome, out / "small" / kind, out)
         assert left_behind(out) == []

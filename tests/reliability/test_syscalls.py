@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.reliability.commands import STUDY, TABLES, raw_flags
 from tests.reliability.syscalls import follow, reason_to_skip, traced
 
 if TYPE_CHECKING:
@@ -144,32 +145,6 @@ for module, arguments in json.loads(sys.argv[1]):
     if importlib.import_module(module).main(arguments):
         sys.exit(f"failed: {module} {arguments}")
 """
-STUDY = """
-name = "small"
-title = "A small study"
-[simulate]
-seed = 7
-n_profiles = 300
-n_gtex = 40
-n_1000g = 30
-n_landmarks = 40
-n_targets = 121
-n_other_genes = 40
-extra_probes = 40
-n_tissues = 8
-n_regulators = 16
-n_programmes = 4
-[networks]
-hidden_layers = [1]
-units = [8]
-dropout = [0.1, 0.25]
-[training]
-epochs = 2
-monitor_size = 100
-batch_size = 50
-[baselines]
-k_max = 3
-"""
 PREDICTED = ("gctx", "h5ad", "zarr", "gct", "gct.gz")
 RUN_FILES = ("config.json", "errors.tsv", "best_va.safetensors", "done.json")
 
@@ -183,24 +158,16 @@ def commands_seen(tmp_path_factory: pytest.TempPathFactory) -> Order:
     folder = tmp_path_factory.mktemp("seen").resolve()
     out = folder / "out"
     out.mkdir()
-    (folder / "study.toml").write_text(STUDY, encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY + TABLES, encoding="utf-8")
     study, all_out = str(folder / "study.toml"), str(out / "all")
     raw, prepared, run = out / "all/small/raw", out / "prepared.h5", out / "run"
-    names = {
-        "geo": "geo.gctx",
-        "gtex": "gtex.gct.gz",
-        "1000g": "1000g.txt.gz",
-        "landmarks": "map_lm.txt",
-        "targets": "map_tg.txt",
-    }
-    given = [part for flag, name in names.items() for part in (f"--{flag}", raw / name)]
     small = ["--hidden-layers", 1, "--units", 8, "--epochs", 3, "--seeds", 1, 2]
     model = out / "model"
     predict = ["predict", model, raw / "geo.gctx", "--platform", "microarray", "-q", "-o"]
     argvs = [
         ("reproduce.table1", ["--study", study, "--out", all_out]),
         ("reproduce.figure1", ["--study", study, "--out", all_out]),
-        ("dgex_jax.cli", ["prepare", *given, "-q", "-o", prepared]),
+        ("dgex_jax.cli", ["prepare", *raw_flags(raw), "-q", "-o", prepared]),
         ("dgex_jax.cli", ["train", prepared, *small, "-q", "-o", run]),
         ("dgex_jax.cli", ["export", run / "seed-1", prepared, "-o", model]),
         # Over an older one.

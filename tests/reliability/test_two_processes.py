@@ -17,15 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dgex_jax.io import files as locks
-from tests.reliability.commands import (
-    FORMATS,
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import FORMATS, Command, World, command_of, commands
 from tests.reliability.running import (
     Child,
     Outcome,
@@ -33,7 +25,6 @@ from tests.reliability.running import (
     contents,
     left_behind,
     not_one_line,
-    run_here,
 )
 
 if TYPE_CHECKING:
@@ -45,11 +36,6 @@ LOCKED = ["train", "train --seeds", *FILES]
 STORES = ["predict zarr", "predict --shard"]
 """Commands of which the second always leaves."""
 SCRIPTS = ("table1", "figure1", "weight_hubs", "all")
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 @contextmanager
@@ -65,7 +51,7 @@ def test_who_won_t_wait_leaves_with_one_line(name, world, tmp_path) -> None:
     command = commands()[name]
     output = tmp_path / ("run" if name == "train" else command.finals[0])
     with held(tmp_path / f".{output.name}.lock"):
-        outcome = run_here(command.module, command.argv(tmp_path, "--no-wait"), world.folder)
+        outcome = command.here(tmp_path, world.folder, "--no-wait")
     assert not_one_line(command, outcome) == []
     assert f"{output}: in use by another process" in outcome.err
     assert contents(tmp_path) == {}
@@ -75,7 +61,7 @@ def test_who_won_t_wait_leaves_with_one_line(name, world, tmp_path) -> None:
 def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
     command, out = commands()["predict gctx"], tmp_path / "out"
     out.mkdir()
-    assert run_here(command.module, command.argv(out), world.folder).code == 0
+    assert command.here(out, world.folder).code == 0
     before, name_holder = contents(out), locks.name_holder
     with ExitStack() as lock:
         lock.enter_context(held(out / ".out.gctx.lock"))
@@ -86,7 +72,7 @@ def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
 
         # What is asked as soon as the command has to wait.
         monkeypatch.setattr(locks, "name_holder", let_go)
-        outcome = run_here(command.module, command.argv(out), world.folder)
+        outcome = command.here(out, world.folder)
     assert outcome.code == 0
     assert outcome.err.splitlines() == [f"{out / 'out.gctx'}: waiting for another process"]
     assert contents(out) == before
@@ -95,7 +81,7 @@ def test_who_waits_writes_the_same(world, tmp_path, monkeypatch) -> None:
 
 def whole_of(command: Command, world: World, folder: Path) -> Mapping[str, str]:
     out = command.set_up(world, folder)
-    outcome = Child(command.module, command.argv(out), world.folder).ended()
+    outcome = command.child(out, world.folder).ended()
     assert outcome.code == 0, outcome.err
     return contents(out)
 
@@ -113,7 +99,7 @@ def stopped_at_work(command: Command, world: World, out: Path) -> Iterator[Child
     """Start a command that stops as it opens its first temporary file, its lock held."""
     pattern = r"\.tmp\.c\.0" if command.name in STORES else r"\.tmp\.|\.partial$"
     trap = Trap((out,), 0, "stop", out, out.with_name("count"), pattern)
-    first = Child(command.module, command.argv(out), world.folder, trap=trap)
+    first = command.child(out, world.folder, trap=trap)
     pid = first.process.pid
     assert pid is not None
     try:
@@ -125,39 +111,25 @@ def stopped_at_work(command: Command, world: World, out: Path) -> Iterator[Child
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", LOCKED)
+@pytest.mark.parametrize("name", [*LOCKED, *STORES])
 def test_the_second_waits_or_leaves(name, world, tmp_path) -> None:
+    """That of a store always leaves."""
     command, out = commands()[name], tmp_path / "out"
-    whole = whole_of(command, world, tmp_path / "whole")
+    whole, waits = whole_of(command, world, tmp_path / "whole"), name in LOCKED
     out.mkdir()
     with stopped_at_work(command, world, out) as first:
         pid = first.process.pid
-        left = Child(command.module, command.argv(out, "--no-wait"), world.folder).ended()
-        waiting = Child(command.module, command.argv(out), world.folder)
-        told = waiting.first_line()
-        os.kill(pid, signal.SIGCONT)
-        done, waited = first.ended(), waiting.ended()
-    assert not_one_line(command, left) == []
-    assert f"in use by process {pid} on " in left.err
-    assert f"waiting for process {pid} on " in told
-    assert (done.code, done.err) == (0, "")
-    assert waited.code == 0
-    assert all(": waiting for " in line for line in waited.err.splitlines())
-    assert contents(out) == whole
-    assert left_behind(out) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", STORES)
-def test_the_second_of_a_store_leaves(name, world, tmp_path) -> None:
-    command, out = commands()[name], tmp_path / "out"
-    whole = whole_of(command, world, tmp_path / "whole")
-    out.mkdir()
-    with stopped_at_work(command, world, out) as first:
-        pid = first.process.pid
-        left = Child(command.module, command.argv(out), world.folder).ended()
+        left = command.child(out, world.folder, *["--no-wait"] * waits).ended()
+        if waits:
+            waiting = command.child(out, world.folder)
+            told = waiting.first_line()
         os.kill(pid, signal.SIGCONT)
         done = first.ended()
+        if waits:
+            waited = waiting.ended()
+            assert f"waiting for process {pid} on " in told
+            assert waited.code == 0
+            assert all(": waiting for " in line for line in waited.err.splitlines())
     assert not_one_line(command, left) == []
     assert f"in use by process {pid} on " in left.err
     assert (done.code, done.err) == (0, "")
@@ -167,9 +139,9 @@ def test_the_second_of_a_store_leaves(name, world, tmp_path) -> None:
 
 def both(command: Command, world: World, out: Path, later: float) -> list[Outcome]:
     """Start a command twice, the second so many seconds later."""
-    first = Child(command.module, command.argv(out), world.folder)
+    first = command.child(out, world.folder)
     time.sleep(later)
-    second = Child(command.module, command.argv(out), world.folder)
+    second = command.child(out, world.folder)
     return [first.ended(), second.ended()]
 
 
@@ -197,7 +169,5 @@ def test_both_at_the_same_moment(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_both_at_about_the_same_moment(name, world, tmp_path) -> None:
-    known = commands()
-    if name in SCRIPTS:
-        known |= reproduce_commands(add_tables(world))
-    race(known[name], world, tmp_path, [0.0, 0.0, 0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+    delays = [0.0, 0.0, 0.0, 0.02, 0.05, 0.1, 0.2, 0.4]
+    race(command_of(name, world), world, tmp_path, delays)

@@ -13,23 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.reliability.commands import (
-    Command,
-    World,
-    add_tables,
-    commands,
-    reproduce_commands,
-    shared_world,
-)
+from tests.reliability.commands import Command, World, command_of, commands
 from tests.reliability.running import (
-    Child,
     Outcome,
     Trap,
     contents,
     damaged,
     left_behind,
     not_one_line,
-    run_here,
 )
 
 if TYPE_CHECKING:
@@ -46,11 +37,6 @@ MIDWAY = {
     "predict h5ad": "dgex_jax.model.outputs.locked",
 }
 """Functions that are called when a command has opened all its inputs, and is to read on."""
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return shared_world(tmp_path_factory)
 
 
 def truncate(path: Path) -> None:
@@ -95,10 +81,10 @@ def test_an_input_that_vanishes_midway(name, action, world, tmp_path, monkeypatc
     inputs, out, whole = world.beside(tmp_path / "in", read), tmp_path / "out", tmp_path / "whole"
     out.mkdir()
     whole.mkdir()
-    undisturbed = run_here(command.module, command.argv(whole), inputs)
+    undisturbed = command.here(whole, inputs)
     assert undisturbed.code == 0, undisturbed.err
     hooked(monkeypatch, MIDWAY[name], lambda: action(inputs / read))
-    outcome = run_here(command.module, command.argv(out), inputs)
+    outcome = command.here(out, inputs)
     assert faults(command, outcome, out, contents(whole), {}) == []
     if action is truncate:
         assert outcome.code == 2
@@ -111,7 +97,7 @@ def test_a_folder_that_vanishes_midway(name, world, tmp_path, monkeypatch) -> No
     out.mkdir()
     place = MIDWAY[name] if "predict" not in name else "dgex_jax.model.predict.inferred"
     hooked(monkeypatch, place, lambda: shutil.rmtree(out))
-    outcome = run_here(command.module, command.argv(out), world.folder)
+    outcome = command.here(out, world.folder)
     assert not_one_line(command, outcome) == []
     assert str(out) in outcome.err
     assert not out.exists()
@@ -128,7 +114,7 @@ def vanish_at(command: Command, world: World, tmp_path: Path, most: int) -> list
     straight = command.set_up(world, tmp_path / "straight")
     before, counted = contents(straight), tmp_path / "count"
     trap = Trap((inputs, straight), -1, "remove", straight, counted)
-    outcome = Child(command.module, command.argv(straight), inputs, trap=trap).ended()
+    outcome = command.child(straight, inputs, trap=trap).ended()
     assert outcome.code == 0, outcome.err
     whole, n = contents(straight), counted.stat().st_size
     cases = [(action, read) for read in command.reads for action in ("delete", "truncate")]
@@ -138,18 +124,17 @@ def vanish_at(command: Command, world: World, tmp_path: Path, most: int) -> list
             here = tmp_path / "here"
             inputs, out = world.beside(here / "in", read), command.set_up(world, here / "out")
             trap = Trap((inputs, out), place, action, inputs / read if read else out, counted)
-            outcome = Child(command.module, command.argv(out), inputs, trap=trap).ended()
+            outcome = command.child(out, inputs, trap=trap).ended()
             found = faults(command, outcome, out, whole, before if read else {})
-            if found and outcome.code == 0 and action == "truncate":
-                # Before any of it was read: then that is what the file holds.
-                again = command.set_up(world, here / "again")
-                Child(command.module, command.argv(again), inputs).ended()
-                found = faults(command, outcome, out, contents(again), {})
-            if found and outcome.code == 0 and action == "remove":
-                # Before any of it was looked at: then all is made that the command needs, no more.
+            if found and outcome.code == 0 and action != "delete":
+                # Truncated before any of it was read: then that is what the file holds. Removed
+                # before any of it was looked at: then all is made that the command needs, no more.
                 again = here / "again"
-                again.mkdir()
-                Child(command.module, command.argv(again), inputs).ended()
+                if action == "truncate":
+                    command.set_up(world, again)
+                else:
+                    again.mkdir()
+                command.child(again, inputs).ended()
                 found = faults(command, outcome, out, contents(again), {})
             wrong += [f"{action} {read} at {place} of {n}: {fault}" for fault in found]
             shutil.rmtree(here)
@@ -165,7 +150,4 @@ def test_vanishing_at_some_moments(name, world, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*commands(), *SCRIPTS])
 def test_vanishing_at_every_moment(name, world, tmp_path) -> None:
-    known = commands()
-    if name in SCRIPTS:
-        known |= reproduce_commands(add_tables(world))
-    assert vanish_at(known[name], world, tmp_path, 1000) == []
+    assert vanish_at(command_of(name, world), world, tmp_path, 1000) == []

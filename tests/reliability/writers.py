@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from dgex_jax.model.model import write_model
 from dgex_jax.model.outputs import Output, open_output
 from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
-from dgex_jax.rawfiles import RawFiles
+from dgex_jax.simulate.write import simulated_files
 from dgex_jax.train.record import mark_done, save_weights
 from dgex_jax.train.run import Checkpoints, EpochRecord, Progress, RunLog, clear_folder
 from reproduce.plots.style import new_figure, save
@@ -40,18 +41,12 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "preprocess"
 class Writer:
     """Something that writes files.
 
-    Attributes
-    ----------
-    write
-        Writes version 0 or 1 into a folder.
-    swapped
-        Final folders that stand under another name for a moment while they are replaced.
-    cleared
-        What is removed before it is written anew, the beginning of its path.
-    growing
-        Final files that grow line by line.
-    together
-        The one of several files that stands for all: beside it are none of another version.
+    - `write`: writes version 0 or 1 into a folder.
+    - `swapped`: final folders that stand under another name for a moment while replaced.
+    - `cleared`: what is removed before it is written anew, the beginning of its path.
+    - `growing`: final files that grow line by line.
+    - `together`: the one of several files that stands for all: beside it are none of another
+      version.
     """
 
     write: Callable[[Path, int], object]
@@ -85,26 +80,18 @@ def text(folder: Path, version: int) -> None:
         temporary.write_text(f"version {version}\n" * 1000)
 
 
-def gctx(folder: Path, version: int) -> None:
-    writer = GctxWriter(folder / "a.gctx", PROFILES, GENE_IDS, profile_metadata=about(PROFILES))
-    fill(writer, values(version))
+def gctx(folder: Path, version: int, *, goes_on: bool = False) -> None:
+    resume = Resume({"version": version}, 4, _silent) if goes_on else None
+    path, metadata = folder / "a.gctx", about(PROFILES)
+    fill(
+        GctxWriter(path, PROFILES, GENE_IDS, profile_metadata=metadata, resume=resume),
+        values(version),
+    )
 
 
-def resume(version: int) -> Resume:
-    return Resume({"version": version}, 4, _silent)
-
-
-def gctx_resumed(folder: Path, version: int) -> None:
-    fill(GctxWriter(folder / "a.gctx", PROFILES, GENE_IDS, resume=resume(version)), values(version))
-
-
-def h5ad(folder: Path, version: int) -> None:
-    tables = about(PROFILES), about(GENE_IDS)
-    fill(H5adWriter(folder / "a.h5ad", PROFILES, GENE_IDS, *tables, {}), values(version))
-
-
-def h5ad_resumed(folder: Path, version: int) -> None:
-    more: Any = (about(PROFILES), about(GENE_IDS), {}, resume(version))
+def h5ad(folder: Path, version: int, *, goes_on: bool = False) -> None:
+    resume = Resume({"version": version}, 4, _silent) if goes_on else None
+    more: Any = (about(PROFILES), about(GENE_IDS), {}, resume)
     fill(H5adWriter(folder / "a.h5ad", PROFILES, GENE_IDS, *more), values(version))
 
 
@@ -215,28 +202,28 @@ def figure(folder: Path, version: int) -> None:
 
 
 def prepared(folder: Path, version: int) -> None:
-    raw = RawFiles(
-        GOLDEN / "geo.gctx",
-        GOLDEN / "gtex.gct.gz",
-        GOLDEN / "1000g.txt.gz",
-        GOLDEN / "map_lm.txt",
-        GOLDEN / "map_tg.txt",
-    )
     config = PrepareConfig(duplicates="all-pairs", seed=version)
-    prepare(raw, folder / "prepared.h5", config, name="made", title="Made", simulated=True)
+    prepare(
+        simulated_files(GOLDEN),
+        folder / "prepared.h5",
+        config,
+        name="made",
+        title="Made",
+        simulated=True,
+    )
 
 
 LOGS = ("run/log.tsv", "run/log_half1.tsv", "run/log_half2.tsv")
 WRITERS = {
     "text": Writer(text),
     "gctx": Writer(gctx),
-    "gctx that goes on": Writer(gctx_resumed),
+    "gctx that goes on": Writer(partial(gctx, goes_on=True)),
     "gctx with locks": Writer(locked_output),
     "gctx with layers": layered("a", ".gctx"),
     "gctx after layers": layered("a", ".gctx", then=False),
     "tsv with layers": layered("a", ".tsv"),
     "h5ad": Writer(h5ad),
-    "h5ad that goes on": Writer(h5ad_resumed),
+    "h5ad that goes on": Writer(partial(h5ad, goes_on=True)),
     "gct.gz": Writer(gct),
     "gct.gz by profiles": Writer(gct_stream),
     "zarr": Writer(zarr, swapped=("a.zarr",)),
@@ -250,15 +237,5 @@ WRITERS = {
 }
 LONG = {"h5ad", "h5ad that goes on"}
 SLOW = {"figure", "prepared", "zarr"}
-
-
-COSTLY = {
-    "zarr",
-    "figure",
-    "prepared",
-    "run",
-    "gctx with locks",
-    "gctx with layers",
-    "gctx after layers",
-    "tsv with layers",
-}
+COSTLY = SLOW | {"run", "gctx with locks", "gctx with layers"}
+COSTLY |= {"gctx after layers", "tsv with layers"}

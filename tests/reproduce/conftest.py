@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stdout
+import json
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -57,19 +59,43 @@ def write_study():
 
 @dataclass(frozen=True)
 class Made:
-    """The study file, the folder of everything, the workspace, and what was printed."""
+    """The study file, the folder of everything, the workspace, what was printed, and warnings."""
 
     study: Path
     out: Path
     space: Workspace
     shown: str
+    told: str
+
+
+def run_script(script: Any, study: Path, out: Path) -> Made:
+    """Run a script of a study, which must succeed."""
+    with (
+        threadpool_limits(1),
+        redirect_stdout(io.StringIO()) as shown,
+        redirect_stderr(io.StringIO()) as told,
+    ):
+        assert script.main(["--study", str(study), "--out", str(out)]) == 0
+    space = open_workspace(str(study), out)
+    return Made(study, out, space, shown.getvalue(), told.getvalue())
 
 
 @pytest.fixture(scope="package")
 def made(tmp_path_factory, quick_compilation) -> Made:  # noqa: ARG001
-    """Tables 1 and 2 of the tiny study; not to be written to."""
+    """Everything of the tiny study; not to be written to."""
     folder = tmp_path_factory.mktemp("reproduce")
-    study, out = _write_study(folder / "tiny.toml"), folder / "out"
-    with threadpool_limits(1), redirect_stdout(io.StringIO()) as shown:
-        assert all_tables.main(["--study", str(study), "--out", str(out)]) == 0
-    return Made(study, out, open_workspace(str(study), out), shown.getvalue())
+    return run_script(all_tables, _write_study(folder / "tiny.toml"), folder / "out")
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    """A copy of everything, ``out``, in which the raw files have another path."""
+    return shutil.copytree(made.out, tmp_path / "out")
+
+
+def rewrite_done(path: Path, *without: str, **changes: object) -> None:
+    """Change the record of what is done; its own checksum, which would tell, goes."""
+    record = json.loads(path.read_text()) | changes
+    for key in ("content_sha256", *without):
+        del record[key]
+    path.write_text(json.dumps(record))

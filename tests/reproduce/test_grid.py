@@ -44,10 +44,8 @@ def run_results(runs: Path) -> dict[str, object]:
 
 
 @pytest.fixture
-def untrained(made, write_study, tmp_path):
+def untrained(out, write_study, tmp_path):
     """A copy of the prepared tiny study, two architectures, nothing trained: (study, out)."""
-    out = tmp_path / "out"
-    shutil.copytree(made.out, out)
     shutil.rmtree(out / "tiny" / "runs")
     study = write_study(tmp_path / "tiny.toml", replace=ARCHITECTURES)
     return study, out
@@ -187,10 +185,8 @@ def test_an_error_stops_the_others_after_their_epoch_and_is_the_one_told() -> No
 
 
 @pytest.mark.long
-def test_a_rate_that_the_study_lacks(made, write_study, tmp_path, capsys) -> None:
+def test_a_rate_that_the_study_lacks(out, write_study, tmp_path, capsys) -> None:
     """What needs it says so; `reproduce.all` leaves that out, and says so."""
-    out = tmp_path / "out"
-    shutil.copytree(made.out, out)
     text = "hidden_layers = [1]\nunits = [6]\ndropout = [0.0, 0.25]"
     study = write_study(tmp_path / "tiny.toml", replace={"networks": text})
     arguments = ["--study", str(study), "--out", str(out)]

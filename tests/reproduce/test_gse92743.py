@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,15 +10,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from reproduce import all as everything
 from reproduce import table2
 from reproduce.baselines import LINCS
-from reproduce.workspace import STUDIES, Workspace, open_workspace
+from reproduce.workspace import STUDIES
 from tests.cli.case import command
 from tests.gse92743_mini import Mini, write_real, write_simulated
 from tests.prepare.checks import assert_same
+from tests.reproduce.conftest import Made, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,14 +43,11 @@ WITHOUT = {"table1", "tableS2", "tableS3"}
 
 
 @dataclass(frozen=True)
-class Made:
+class OfMini(Made):
     mini: Mini
-    study: Path
-    space: Workspace
-    said: str
 
 
-def reproduce(mini: Mini, script) -> Made:
+def reproduce(mini: Mini, script) -> OfMini:
     """Change the names of the study's files to the miniature's, and run a script of it."""
     folder = mini.training.parent
     text, n = NAMED.subn(
@@ -62,17 +57,11 @@ def reproduce(mini: Mini, script) -> Made:
     assert n == 8
     study, out = folder / "study.toml", folder / "out"
     study.write_text(text + SMALL, encoding="utf-8")
-    with (
-        threadpool_limits(1),
-        redirect_stdout(io.StringIO()) as said,
-        redirect_stderr(io.StringIO()),
-    ):
-        assert script.main(["--study", str(study), "--out", str(out)]) == 0
-    return Made(mini, study, open_workspace(str(study), out), said.getvalue())
+    return OfMini(**vars(run_script(script, study, out)), mini=mini)
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory) -> Made:
+def simulated(tmp_path_factory) -> OfMini:
     return reproduce(write_simulated(tmp_path_factory.mktemp("gse92743")), everything)
 
 
@@ -87,7 +76,7 @@ def standardised(values: pd.DataFrame) -> np.ndarray:
     return ((values - values.mean()) / (values.std(ddof=0) + 1e-3)).to_numpy()
 
 
-def check_errors(made: Made) -> dict[str, tuple[float, float]]:
+def check_errors(made: OfMini) -> dict[str, tuple[float, float]]:
     """Expect the errors of LR and of LINCS' weights on both sets; returns their means."""
     mini, space = made.mini, made.space
     genes = pd.read_csv(mini.genes, sep="\t", dtype=str)
@@ -143,8 +132,8 @@ def test_the_whole_study_and_what_numpy_makes_of_the_raw_files(simulated) -> Non
         assert abs(shown[LINCS] - shown["LR"]) < 0.25 * (shown["Mean"] - shown["LR"])
         text = (space.tables / f"{name}.md").read_text(encoding="utf-8")
         assert "2 of their 62 landmarks are not in the study and held at their means" in text
-        assert text in simulated.said
-    assert "LINCS: its rows are genes: 300 of 300 are a gene each by their" in simulated.said
+        assert text in simulated.shown
+    assert "LINCS: its rows are genes: 300 of 300 are a gene each by their" in simulated.shown
     figures = {path.stem for path in space.figures.glob("*.png")}
     both = {f"figure{n}{of}" for n in (4, 5) for of in ("", "_GTEx-L1000")}
     assert {"figure1", "figure2", "figure3", *both} <= figures

@@ -33,12 +33,10 @@ ONE = {"networks": "hidden_layers = [1]\nunits = [6]"}
 
 
 @pytest.fixture
-def untrained(made, write_study, tmp_path, monkeypatch):
+def untrained(out, write_study, tmp_path, monkeypatch):
     """A copy of the tiny study, one architecture, nothing trained: arguments and run folder."""
     # The jobs' programs are compared with those of this process.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    out = tmp_path / "out"
-    shutil.copytree(made.out, out)
     shutil.rmtree(out / "tiny" / "runs")
     study = write_study(tmp_path / "tiny.toml", replace=ONE)
     return ["--study", str(study), "--out", str(out)], out / "tiny" / "runs"

@@ -47,13 +47,11 @@ def test_a_second_run_does_nothing_but_write_what_is_made(made, capsys) -> None:
 
 
 @pytest.fixture
-def moved(made, write_study, tmp_path):
+def moved(out, write_study, tmp_path):
     """A copy of everything, and a function that runs Table 1 of one network in it.
 
     The function gets lines to add to the study file and returns what was finished anew.
     """
-    out = tmp_path / "out"
-    shutil.copytree(made.out, out)
     results = out / "tiny"
 
     def run(**changes: str) -> set[str]:

@@ -85,10 +85,8 @@ def test_a_table_of_settings_needs_nothing(made, tmp_path, capsys) -> None:
     assert {path.name for path in (out / "tiny").iterdir()} == {"tables", "provenance"}
 
 
-def test_the_plan_is_what_is_done(made, tmp_path, capsys) -> None:
+def test_the_plan_is_what_is_done(made, out, capsys) -> None:
     """After one baseline and one network are gone, they are what is named, and what is made."""
-    out = tmp_path / "out"
-    shutil.copytree(made.out, out)
     # The copy's raw files have another path: it is prepared anew, to the same bytes.
     assert table1.main(["--study", str(made.study), "--out", str(out)]) == 0
     assert plan(table1, made.study, out, capsys) == ["nothing: all that is needed is there"]

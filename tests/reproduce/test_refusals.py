@@ -1,4 +1,7 @@
-"""What ``python -m reproduce.…`` refuses: exit code 2 and one line."""
+"""What ``python -m reproduce.…`` refuses: exit code 2 and one line; and no flag is an ornament.
+
+Flags that shape jobs: test_launch.py; ``--dry-run``: test_plan.py.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from dgex_jax.io.files import locked
 from reproduce import all as all_tables
-from reproduce import figure4, table1
+from reproduce import all_figures, departures, figure4, figure5, table1, weight_hubs
+from reproduce.commandline import parser
 from reproduce.workspace import ROOT, open_workspace
 
-SCRIPTS = {"reproduce.all": all_tables, "reproduce.table1": table1, "reproduce.figure4": figure4}
+SCRIPTS = {
+    f"reproduce.{script.__name__.rpartition('.')[2]}": script
+    for script in (all_tables, all_figures, table1, figure4, figure5, weight_hubs, departures)
+}
+FLAGS = {"--study", "--gpus", "--out", "--dry-run", "--no-wait"}
+FLAGS |= {"--launcher", "--partition", "--minutes"}
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -45,21 +55,45 @@ def refused(capsys, tmp_path):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_options_that_can_not_be_used(refused, made, tmp_path, name) -> None:
-    script = SCRIPTS[name]
+    script, out = SCRIPTS[name], tmp_path / "out"
     assert script.__name__ == name
     for arguments, cause in (
         (("--gpus", 0), "--gpus 0: must be at least 1"),
         (("--gpus", "all"), "argument --gpus: invalid int value: 'all'"),
+        (("--gpu", 1), "unrecognized arguments: --gpu 1"),
         (("--study", "dmeo"), "dmeo: no such study; a name (demo"),
         (("--study", tmp_path / "no.toml"), f"{tmp_path / 'no.toml'}: no such study"),
         (("--studie", "demo"), "unrecognized arguments: --studie demo"),
         (("demo",), "unrecognized arguments: demo"),
+        (("--launcher", "cloud"), "argument --launcher: invalid choice: 'cloud'"),
+        (("--partition", "gpu"), "--partition gpu: needs --launcher slurm"),
+        (("--minutes", 5), "--minutes 5: needs --launcher slurm or local"),
+        (("--minutes", "soon"), "argument --minutes: invalid int value: 'soon'"),
+        (("--launcher", "local", "--minutes", 0), "--minutes 0: must be at least 1"),
     ):
-        assert cause in refused(*arguments, script=script)
-    out = tmp_path / "out"
+        error = refused("--study", made.study, "--out", out, *arguments, script=script)
+        assert cause in error
+    assert not out.exists()
     out.write_text("mine")
     error = refused("--study", made.study, "--out", out, script=script)
     assert f"{out / 'tiny' / 'prepared.h5'}: can't be locked" in error
+
+
+def test_every_flag_is_looked_at() -> None:
+    actions = parser("reproduce.all", "All.")._actions
+    assert {one.option_strings[-1] for one in actions} == FLAGS | {"--help"}
+
+
+@pytest.mark.parametrize("held", ["prepared.h5", "baselines", "runs/10pct-6x1"])
+def test_no_wait_leaves_where_another_command_works(made, out, capsys, held) -> None:
+    shutil.rmtree(out / "tiny" / "runs" / "10pct-6x1")
+    arguments = ["--study", str(made.study), "--out", str(out), "--no-wait"]
+    # The copy's raw files have another path, which is noticed; the same bytes are prepared again.
+    with locked(out / "tiny" / held):
+        assert table1.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert f"{out / 'tiny' / held}: in use by process " in told
+    assert table1.main(arguments) == 0
 
 
 @pytest.mark.parametrize(
@@ -99,11 +133,10 @@ def test_raw_files_that_are_not_there(refused, tmp_path) -> None:
 
 
 @pytest.fixture
-def copied(made, tmp_path) -> Path:
+def copied(made, out) -> Path:
     """A copy of all results, prepared again as its raw files have another path."""
-    shutil.copytree(made.out, tmp_path / "out")
-    assert table1.main(["--study", str(made.study), "--out", str(tmp_path / "out")]) == 0
-    return tmp_path / "out"
+    assert table1.main(["--study", str(made.study), "--out", str(out)]) == 0
+    return out
 
 
 @pytest.mark.parametrize(
@@ -146,7 +179,9 @@ def test_help_has_examples_and_changes_nothing(name, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         SCRIPTS[name].main(["--help"])
     assert stop.value.code == 0
-    assert f"examples:\n  python -m {name}\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"examples:\n  python -m {name}\n" in shown
+    assert all(flag in shown for flag in FLAGS)
 
 
 def test_without_out_everything_is_in_the_checkout() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import tomllib
-from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import h5py
@@ -14,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
-from threadpoolctl import threadpool_limits
 
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.manifest import digest
@@ -27,7 +24,8 @@ from reproduce import all as everything
 from reproduce import all_tables, figure5, table2
 from reproduce.baselines import LINCS, chosen_values
 from reproduce.stages import is_prepared, raw_files
-from reproduce.workspace import Workspace, at_rates, open_workspace
+from reproduce.workspace import Workspace, at_rates
+from tests.reproduce.conftest import Made, run_script
 from tests.tinystudy import SIMULATE
 
 if TYPE_CHECKING:
@@ -134,22 +132,15 @@ def raw(tmp_path_factory) -> Path:
     return folder
 
 
-def reproduce(raw: Path, text: str, script=everything) -> tuple[Workspace, str, str]:
-    """Run a script of a study in a folder of its own: its workspace, what was said, left out."""
+def reproduce(raw: Path, text: str, script=everything) -> Made:
+    """Run a script of a study in a folder of its own."""
     study = raw / f"{digest({'text': text})[:8]}.toml"
     study.write_text(text)
-    out = raw / study.stem
-    with (
-        threadpool_limits(1),
-        redirect_stdout(io.StringIO()) as said,
-        redirect_stderr(io.StringIO()) as told,
-    ):
-        assert script.main(["--study", str(study), "--out", str(out)]) == 0
-    return open_workspace(str(study), out), said.getvalue(), told.getvalue()
+    return run_script(script, study, raw / study.stem)
 
 
 @pytest.fixture(scope="module")
-def own(raw) -> tuple[Workspace, str, str]:
+def own(raw) -> Made:
     return reproduce(raw, COMPENDIUM + SETS + WEIGHTS)
 
 
@@ -162,7 +153,7 @@ def errors_of(space: Workspace, row) -> pd.DataFrame:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_the_errors_of_their_part(own, name) -> None:
-    space, said, _ = own
+    space, said = own.space, own.shown
     part, label, rates = TABLES[name]
     table = pd.read_csv(space.tables / f"{name}.csv")
     text = (space.tables / f"{name}.md").read_text(encoding="utf-8")
@@ -196,7 +187,7 @@ def test_tables_are_the_errors_of_their_part(own, name) -> None:
 
 
 def test_each_part_has_what_its_own_validation_part_chose(own) -> None:
-    space = own[0]
+    space = own.space
     chosen = chosen_values(space)["LR-L2"]
     assert set(chosen) == {"va", "Cells"}
     curve = pd.read_csv(space.baselines / "LR-L2_tuning.tsv", sep="\t")
@@ -218,7 +209,7 @@ def test_each_part_has_what_its_own_validation_part_chose(own) -> None:
 
 
 def test_lincs_weights_are_measured_on_the_sets_where_there_are_some(own, raw) -> None:
-    space = own[0]
+    space = own.space
     with Gctx(raw / "weights.gctx") as file:
         weights = pd.DataFrame(file.read().astype(float), file.profiles, file.genes)
     with h5py.File(space.prepared) as file:
@@ -242,7 +233,8 @@ def test_targets_without_weights_do_not_count(raw) -> None:
     with GctxWriter(raw / "fewer.gctx", rows[:-1], genes[NO_WEIGHTS:]) as writer:
         writer.append(np.zeros_like(values[:-1, NO_WEIGHTS:]))
     study = COMPENDIUM + SETS.replace("[2]", "[1]") + SMALL + 'weights = "fewer.gctx"\n'
-    space, said, _ = reproduce(raw, study, table2)
+    made = reproduce(raw, study, table2)
+    space, said = made.space, made.shown
     errors = pd.read_csv(space.baselines / f"{LINCS}.tsv", sep="\t")["MAE_Organs"]
     n_known = int(errors.notna().sum())
     assert 0 < N_TARGETS - n_known <= NO_WEIGHTS
@@ -264,7 +256,7 @@ def test_targets_without_weights_do_not_count(raw) -> None:
 
 
 def test_figures_and_report_of_every_set(own) -> None:
-    space, said, told = own
+    space = own.space
     names = {path.stem for path in space.figures.glob("*.png")}
     assert {"figure4", "figure4_Late", "figure5", "figure5_Late"} <= names
     for name, part in (("figure5", "Organs"), ("figure5_Late", "Late")):
@@ -283,17 +275,18 @@ def test_figures_and_report_of_every_set(own) -> None:
         assert label in report
     # Named as the original's in Table S1, nowhere else.
     assert "GEO-" not in report.replace("each half's best on GEO-va, and on 1000G-va", "")
-    assert {line.split(" is left out")[0] for line in told.splitlines()} == {
+    assert {line.split(" is left out")[0] for line in own.told.splitlines()} == {
         "figureS3",
         "weight-hubs",
     }
     for kind in ("tables", "figures"):
-        assert f"{kind}: {getattr(space, kind)}" in said
+        assert f"{kind}: {getattr(space, kind)}" in own.shown
 
 
 @pytest.mark.parametrize("form", [COMPENDIUM, ALONE], ids=["no sets", "arrays alone"])
 def test_what_needs_a_set_is_left_out_and_named(raw, form, capsys) -> None:
-    space, _, told = reproduce(raw, form + ONE_RATE + SMALL)
+    made = reproduce(raw, form + ONE_RATE + SMALL)
+    space, told = made.space, made.told
     assert [line.split(" is left out: ")[0] for line in told.splitlines()] == OF_SETS
     assert all("set beside " in line for line in told.splitlines())
     report = (space.results / "report.html").read_text(encoding="utf-8")
@@ -346,7 +339,7 @@ def test_a_study_prepared_by_the_version_before_stays(
     made, own, tmp_path, five_files, version, known
 ) -> None:
     """Its record as that version wrote it: the same settings and files, format version 2."""
-    space = made.space if five_files else own[0]
+    space = made.space if five_files else own.space
     settings = space.study.preparation_settings()
     if five_files:
         simulation = dataclasses.asdict(SimulationConfig(**tomllib.loads(SIMULATE)))

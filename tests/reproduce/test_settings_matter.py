@@ -23,6 +23,7 @@ from dgex_jax.parts import PAPER
 from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.rawfiles import GeoOnlyFiles, RawFiles
+from dgex_jax.simulate.write import simulated_files
 from dgex_jax.train.arrays import StudyArrays, load_arrays
 from dgex_jax.train.train import build_model, train_group
 from reproduce.baselines import METHODS, fit_baseline, settings
@@ -32,13 +33,8 @@ if TYPE_CHECKING:
     from dgex_jax.train.run import EpochRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-RAW = RawFiles(
-    geo=GOLDEN / "preprocess" / "geo.gctx",
-    gtex=GOLDEN / "preprocess" / "gtex.gct.gz",
-    thousand_genomes=GOLDEN / "preprocess" / "1000g.txt.gz",
-    landmarks=GOLDEN / "preprocess" / "map_lm.txt",
-    targets=GOLDEN / "preprocess" / "map_tg.txt",
-)
+RAW = simulated_files(GOLDEN / "preprocess")
+NAMES: dict[str, Any] = {"name": "one", "title": "One", "simulated": False}
 NETWORK = NetworkConfig(hidden_layers=1, units=6, dropout=0.1)
 TRAINING = TrainingConfig(epochs=2, learning_rate=1e-2, monitor_size=100, halves=1)
 
@@ -106,7 +102,7 @@ def prepared(
 ) -> dict[str, np.ndarray]:
     """Every dataset of raw files (the recorded ones), prepared."""
     output = folder / f"{hash(config)}.h5"
-    prepare(raw, output, config, name="one", title="One", simulated=False)
+    prepare(raw, output, config, **NAMES)
     found = {}
     with h5py.File(output) as file:
 
@@ -156,11 +152,10 @@ def test_wrong_dimensions(folder) -> None:
     path = folder / "gtex.gct"
     path.write_text("\n".join(lines) + "\n")
     raw = dataclasses.replace(RAW, gtex=path)
-    names = {"name": "one", "title": "One", "simulated": False}
     with pytest.raises(FormatError, match=r"gtex\.gct"):
-        prepare(raw, folder / "wrong.h5", PrepareConfig(), **names)
+        prepare(raw, folder / "wrong.h5", PrepareConfig(), **NAMES)
     accepted = PrepareConfig(accept_wrong_dimensions=True)
-    prepare(raw, folder / "wrong.h5", accepted, **names)
+    prepare(raw, folder / "wrong.h5", accepted, **NAMES)
     with h5py.File(folder / "wrong.h5") as file:
         np.testing.assert_array_equal(
             file["sets/GTEx/Y"][:], prepared(folder, PrepareConfig())["sets/GTEx/Y"]
@@ -174,10 +169,9 @@ def test_values_of_another_platform(folder) -> None:
     with GctxWriter(folder / "geo.gctx", profiles, probes) as writer:
         writer.append(values - values.mean(axis=0))
     raw = dataclasses.replace(RAW, geo=folder / "geo.gctx")
-    names = {"name": "one", "title": "One", "simulated": False}
     with pytest.raises(FormatError, match="its values are z-scores"):
-        prepare(raw, folder / "forced.h5", PrepareConfig(), **names)
-    report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **names)
+        prepare(raw, folder / "forced.h5", PrepareConfig(), **NAMES)
+    report = prepare(raw, folder / "forced.h5", PrepareConfig(force_platform=True), **NAMES)
     assert report.warnings[0].endswith("(forced)")
     with h5py.File(folder / "forced.h5") as file:
         assert json.loads(file.attrs["prepare"])["force_platform"]

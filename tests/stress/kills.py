@@ -10,11 +10,8 @@ its results differ, or a file had its final name without being whole.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +26,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.arguments import one_of, positive
+from tests.reliability import running
+from tests.reliability.commands import SMALL, raw_flags
+from tests.reliability.running import is_under_way, without_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 TESTS = CHECKOUT / "tests"
 DGEX = [sys.executable, "-m", "dgex_jax.cli"]
-UNDER_WAY = (".tmp", ".partial", "checkpoint")
-"""What names of files hold that are not final; a second start must leave none of them behind."""
-
-TIME_IN_HTML = re.compile(rb'<(\w+) class="time[^>]*>[^<]*</\1>')
-
 NAMES = ("prepare", "train", "predict", "zarr", "reproduce")
 LOCKS = (".lock", ".lock.json")
 
@@ -51,14 +46,9 @@ Contents = dict[str, str]
 class Victim:
     """A command that is killed.
 
-    Attributes
-    ----------
-    name
-        As on the command line.
-    command
-        Arguments, of the folder it may write to.
-    trials
-        Share of the kills asked for.
+    - `name`: as on the command line.
+    - `command`: arguments, of the folder it may write to.
+    - `trials`: share of the kills asked for.
     """
 
     name: str
@@ -83,52 +73,14 @@ class Tally:
 
 
 def contents(folder: Path) -> Contents:
-    """Checksum of each final file below `folder`, of what doesn't tell the time."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_file() and not is_under_way(name) and ".lock" not in name:
-            found[name] = hashlib.sha256(timeless(path)).hexdigest()
-    return found
-
-
-def is_under_way(name: str) -> bool:
-    """Whether a relative path is that of a temporary file or inside such a folder."""
-    return any(mark in name for mark in UNDER_WAY)
+    """Checksum of each final file below `folder`; one that is not whole is an error."""
+    return running.contents(folder, without_seconds)
 
 
 def unfinished(folder: Path) -> list[str]:
-    """Names below `folder` that are not final; locks stay and are none."""
+    """Names below `folder` that a second start must not leave behind; locks stay."""
     names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
     return sorted(name for name in names if is_under_way(name) and not name.endswith(LOCKS))
-
-
-def timeless(path: Path) -> bytes:
-    """Content of a file without seconds."""
-    content = path.read_bytes()
-    if path.name.startswith("log") and path.suffix == ".tsv":
-        lines = [line.split(b"\t") for line in content.splitlines()]
-        seconds = lines[0].index(b"seconds")
-        return b"\n".join(b"\t".join(line[:seconds] + line[seconds + 1 :]) for line in lines)
-    if path.suffix == ".json":
-        values = json.loads(content)
-        if path.parent.name == "preparation":
-            # Of the raw files' places and times.
-            values.pop("config_hash")
-        return json.dumps(without_times(values), sort_keys=True).encode()
-    if path.suffix == ".html":
-        return TIME_IN_HTML.sub(b"", content)
-    return content
-
-
-def without_times(value: object) -> object:
-    """JSON values without the keys that tell times."""
-    if isinstance(value, dict):
-        # Checksums of files that tell the time do so too; the files themselves are compared.
-        sums = {"files", "inputs", "content_sha256"}
-        timed = {"seconds", "started", "finished", "resumed_at", "commit", *sums}
-        return {key: without_times(item) for key, item in value.items() if key not in timed}
-    return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
 def half_written(folder: Path, whole: Contents) -> list[str]:
@@ -243,28 +195,18 @@ def undisturbed(victim: Victim, folder: Path) -> tuple[Contents, float]:
 
 def victims(raw: Path) -> dict[str, Victim]:
     """Make what the commands read, and the commands."""
-    dgex = [*DGEX]
     study = TESTS / "tiny.toml"
-    subprocess.run(
-        [*dgex, "simulate", "--study", study, "-o", raw], check=True, capture_output=True
-    )
-    files = {
-        "geo": "geo.gctx",
-        "gtex": "gtex.gct.gz",
-        "1000g": "1000g.txt.gz",
-        "landmarks": "map_lm.txt",
-        "targets": "map_tg.txt",
-    }
-    given = [part for flag, name in files.items() for part in (f"--{flag}", str(raw / name))]
-    prepare = [*dgex, "prepare", *given, "-q", "-o"]
-    small = ["--hidden-layers", "1", "--units", "8", "--dropout", "0.1", "-q"]
+    simulate = [*DGEX, "simulate", "--study", study, "-o", raw]
+    subprocess.run(simulate, check=True, capture_output=True)
+    prepare = [*DGEX, "prepare", *raw_flags(raw), "-q", "-o"]
+    small = [*SMALL, "-q"]
     model, prepared = raw / "model", raw / "prepared.h5"
     subprocess.run([*prepare, prepared], check=True, capture_output=True)
-    train = [*dgex, "train", prepared, *small, "--epochs", "3", "-o", raw / "run"]
+    train = [*DGEX, "train", prepared, *small, "--epochs", "3", "-o", raw / "run"]
     subprocess.run(train, check=True, capture_output=True)
-    subprocess.run([*dgex, "export", raw / "run", prepared, "-o", model], check=True)
-    predict = [*dgex, "predict", str(model), str(raw / "geo.gctx"), "--platform", "microarray"]
-    arrays = [*dgex, "train", str(TESTS / "golden" / "study_a.npz"), *small, "--epochs", "400"]
+    subprocess.run([*DGEX, "export", raw / "run", prepared, "-o", model], check=True)
+    predict = [*DGEX, "predict", str(model), str(raw / "geo.gctx"), "--platform", "microarray"]
+    arrays = [*DGEX, "train", str(TESTS / "golden" / "study_a.npz"), *small, "--epochs", "400"]
     everything = [sys.executable, "-m", "reproduce.all", "--study", str(raw / "two.toml"), "--out"]
     text = study.read_text(encoding="utf-8").replace("[1, 2]", "[1]")
     # Two networks: one architecture, two dropout rates.

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from dgex_jax.plots.by_gene import density_table
-from reproduce.plots import genewise, lines, network, style, weight_map
+from reproduce.plots import lines, network, panels, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,13 +78,13 @@ def _examples() -> dict[str, Example]:
         "one_network": (lambda: lines.draw_architectures(single, "GEO-te", NOTE), single),
         "densities": (lambda: lines.draw_densities(density, "GEO-te", NOTE), density),
         "genewise": (
-            lambda: genewise.draw_genewise(
+            lambda: panels.draw_genewise(
                 errors, BEST, ["LR", "KNN-GE"], mae, copies=True, note=NOTE
             ),
             errors,
         ),
         "adjusted_r2": (
-            lambda: genewise.draw_genewise(
+            lambda: panels.draw_genewise(
                 errors, "KNN-GE", ["LR"], "adjusted R² on GEO-tr", larger=True, note=NOTE
             ),
             errors,
@@ -95,7 +95,7 @@ def _examples() -> dict[str, Example]:
         ),
         "network": (lambda: network.draw_network(layers, note=NOTE), layers),
         "weight_map": (
-            lambda: weight_map.draw_weight_map(connections(), 12, 20, 30, [1, 2, 3, 4, 5], NOTE),
+            lambda: panels.draw_weight_map(connections(), 12, 20, 30, [1, 2, 3, 4, 5], NOTE),
             connections(),
         ),
     }
@@ -113,16 +113,6 @@ def example(request: pytest.FixtureRequest) -> Example:
 def varied(request: pytest.FixtureRequest) -> Example:
     """Examples that hold every kind of artist: a PDF takes its time."""
     return EXAMPLES[request.param]
-
-
-@pytest.fixture
-def tables() -> dict[str, Callable[..., pd.DataFrame]]:
-    return {
-        "grid": grid_table,
-        "errors": gene_errors,
-        "connections": connections,
-        "training": training,
-    }
 
 
 @pytest.fixture

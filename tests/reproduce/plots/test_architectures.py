@@ -9,6 +9,7 @@ import pytest
 from dgex_jax.errors import DgexError
 from reproduce.plots.lines import draw_architectures, split_levels
 from reproduce.plots.style import spread
+from tests.reproduce.plots.conftest import grid_table
 
 
 def series(figure):
@@ -33,8 +34,8 @@ def levels(figure):
 
 @pytest.mark.parametrize("depths", [(1, 2, 3), (2,)])
 @pytest.mark.parametrize("widths", [(3000, 6000, 9000), (128,), tuple(range(1000, 13000, 1000))])
-def test_the_lines_are_the_tables_numbers(tables, texts, widths, depths):
-    table = tables["grid"](widths, depths)
+def test_the_lines_are_the_tables_numbers(texts, widths, depths):
+    table = grid_table(widths, depths)
     figure = draw_architectures(table.sample(frac=1, random_state=1), "GEO-te")
     lines = series(figure)
     assert list(lines) == [str(depth) for depth in depths]
@@ -62,8 +63,8 @@ def test_methods_far_away_get_a_panel_of_their_own():
     assert split_levels([0.4], {"LR": 0.6, "KNN-GE": 0.5}) == ({}, {"LR": 0.6, "KNN-GE": 0.5}, {})
 
 
-def test_every_method_is_drawn_wherever_it_lies(tables, texts):
-    table = tables["grid"]()
+def test_every_method_is_drawn_wherever_it_lies(texts):
+    table = grid_table()
     more = [("Mean", 0.8), ("LR-L1", 0.378), ("LR-L2", 0.3781), ("KNN-profiles", 0.05)]
     rows = [{"method": method, "mean": mean, "sd": 0.1} for method, mean in more]
     table = pd.concat(
@@ -75,8 +76,8 @@ def test_every_method_is_drawn_wherever_it_lies(tables, texts):
     assert {method for method, _ in more} <= {text.get_text() for text in texts(figure)}
 
 
-def test_two_rates_or_a_network_twice_or_none_are_refused(tables):
-    table = tables["grid"]()
+def test_two_rates_or_a_network_twice_or_none_are_refused():
+    table = grid_table()
     two_rates = table.assign(dropout=[None, None, *np.linspace(0, 0.5, 9)])
     for bad in (two_rates, pd.concat([table, table.tail(1)]), table.head(2)):
         with pytest.raises(DgexError, match="every network once"):

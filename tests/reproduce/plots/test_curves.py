@@ -8,9 +8,9 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import gaussian_kde, norm
 
-from dgex_jax.errors import DgexError
 from dgex_jax.plots.by_gene import density_table
 from reproduce.plots.lines import draw_densities, draw_epochs
+from tests.reproduce.plots.conftest import gene_errors, training
 
 
 def labelled(figure):
@@ -18,8 +18,8 @@ def labelled(figure):
     return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
 
 
-def test_densities_have_area_one_and_are_scipys_away_from_zero(tables):
-    errors = tables["errors"]()
+def test_densities_have_area_one_and_are_scipys_away_from_zero():
+    errors = gene_errors()
     table = density_table({"LR": errors["LR"], "KNN-GE": errors["KNN-GE"] + 1})
     for method in ("LR", "KNN-GE"):
         assert trapezoid(table[method], table["MAE"]) == pytest.approx(1, abs=1e-4)
@@ -36,23 +36,8 @@ def test_errors_at_zero_lose_nothing_below_it():
     np.testing.assert_allclose(table["LR"], 2 * norm.pdf(table["MAE"]), atol=0.06)
 
 
-@pytest.mark.parametrize(
-    ("errors", "message"),
-    [
-        ({}, "no method"),
-        ({"LR": [0.5]}, "two genes"),
-        ({"LR": [0.5, 0.5]}, "two genes"),
-        ({"LR": [0.5, np.nan]}, "finite"),
-        ({"LR": [0.5, -0.1]}, "not negative"),
-    ],
-)
-def test_errors_without_a_density_are_refused(errors, message):
-    with pytest.raises(DgexError, match=message):
-        density_table(errors)
-
-
-def test_density_lines_are_the_tables_numbers(tables, texts):
-    errors = tables["errors"]()
+def test_density_lines_are_the_tables_numbers(texts):
+    errors = gene_errors()
     table = density_table({"LR": errors["LR"], "D-GEX-10%-9000x3": errors["KNN-GE"]})
     figure = draw_densities(table, "GEO-te")
     lines = labelled(figure)
@@ -66,8 +51,8 @@ def test_density_lines_are_the_tables_numbers(tables, texts):
 
 
 @pytest.mark.parametrize("n_epochs", [1, 2, 30])
-def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
-    table = tables["training"]().head(n_epochs)
+def test_epoch_lines_are_the_tables_numbers(texts, n_epochs):
+    table = training().head(n_epochs)
     figure = draw_epochs(table, "D-GEX-9000x2", "GTEx-te")
     lines = labelled(figure)
     assert list(lines) == ["0%", "10%", "25%"]
@@ -80,8 +65,8 @@ def test_epoch_lines_are_the_tables_numbers(tables, texts, n_epochs):
     assert {"LR", "Epoch", "0%", "25%", "D-GEX-9000x2, dropout rate"} <= words
 
 
-def test_one_rate_without_levels_and_an_epoch_that_is_missing(texts):
-    table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan]})
-    figure = draw_epochs(table, "D-GEX-64x1", "GTEx-te", levels=())
+def test_one_rate_and_an_epoch_that_is_missing(texts):
+    table = pd.DataFrame({"epoch": [0, 1, 2], "10%": [0.5, 0.4, np.nan], "LR": 0.45})
+    figure = draw_epochs(table, "D-GEX-64x1", "GTEx-te")
     np.testing.assert_array_equal(labelled(figure)["10%"].get_ydata(), table["10%"])
     texts(figure)

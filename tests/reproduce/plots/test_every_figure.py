@@ -18,6 +18,7 @@ from dgex_jax.errors import DgexError
 from dgex_jax.plots.style import LOOKS, look, series_looks
 from reproduce.plots import style
 from reproduce.plots.lines import draw_epochs
+from tests.reproduce.plots.conftest import training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +62,8 @@ def test_saved_twice_and_drawn_twice_the_bytes_are_the_same(varied, tmp_path):
     assert b"Date" not in first["figure.pdf"]
 
 
-def test_a_picture_is_left_where_its_numbers_agree_to_what_is_shown(tables, tmp_path):
-    table = tables["training"]()
+def test_a_picture_is_left_where_its_numbers_agree_to_what_is_shown(tmp_path):
+    table = training()
     style.save(draw_epochs(table, "D-GEX-9000x2", "GTEx-te"), table, tmp_path, "figure")
     first = read_all(tmp_path)
     other = table.assign(LR=table["LR"] + 3e-5)
@@ -80,23 +81,23 @@ def test_a_picture_is_left_where_its_numbers_agree_to_what_is_shown(tables, tmp_
     assert read_all(tmp_path) == first
 
 
-def test_threads_may_draw_at_the_same_time_and_a_figure_be_saved_again(tables, tmp_path):
+def test_threads_may_draw_at_the_same_time_and_a_figure_be_saved_again(tmp_path):
     def work(name: str) -> Figure:
-        figure = draw_epochs(tables["training"](), "D-GEX-9000x2", "GTEx-te")
-        style.save(figure, tables["training"](), tmp_path, name)
+        figure = draw_epochs(training(), "D-GEX-9000x2", "GTEx-te")
+        style.save(figure, training(), tmp_path, name)
         return figure
 
     before = dict(mpl.rcParams)
     with ThreadPoolExecutor(2) as pool:
         figure, _ = pool.map(work, ["a", "b"])
     assert dict(mpl.rcParams) == before
-    style.save(figure, tables["training"](), tmp_path, "c")
+    style.save(figure, training(), tmp_path, "c")
     for suffix in ("png", "pdf", "csv"):
         assert len({(tmp_path / f"{name}.{suffix}").read_bytes() for name in "abc"}) == 1
 
 
-def test_a_second_note_replaces_the_first_and_needs_no_room_in_the_axes(tables, texts):
-    figure = draw_epochs(tables["training"](), "D-GEX-9000x2", "GTEx-te", note="first")
+def test_a_second_note_replaces_the_first_and_needs_no_room_in_the_axes(texts):
+    figure = draw_epochs(training(), "D-GEX-9000x2", "GTEx-te", note="first")
     style.stamp(figure, "second")
     seen = texts(figure)
     assert "first" not in [text.get_text() for text in seen]
@@ -105,10 +106,10 @@ def test_a_second_note_replaces_the_first_and_needs_no_room_in_the_axes(tables, 
         assert not note.get_window_extent().overlaps(axes.get_window_extent())
 
 
-def test_a_missing_folder_is_an_error_of_one_line(tables, tmp_path):
-    figure = draw_epochs(tables["training"](), "D-GEX-9000x2", "GTEx-te")
+def test_a_missing_folder_is_an_error_of_one_line(tmp_path):
+    figure = draw_epochs(training(), "D-GEX-9000x2", "GTEx-te")
     with pytest.raises(DgexError, match=r"nowhere.*can't be written"):
-        style.save(figure, tables["training"](), tmp_path / "nowhere", "figure")
+        style.save(figure, training(), tmp_path / "nowhere", "figure")
 
 
 def test_looks_differ_in_more_than_colour():
@@ -125,7 +126,7 @@ def test_looks_differ_in_more_than_colour():
 
 def test_drawing_never_loads_pyplot():
     code = (
-        "import sys, reproduce.plots.style, reproduce.plots.genewise, reproduce.plots.weight_map;"
+        "import sys, reproduce.plots.style, reproduce.plots.panels;"
         "assert 'matplotlib.pyplot' not in sys.modules and 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "MPLBACKEND": ""})

@@ -9,7 +9,8 @@ import pytest
 from dgex_jax.errors import DgexError
 from dgex_jax.plots.by_gene import Shares, point_size, shares
 from dgex_jax.scores import share_better
-from reproduce.plots.genewise import draw_genewise
+from reproduce.plots.panels import draw_genewise
+from tests.reproduce.plots.conftest import gene_errors
 
 MAE = "MAE on GTEx-te (standardised units)"
 BEST = "D-GEX-10%-9000x3"
@@ -21,8 +22,8 @@ def points(axes):
     return every[np.lexsort(every.T)]
 
 
-def test_points_are_the_tables_numbers_and_axes_are_equal(tables, texts):
-    table = tables["errors"]()
+def test_points_are_the_tables_numbers_and_axes_are_equal(texts):
+    table = gene_errors()
     figure = draw_genewise(table, BEST, ["LR", "KNN-GE"], MAE, copies=True)
     for axes, other in zip(figure.axes, ["LR", "KNN-GE"], strict=True):
         expected = table[[other, BEST]].to_numpy()

@@ -23,7 +23,7 @@ def test_the_table_counts_what_the_network_holds(depth):
 
 def test_the_figure_names_every_number_of_the_table(texts):
     table = network_table(943, [3000, 600], [4760, 4761])
-    figure = draw_network(table, "tanh", "linear")
+    figure = draw_network(table)
     words = "\n".join(text.get_text() for text in texts(figure))
     for row in table.itertuples():
         assert f"{row.units:,}" in words

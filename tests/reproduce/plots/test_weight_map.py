@@ -19,7 +19,8 @@ from dgex_jax.plots.weight_map import (
     lay_out,
     line_look,
 )
-from reproduce.plots.weight_map import draw_weight_map
+from reproduce.plots.panels import draw_weight_map
+from tests.reproduce.plots.conftest import connections
 
 SIZES = (12, 20, 30)
 
@@ -48,8 +49,8 @@ def expected(part, start, end):
     )
 
 
-def test_each_weight_is_a_line_between_its_nodes_in_its_colour(tables, texts):
-    table, hubs = tables["connections"](), [1, 2, 3]
+def test_each_weight_is_a_line_between_its_nodes_in_its_colour(texts):
+    table, hubs = connections(), [1, 2, 3]
     layout = lay_out(table, *SIZES, hubs)
     figure = draw_weight_map(table, *SIZES, hubs)
     into, out = table[table["layer"] == "input"], table[table["layer"] == "output"]
@@ -68,15 +69,15 @@ def test_each_weight_is_a_line_between_its_nodes_in_its_colour(tables, texts):
 
 
 @pytest.mark.parametrize("layer", ["input", "output"])
-def test_one_layer_alone_is_drawn(tables, layer):
-    table = tables["connections"]()
+def test_one_layer_alone_is_drawn(layer):
+    table = connections()
     table = table[table["layer"] == layer]
     figure = draw_weight_map(table, *SIZES, hubs=[1, 2])
     assert [len(lines) for lines in drawn_connections(figure)] == [len(table)]
 
 
-def test_nothing_kept_or_something_impossible_is_an_error(tables):
-    table = tables["connections"]()
+def test_nothing_kept_or_something_impossible_is_an_error():
+    table = connections()
     with pytest.raises(ValueError, match="no weight was kept"):
         draw_weight_map(table.head(0), *SIZES, hubs=[])
     with pytest.raises(DgexError, match="neither input nor output"):
@@ -92,8 +93,8 @@ def test_nothing_kept_or_something_impossible_is_an_error(tables):
         draw_weight_map(table, *SIZES, hubs=[20])
 
 
-def test_hubs_stand_in_the_middle_and_only_connected_ones_count(tables):
-    table = tables["connections"]()
+def test_hubs_stand_in_the_middle_and_only_connected_ones_count():
+    table = connections()
     n_out = degrees(table[table["layer"] == "output"]["from"], 20)
     lone = int(np.flatnonzero(n_out == 0)[0])
     layout = lay_out(table, *SIZES, [3, 1, lone])
@@ -103,8 +104,8 @@ def test_hubs_stand_in_the_middle_and_only_connected_ones_count(tables):
     assert max(distance[1], distance[3]) < others.min()
 
 
-def test_nodes_of_a_row_all_have_places_of_their_own(tables):
-    layout = lay_out(tables["connections"](), *SIZES, [1, 2])
+def test_nodes_of_a_row_all_have_places_of_their_own():
+    layout = lay_out(connections(), *SIZES, [1, 2])
     for places in (layout.landmarks, layout.hidden, layout.targets):
         assert len(np.unique(places)) == places.size
         assert 0 < places.min() < places.max() < 1
