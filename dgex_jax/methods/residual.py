@@ -87,7 +87,8 @@ class ResidualConfig(Settings):
     search: bool = setting(
         False,
         "choose by validation, with one member each: these settings, or 30 % fewer hidden units "
-        "kept, or half as many units, or half the epochs; takes less time than three members",
+        "kept, or half as many units, or half the epochs; takes about three times as long as one "
+        "member",
     )
 
 
