@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from dgex_jax.parts import Parts
     from dgex_jax.prepare.genes import Selection, StudyGenes
     from dgex_jax.prepare.normalize import RowStore, Rule
-    from dgex_jax.prepare.opened import RawFile, RawSources
+    from dgex_jax.prepare.raw import RawFile, RawSources
     from dgex_jax.rawfiles import AnyRawFiles
 
 CHUNK_BYTES = 1 << 20

@@ -356,19 +356,18 @@ def select(
     rows: RowGenes,
     landmarks: Path,
     targets: Path | None,
-    sets: Mapping[str, AnnotatedSource],
+    sets: Mapping[str, tuple[AnnotatedSource, AnnotatedSource]],
     training_path: Path,
-    truths: Mapping[str, AnnotatedSource] | None = None,
 ) -> Selection:
     """Keep the landmarks of a list, and as targets the genes of another list or all others.
 
     Lists are read as `read_probe_list` reads them, by any id (of `targets` a column ``pr_is_lm``
-    means nothing); a gene of both is a landmark. All genes must be in all `sets` (targets of a set
-    in its file of `truths`, if it has one), which are looked
-    for by any id that is known or that HGNC knows (a set of probes is given as its `GeneMeans`;
-    training probes of no known gene are looked for by probe). Landmarks and listed targets come in
-    the order of their list, all other targets in that of the training file; a target that is
-    another row of a landmark's gene is left out. Raises `FormatError` for a fault of a list, for
+    means nothing); a gene of both is a landmark. All genes must be in all `sets`, each the file of
+    its landmarks and that of its targets, mostly the same: they are looked for by any id that is
+    known or that HGNC knows (a set of probes is given as its `GeneMeans`; training probes of no
+    known gene are looked for by probe). Landmarks and listed targets come in the order of their
+    list, all other targets in that of the training file; a target that is another row of a
+    landmark's gene is left out. Raises `FormatError` for a fault of a list, for
     two rows of a set that are the same gene by their ids (or for many by annotation), and for a row
     with a comma in its id; `PreparationError` if no landmark or no target is left.
     """
@@ -387,20 +386,22 @@ def select(
         both = [rows.ids[gene] for gene in outputs.found if gene in taken]
         notes.append(f"{len(both)} listed targets are landmarks, and stay so: {listed(both)}")
     others, twins = _without_twins(rows, inputs.found, others)
-    places = {name: _places(name, source, rows, notes) for name, source in sets.items()}
-    measured = {
-        name: _places(f"{name} (truth)", source, rows, notes)
-        for name, source in (truths or {}).items()
+    places = {name: _places(name, source, rows, notes) for name, (source, _) in sets.items()}
+    truths = {
+        name: places[name] if truth is source else _places(f"{name} (truth)", truth, rows, notes)
+        for name, (source, truth) in sets.items()
     }
     dropped = [*inputs.lost, *(outputs.lost if outputs else ()), *twins]
     kept = {}
-    for role, path, chosen, there in (
-        ("landmark", landmarks, inputs.found, places),
-        ("target", targets or training_path, others, places | measured),
+    for side, (role, path, chosen, there) in enumerate(
+        (
+            ("landmark", landmarks, inputs.found, places),
+            ("target", targets or training_path, others, truths),
+        )
     ):
         left = _in_all_sets(role, chosen, rows, there, dropped)
         if not left:
-            files = ", ".join(str(one) for one in (training_path, *(s.path for s in sets.values())))
+            files = ", ".join(map(str, (training_path, *(of[side].path for of in sets.values()))))
             raise PreparationError(f"{path}: no {role} gene is left that is in all of {files}")
         kept[role] = StudyGenes(
             tuple(rows.genes.symbols[gene] for gene in left),
