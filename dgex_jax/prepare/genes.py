@@ -269,6 +269,11 @@ class StudyGenes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def probe_columns(self) -> NDArray[np.intp]:
+        """All columns of their probes, ascending."""
+        return np.unique(np.concatenate([np.array(columns) for columns in self.probes]))
+
     def take(self, order: NDArray[np.intp]) -> StudyGenes:
         """Return some of the genes, in the given order."""
         return StudyGenes(
