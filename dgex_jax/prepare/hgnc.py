@@ -123,8 +123,8 @@ def complete_genes(genes: Genes, *, among: Collection[str] = (), repeated: bool 
         names.append(known[1] or gene)
         entrez.append(known[2] or _only(ids.entrez, among))
     if not repeated:
-        ensembl = _once(ensembl, genes.ensembl)
-        names, entrez = _once(names, genes.symbols), _once(entrez, genes.entrez)
+        ensembl = once(ensembl, genes.ensembl)
+        names, entrez = once(names, genes.symbols), once(entrez, genes.entrez)
     return Genes(tuple(ensembl), tuple(names), tuple(entrez), genes.probes)
 
 
@@ -133,10 +133,10 @@ def _only(ids: Sequence[str], among: Collection[str]) -> str:
     return there[0] if len(there) == 1 else ""
 
 
-def _once(ids: Sequence[str], stated: Sequence[str]) -> list[str]:
-    """Empty the new ids that come twice."""
+def once(ids: Sequence[str], stated: Sequence[str] | None = None) -> list[str]:
+    """Empty the ids that several genes have, for they tell none of them; not those `stated`."""
     counts = Counter(map(ensembl_key, ids))
     return [
         old or (one if counts[ensembl_key(one)] == 1 else "")
-        for one, old in zip(ids, stated, strict=True)
+        for one, old in zip(ids, stated or [""] * len(ids), strict=True)
     ]
