@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dgex_jax.config import ALIKE
 from dgex_jax.errors import FormatError, PreparationError, StudyError
 from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
@@ -58,13 +59,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dgex_jax.config import IdKind, Normalize, Platform, PrepareConfig, SetPlatform, Values
+    from dgex_jax.config import IdKind, Normalize, PrepareConfig, SetPlatform, Values
     from dgex_jax.io.expression import AnnotatedSource, ExpressionSource, FloatArray
     from dgex_jax.io.expression import Selection as Chosen
     from dgex_jax.io.progress import Progress
     from dgex_jax.parts import Parts
     from dgex_jax.prepare.genes import GeneMap
-    from dgex_jax.prepare.prepared import GeneIds
     from dgex_jax.rawfiles import AnyRawFiles
 
     Opener = Callable[[Path, SetPlatform], AnnotatedSource]
@@ -72,11 +72,6 @@ if TYPE_CHECKING:
 GIB = 2**30
 SERIES = re.compile(r"[A-Z]{3,4}\d+|E-[A-Z]+-\d+")
 """The accession of a series (GSE, SRP, E-MTAB); of these several may be in one cell."""
-PLATFORMS: dict[SetPlatform, Platform] = {
-    "array": "microarray",
-    "rnaseq": "rnaseq",
-    "l1000": "l1000",
-}
 
 
 class RawFile:
@@ -123,7 +118,7 @@ class RawFile:
         """Judge what was read: notes and warnings; raises `FormatError` (see `Watched.verdict`)."""
         # The original takes values of any scale, by their ranks.
         said = None if self.rule == "original" else self.values
-        note, warnings = self._watched.verdict(PLATFORMS[self.platform], said, force=force)
+        note, warnings = self._watched.verdict(ALIKE[self.platform][0], said, force=force)
         if self.values == "counts" and self.rule == "quantile":
             warnings.append("counts know no lengths: ranks between genes depend on them")
         return [f"{self.name}: {note}"] * bool(note), [f"{self.name}: {one}" for one in warnings]
@@ -146,7 +141,7 @@ class RawSources:
     compendium: RawFile
     sets: Mapping[str, RawSet]
     genes: Selection
-    gene_ids: GeneIds
+    gene_ids: IdKind
     annotation: Annotation
     """What is known of the compendium's rows."""
     notes: tuple[str, ...]
@@ -390,7 +385,7 @@ class _Opening:
         source: AnnotatedSource,
         sets: Mapping[str, RawSet],
         genes: Selection,
-        gene_ids: GeneIds,
+        gene_ids: IdKind,
         annotation: Annotation,
     ) -> RawSources:
         """Give all that is open, and what the profiles of the compendium are split by."""
