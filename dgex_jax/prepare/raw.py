@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,11 +14,10 @@ from dgex_jax.io.expression import (
     Genes,
     View,
     check_ids,
-    listed,
     notes_of,
     transposed,
 )
-from dgex_jax.io.lines import kind_of, read_cells
+from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
 from dgex_jax.prepare.genes import (
@@ -30,7 +28,6 @@ from dgex_jax.prepare.genes import (
     is_gene_map,
     read_gene_map,
     select_genes,
-    symbol_text,
 )
 from dgex_jax.prepare.joined import Joined
 from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
@@ -39,8 +36,8 @@ from dgex_jax.prepare.normalize import LogScale
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.probelist import landmark_file, read_probe_list, select_probes
 from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
+from dgex_jax.prepare.samples import groups_of
 from dgex_jax.prepare.samples import select as select_samples
-from dgex_jax.prepare.split import SEPARATORS, ids_of_cell, linked_groups
 from dgex_jax.rawfiles import (
     GeoOnlyFiles,
     OtherSet,
@@ -70,8 +67,6 @@ if TYPE_CHECKING:
     Opener = Callable[[Path, SetPlatform], AnnotatedSource]
 
 GIB = 2**30
-SERIES = re.compile(r"[A-Z]{3,4}\d+|E-[A-Z]+-\d+")
-"""The accession of a series (GSE, SRP, E-MTAB); of these several may be in one cell."""
 
 
 class RawFile:
@@ -390,7 +385,8 @@ class _Opening:
     ) -> RawSources:
         """Give all that is open, and what the profiles of the compendium are split by."""
         compendium = self.raw.compendium
-        groups = self._groups(source)
+        names, numbers, notes = groups_of(source, compendium.split_by)
+        self.notes += notes
         files = source.profile_metadata["file"] if isinstance(source, Joined) else None
         return RawSources(
             parts_of(self.raw),
@@ -401,35 +397,9 @@ class _Opening:
             annotation,
             tuple(self.notes),
             file_names=None if files is None else tuple(map(str, files)),
-            group_names=groups,
-            groups=None if groups is None else _numbered(groups),
+            group_names=names,
+            groups=numbers,
         )
-
-    def _groups(self, source: AnnotatedSource) -> tuple[str, ...] | None:
-        """Read what the profiles are split by: a field of their annotation, or a file."""
-        by = self.raw.compendium.split_by
-        if by is None:
-            return None
-        if isinstance(by, Path):
-            found = _group_of(by)
-            names = [found.get(profile, "") for profile in source.profiles]
-            where = f"{by}"
-        else:
-            metadata = source.profile_metadata
-            if by not in metadata.columns:
-                there = ", ".join(map(str, metadata.columns)) or "none"
-                raise FormatError(
-                    f"{source.path}: its profiles have no field {by!r} to split by (there: {there})"
-                )
-            names = [symbol_text(text) for text in metadata[by]]
-            where = f"the field {by!r} of {source.path.name}"
-        alone = [name for name, group in zip(source.profiles, names, strict=True) if not group]
-        if len(alone) == len(names):
-            raise FormatError(f"{source.path}: no profile has a group by {where}")
-        if alone:
-            text = f"{len(alone):,} profiles have no group by {where}, each is one of its own"
-            self.notes.append(f"{text}: {listed(alone, 3)}")
-        return tuple(names)
 
 
 def _sides(
@@ -439,30 +409,6 @@ def _sides(
     return {
         name: (one.landmarks.base, (one.truth or one.landmarks).base) for name, one in sets.items()
     }
-
-
-def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
-    """Give each profile the number of its group; those that share one of several series are one."""
-    cells = []
-    for name in groups:
-        ids = ids_of_cell(name.replace(" ", ","))
-        several = bool(ids) and all(map(SERIES.fullmatch, ids))
-        cells.append(",".join(ids) if several else SEPARATORS.sub("\0", name))
-    return linked_groups(cells)
-
-
-def _group_of(path: Path) -> dict[str, str]:
-    """Read a file of two columns: profile and group."""
-    groups: dict[str, str] = {}
-    for number, cells in read_cells(path):
-        if len(cells) != 2:
-            raise FormatError(
-                f"{path}: line {number}: {len(cells)} columns, not 2 (profile and group)"
-            )
-        profile, group = cells
-        if groups.setdefault(profile, group) != group:
-            raise FormatError(f"{path}: line {number}: profile {profile!r} has two groups")
-    return groups
 
 
 def _by_search(table: AnnotatedSource, genes: Genes) -> AnnotatedSource:

@@ -14,7 +14,6 @@ from dgex_jax.prepare.split import (
     STREAMS,
     clustered_order,
     half_slices,
-    linked_groups,
     random_stream,
     shuffled,
     split_sizes,
@@ -190,25 +189,3 @@ def test_profiles_of_validation_and_test_do_not_count(
 
     assert targets_after("validation test") == old["targets"].tolist()
     assert targets_after("train") != old["targets"].tolist()
-
-
-@pytest.mark.parametrize("n_ids", [3, 20, 200])
-def test_linked_groups_are_the_connected_profiles(n_ids) -> None:
-    """Against the definition: the closure of "shares an id", by products of matrices."""
-    rng = np.random.default_rng(n_ids)
-    sets = [set(rng.integers(n_ids, size=rng.integers(0, 4)).tolist()) for _ in range(60)]
-    shared = np.array([[bool(a & b) for b in sets] for a in sets]) | np.eye(60, dtype=bool)
-    for _ in range(6):
-        shared = shared @ shared
-    wanted = shared.argmax(axis=1)
-    marks = (",", ";", " | ", "\t", ", ", "Xx-xX")
-    cells = [marks[k % 6].join(f"GSE{name}" for name in names) for k, names in enumerate(sets)]
-    groups = linked_groups(cells)
-    assert groups.dtype == np.intp
-    np.testing.assert_array_equal(np.unique(wanted, return_inverse=True)[1], groups)
-
-
-def test_cells_of_linked_groups() -> None:
-    cells = ["GSE1", "", "GSE2,GSE3", " GSE1 ", "patient 1", "", "GSE3; GSE1;", "patient 2"]
-    assert linked_groups(cells).tolist() == [0, 1, 0, 0, 2, 3, 0, 4]
-    assert linked_groups([]).tolist() == []
