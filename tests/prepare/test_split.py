@@ -165,7 +165,7 @@ def test_targets_of_a_half_are_more_alike_on_profiles_never_looked_at(
 
 @pytest.mark.parametrize("scale_on", ["all", "train"])
 def test_profiles_of_validation_and_test_do_not_count(
-    run_prepare, change_geo, golden_raw, tmp_path, scale_on
+    run_prepare, disturb, golden_raw, tmp_path, scale_on
 ) -> None:
     config = replace(CLUSTERED, scale_on=scale_on)
     run_prepare(golden_raw, tmp_path / "before.h5", config)
@@ -173,14 +173,7 @@ def test_profiles_of_validation_and_test_do_not_count(
 
     def targets_after(part: str) -> list[str]:
         rows = np.concatenate([old[f"compendium/split/{name}"] for name in part.split()])
-        some = set(old["compendium/profiles"][rows])
-
-        def disturb(values, profiles, _genes):
-            chosen = [p in some for p in profiles]
-            values[chosen] = np.exp(values[chosen, ::-1] / 3.0)
-            return values
-
-        changed = change_geo(disturb)
+        changed = disturb(set(old["compendium/profiles"][rows]))
         run_prepare(changed, tmp_path / "after.h5", config)
         new = datasets(tmp_path / "after.h5")
         np.testing.assert_array_equal(new["compendium/profiles"], old["compendium/profiles"])
