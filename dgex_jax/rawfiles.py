@@ -211,13 +211,12 @@ def paths_of(raw: AnyRawFiles) -> dict[str, Path]:
     return {role: path for role, path in paths.items() if isinstance(path, Path)}
 
 
-def training_files(raw: AnyRawFiles) -> tuple[Path, ...]:
-    """Give the files of the compendium."""
-    return raw.compendium.files if isinstance(raw, StudyFiles) else (raw.geo,)
-
-
-def as_study_files(raw: RawFiles) -> StudyFiles:
-    """Write the original's five files as a compendium and its sets (paper section 2.1)."""
+def as_study_files(raw: AnyRawFiles) -> StudyFiles:
+    """Write the original's files as a compendium and its sets (paper sections 2.1 and 3.4)."""
+    if isinstance(raw, StudyFiles):
+        return raw
+    if isinstance(raw, GeoOnlyFiles):
+        return StudyFiles(Compendium((raw.geo,), raw.landmarks, name=ARRAYS_ALONE.compendium), {})
     compendium = Compendium((raw.geo,), raw.landmarks, raw.targets, PAPER.compendium)
     paths = {"1000G": raw.thousand_genomes, "GTEx": raw.gtex}
     sets = {one.name: OtherSet(one.platform, paths[one.name], role=one.role) for one in PAPER.sets}
@@ -231,16 +230,15 @@ def normalization(raw: AnyRawFiles, config: PrepareConfig) -> Normalize:
 
 def parts_of(raw: AnyRawFiles) -> Parts:
     """Return the parts of a study of these files; raises `StudyError` for names that clash."""
-    if not isinstance(raw, StudyFiles):
-        return PAPER if isinstance(raw, RawFiles) else ARRAYS_ALONE
-    validation = [(name, one) for name, one in raw.sets.items() if one.role == "validation"]
+    study = as_study_files(raw)
+    validation = [(name, one) for name, one in study.sets.items() if one.role == "validation"]
     sets = []
-    for name, one in raw.sets.items():
+    for name, one in study.sets.items():
         alike = [other for other, of in validation if of.platform == one.platform]
         chooser = one.validated_by or (alike[0] if len(alike) == 1 else "va")
         own = name if one.role == "validation" else chooser
         sets.append(PartSet(name, one.platform, one.role, own))
-    return Parts(raw.compendium.name, raw.compendium.platform, tuple(sets))
+    return Parts(study.compendium.name, study.compendium.platform, tuple(sets))
 
 
 def check_rules(raw: AnyRawFiles, config: PrepareConfig) -> None:

@@ -81,11 +81,13 @@ def ensembl_key(gene: str) -> str:
     return PAR_Y.sub(r"ENSGR\1", plain) if plain.endswith("_PAR_Y") else plain
 
 
-def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np.intp]:
+def match_ensembl(
+    wanted: Sequence[str], available: Sequence[str], path: Path | None = None
+) -> NDArray[np.intp]:
     """Find the row of each of the `wanted` Ensembl ids ``(n,)`` among `available`; -1: missing.
 
-    By their `ensembl_key`. Raises `FormatError` if two rows are the same gene (the caller adds the
-    file).
+    By their `ensembl_key`. Raises `FormatError` (of the file `path`, if it is known) if two rows
+    are the same gene of these.
     """
     keys = [ensembl_key(gene) for gene in wanted]
     needed = set(keys)
@@ -93,7 +95,9 @@ def match_ensembl(wanted: Sequence[str], available: Sequence[str]) -> NDArray[np
     for row, name in enumerate(available):
         key = ensembl_key(name)
         if key in rows:
-            raise FormatError(f"rows {available[rows[key]]!r} and {name!r} are the same gene")
+            of_file = "" if path is None else f"{path}: "
+            pair = f"{available[rows[key]]!r} and {name!r}"
+            raise FormatError(f"{of_file}rows {pair} are the same gene")
         if key in needed:
             rows[key] = row
     return np.array([rows.get(key, -1) for key in keys], dtype=np.intp)
@@ -269,6 +273,11 @@ class StudyGenes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def probe_columns(self) -> NDArray[np.intp]:
+        """All columns of their probes, ascending."""
+        return np.unique(np.concatenate([np.array(columns) for columns in self.probes]))
+
     def take(self, order: NDArray[np.intp]) -> StudyGenes:
         """Return some of the genes, in the given order."""
         return StudyGenes(
@@ -362,10 +371,11 @@ def select_genes(
     place = {probe: column for column, probe in enumerate(geo.genes)}
     kept, dropped, partial = {}, [], []
     for side, (role, genes) in enumerate((("landmark", landmarks), ("target", targets))):
-        _match(genes.path, genes.ensembl, genes.ensembl)
+        match_ensembl(genes.ensembl, genes.ensembl, genes.path)
+        files = {name: both[side] for name, both in sets.items()}
         columns = {
-            name: _match(files[side].path, genes.ensembl, files[side].genes)
-            for name, files in sets.items()
+            name: match_ensembl(genes.ensembl, file.genes, file.path)
+            for name, file in files.items()
         }
         chosen = []
         for g, (symbol, ensembl, probes) in enumerate(
@@ -381,21 +391,11 @@ def select_genes(
             if missing:
                 partial.append(LostGene(role, symbol, ensembl, "", missing))
         if not chosen:
-            files = ", ".join(
-                str(source.path) for source in (geo, *(of[side] for of in sets.values()))
-            )
+            every = ", ".join(str(source.path) for source in (geo, *files.values()))
             raise PreparationError(
-                f"{genes.path}: none of its {len(genes)} {role} genes is in all of {files}"
+                f"{genes.path}: none of its {len(genes)} {role} genes is in all of {every}"
             )
-        places = tuple(tuple(place[p] for p in known if p in place) for known in genes.probes)
-        every = StudyGenes(genes.symbols, genes.ensembl, places, columns)
-        kept[role] = every.take(np.array(chosen, dtype=np.intp))
+        places = tuple(tuple(place[p] for p in of if p in place) for of in genes.probes)
+        known = StudyGenes(genes.symbols, genes.ensembl, places, columns)
+        kept[role] = known.take(np.array(chosen, dtype=np.intp))
     return Selection(kept["landmark"], kept["target"], tuple(dropped), tuple(partial))
-
-
-def _match(path: Path, wanted: tuple[str, ...], available: tuple[str, ...]) -> NDArray[np.intp]:
-    """Find `wanted` among the ids of a file, which is named if two of them are one gene."""
-    try:
-        return match_ensembl(wanted, available)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error

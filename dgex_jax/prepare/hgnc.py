@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dgex_jax.io.expression import Genes
 from dgex_jax.prepare.genes import ensembl_key
@@ -23,15 +23,11 @@ if TYPE_CHECKING:
 SYMBOLS, IDS = "hgnc.txt.xz", "hgnc_ids.txt.xz"
 
 
-@dataclass(frozen=True)
-class GeneIds:
+class KnownIds(NamedTuple):
     """Ensembl ids (without version) and Entrez ids of a gene."""
 
-    ensembl: tuple[str, ...]
-    entrez: tuple[str, ...]
-
-
-NO_IDS = GeneIds((), ())
+    ensembl: tuple[str, ...] = ()
+    entrez: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,13 @@ class Hgnc:
         return (symbol,) if symbol in self.previous else self.genes_of.get(symbol, ())
 
     @cached_property
-    def ids(self) -> Mapping[str, GeneIds]:
+    def ids(self) -> Mapping[str, KnownIds]:
         """Approved symbol → the gene's ids; read when they are first needed."""
         found = {}
         for symbol, line in zip(self.previous, _lines(IDS), strict=True):
             ensembl, _, entrez = line.partition("\t")
             numbers = (f"ENSG{int(one):011d}" for one in _several(ensembl))
-            found[symbol] = GeneIds(tuple(numbers), _several(entrez))
+            found[symbol] = KnownIds(tuple(numbers), _several(entrez))
         return found
 
     @cached_property
@@ -118,13 +114,13 @@ def complete_genes(genes: Genes, *, among: Collection[str] = (), repeated: bool 
         # A present symbol goes before a previous one of the same file.
         if gene and known[1] not in {"", gene} and gene in symbols and not repeated:
             gene = ""
-        ids = table.ids[gene] if gene else NO_IDS
+        ids = table.ids[gene] if gene else KnownIds()
         ensembl.append(known[0] or _only(ids.ensembl, among))
         names.append(known[1] or gene)
         entrez.append(known[2] or _only(ids.entrez, among))
     if not repeated:
-        ensembl = _once(ensembl, genes.ensembl)
-        names, entrez = _once(names, genes.symbols), _once(entrez, genes.entrez)
+        ensembl = once(ensembl, genes.ensembl)
+        names, entrez = once(names, genes.symbols), once(entrez, genes.entrez)
     return Genes(tuple(ensembl), tuple(names), tuple(entrez), genes.probes)
 
 
@@ -133,10 +129,10 @@ def _only(ids: Sequence[str], among: Collection[str]) -> str:
     return there[0] if len(there) == 1 else ""
 
 
-def _once(ids: Sequence[str], stated: Sequence[str]) -> list[str]:
-    """Empty the new ids that come twice."""
+def once(ids: Sequence[str], stated: Sequence[str] | None = None) -> list[str]:
+    """Empty the ids that several genes have, for they tell none of them; not those `stated`."""
     counts = Counter(map(ensembl_key, ids))
     return [
         old or (one if counts[ensembl_key(one)] == 1 else "")
-        for one, old in zip(ids, stated, strict=True)
+        for one, old in zip(ids, stated or [""] * len(ids), strict=True)
     ]

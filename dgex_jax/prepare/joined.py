@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgex_jax.errors import FormatError, PreparationError
 from dgex_jax.io.expression import check_ids, notes_of, positions
-from dgex_jax.prepare.genes import ensembl_key
+from dgex_jax.prepare.genes import match_ensembl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Joined:
     """Files of one platform, opened and closed by the caller, as one `AnnotatedSource`.
 
     Genes are those that all files have, by the first file's ids and in its order; Ensembl ids are
-    compared without their version. Profiles are those of all
-    files, in the order given. `path` is the first file's; `notes` say what was left out.
+    compared without their version. Profiles are those of all files, in the order given. `path` is
+    the first file's; `notes` say what was left out.
 
     Raises `FormatError` for a profile that two files have, or a gene that is twice in a file;
     `PreparationError` if the files share no gene.
@@ -36,12 +36,13 @@ class Joined:
 
     def __init__(self, sources: Sequence[AnnotatedSource]) -> None:
         self.sources = tuple(sources)
-        rows = [_rows(source) for source in sources]
-        shared = [gene for gene in rows[0] if all(gene in others for others in rows)]
-        if not shared:
+        for source in sources:
+            match_ensembl(source.genes, source.genes, source.path)
+        rows = np.array([match_ensembl(sources[0].genes, one.genes) for one in sources])
+        self._columns = rows[:, (rows >= 0).all(axis=0)]
+        if not self._columns.size:
             paths = ", ".join(str(source.path) for source in sources)
             raise PreparationError(f"{paths}: have no gene in common by their ids")
-        self._columns = [np.array([of[gene] for gene in shared], dtype=np.intp) for of in rows]
         self.genes = tuple(sources[0].genes[column] for column in self._columns[0].tolist())
         self.profiles = tuple(name for source in sources for name in source.profiles)
         self._check_profiles()
@@ -122,14 +123,3 @@ class Joined:
             if FILE in source.profile_metadata.columns:
                 notes.append(f"{name}: its field {FILE!r} is replaced by the name of the file")
         return notes
-
-
-def _rows(source: AnnotatedSource) -> dict[str, int]:
-    """Give the row of each gene, by its id as all files write it."""
-    rows: dict[str, int] = {}
-    for row, name in enumerate(source.genes):
-        one = ensembl_key(name)
-        if rows.setdefault(one, row) != row:
-            other = source.genes[rows[one]]
-            raise FormatError(f"{source.path}: rows {other!r} and {name!r} are the same gene")
-    return rows

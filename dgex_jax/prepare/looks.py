@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,28 +64,20 @@ REFERENCES = 20
 """Profiles that a column called as annotation is compared with."""
 
 
-@dataclass
 class Look:
     """What has been seen of a file's values, block by block; `genes` are its columns."""
 
-    path: Path
-    genes: Sequence[str]
-    n: int = 0
-    n_values: int = 0
-    n_negative: int = 0
-    whole: bool = True
-    lowest: float = np.inf
-    highest: float = -np.inf
-    large: list[tuple[str, float]] = field(default_factory=list)
-    """Profiles whose mean is no logarithm, with this mean."""
-    _first_negative: str = ""
-    _mean: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _centre: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _total: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    _alike: list[tuple[str, float, bool]] = field(default_factory=list)
-    _waiting: list[tuple[NDArray[np.float64], Sequence[str]]] = field(default_factory=list)
+    def __init__(self, path: Path, genes: Sequence[str]) -> None:
+        self.path, self.genes = path, genes
+        self.n = self.n_values = self.n_negative = 0
+        self.whole = True
+        self.lowest, self.highest = np.inf, -np.inf
+        self.large: list[tuple[str, float]] = []
+        """Profiles whose mean is no logarithm, with this mean."""
+        self._first_negative = ""
+        self._mean = self._centre = self._total = self._squares = self._sample = np.empty(0)
+        self._alike: list[tuple[str, float, bool]] = []
+        self._waiting: list[tuple[NDArray[np.float64], Sequence[str]]] = []
 
     def add(self, block: FloatArray, profiles: Sequence[str]) -> None:
         """Look at finite values ``(n, n_genes)`` of the next profiles; any cut says the same."""

@@ -6,7 +6,7 @@ value is ``quantile[rank]``, so ranks in two bytes each are all that has to be k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from dgex_jax.io.progress import in_order
 from dgex_jax.prepare.genes import NO_GENE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
@@ -35,9 +35,16 @@ ROWS_AT_A_TIME = 32
 
 
 class ProbeMeans:
-    """Mean over each gene's probes: their columns (at least one) in the order of the gene map."""
+    """Mean over each gene's probes: their columns (at least one) in the order of the gene map.
 
-    def __init__(self, probes: Sequence[Sequence[int]]) -> None:
+    Of an array of which only the columns `read`, ascending, are at hand, they are those among all.
+    """
+
+    def __init__(
+        self, probes: Sequence[Sequence[int]], read: NDArray[np.intp] | None = None
+    ) -> None:
+        if read is not None:
+            probes = [np.searchsorted(read, columns).tolist() for columns in probes]
         self._counts = np.array([len(columns) for columns in probes], dtype=np.float64)
         # Layer k adds every gene's k-th probe: the order of additions is the map's, as in a mean
         # over an axis, which a reduction over ragged runs would not keep.
@@ -48,6 +55,9 @@ class ProbeMeans:
             )
             for k in range(max(map(len, probes)))
         ]
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
     def __call__(self, values: FloatArray) -> NDArray[np.float64]:
         """Gene values ``(n_profiles, n_genes)`` float64 of probe values ``(n_profiles, n)``."""
@@ -273,14 +283,13 @@ class Normalised:
     """``(n_genes,)``; ``None`` where values are stored."""
     n_clipped: int = 0
     """RNA-seq values whose index was -1 and is 0."""
-    columns: NDArray[np.intp] | None = None
-    """Columns of `stored` in the order of the study's genes; ``None`` if they stand in it."""
+    columns: Mapping[str, slice | NDArray[np.intp]] = field(default_factory=dict)
+    """Those of `stored` that are X and Y, in the order of the study's genes."""
 
     def values(
-        self, rows: NDArray[np.intp], block_size: int, genes: slice = slice(None)
+        self, rows: NDArray[np.intp], block_size: int, columns: slice = slice(None)
     ) -> Iterator[NDArray[np.float64]]:
-        """Give normalised values of `rows` in blocks ``(n, n_genes)`` float64, of some `genes`."""
-        columns = genes if self.columns is None else self.columns[genes]
+        """Give normalised values of `rows` in blocks ``(n, n_columns)`` float64."""
 
         def values_of(block: slice) -> NDArray[np.float64]:
             stored = self.stored.read(rows[block])[:, columns]
@@ -329,7 +338,6 @@ def normalise_compendium(
     reference: NDArray[np.bool_],
     path: Path,
     *,
-    n_genes: int,
     by_rank: bool,
     block_size: int,
     tick: Tick,
@@ -341,6 +349,7 @@ def normalise_compendium(
     ranks, or without `by_rank` the values, a row for each of `rows`, lie in the scratch file
     `path`.
     """
+    n_genes = len(genes)
     stored = RowStore(path, n_genes, rank_dtype(n_genes) if by_rank else np.float32)
     total = RowSum(n_genes)
 

@@ -59,11 +59,13 @@ if TYPE_CHECKING:
 
     from dgex_jax.config import Normalize, PrepareConfig
     from dgex_jax.io.progress import Listener
-    from dgex_jax.parts import Parts
     from dgex_jax.prepare.genes import Selection, StudyGenes
     from dgex_jax.prepare.normalize import RowStore, Rule
-    from dgex_jax.prepare.opened import RawFile, RawSources
+    from dgex_jax.prepare.raw import RawFile, RawSources
     from dgex_jax.rawfiles import AnyRawFiles
+
+    _Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Means and standard deviations of genes."""
 
 CHUNK_BYTES = 1 << 20
 ROWS_WRITTEN = 256
@@ -84,20 +86,14 @@ class _Job:
     progress: Progress
 
     @property
-    def parts(self) -> Parts:
-        return self.sources.parts
+    def by_rank(self) -> bool:
+        return self.rule in ("original", "quantile")
 
     @property
-    def n_landmarks(self) -> int:
-        return len(self.genes.landmarks)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Normalised values of one file, and the columns of X, of Y, or of both in them."""
-
-    values: Normalised
-    columns: Mapping[str, slice]
+    def columns(self) -> dict[str, slice]:
+        """Landmarks, then targets, as they stand in a file that has both."""
+        n_landmarks = len(self.genes.landmarks)
+        return {X: slice(0, n_landmarks), Y: slice(n_landmarks, len(self.genes.all_genes))}
 
 
 @dataclass(frozen=True)
@@ -222,7 +218,7 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
     """Run every step but the opening of the files and write all datasets."""
     n_read = len(job.sources.compendium.profiles)
     job, left_out = _filtered(job)
-    genes, sources, n_landmarks = job.genes, job.sources, job.n_landmarks
+    sources = job.sources
     sets = {name: _normalise_set(job, name) for name in sources.sets}
     found = _normalise_compendium(job)
     notes, warnings = [*sources.notes, *left_out], []
@@ -230,77 +226,73 @@ def _write(file: h5py.File, job: _Job) -> PrepareReport:
         note, more = raw.verdict(force=job.config.force_platform)
         notes += note
         warnings += more
-    if found.target_order is not None:
-        # Ranks don't depend on the order of the genes: the columns are only read in another one.
-        genes = genes.taken(found.target_order)
-        columns = np.concatenate([np.arange(n_landmarks), n_landmarks + found.target_order])
-        sets = {
-            name: [
-                one
-                if Y not in one.columns
-                else _reordered(one, columns if X in one.columns else found.target_order)
-                for one in sides
-            ]
-            for name, sides in sets.items()
-        }
-        found = replace(found, values=replace(found.values, columns=columns))
+    order, genes = found.target_order, job.genes
+    if order is not None:
+        genes = genes.taken(order)
     _write_genes(file, genes, sources)
-    train = np.sort(found.order[: found.sizes.train])
-    quantiles = _quantiles(job, found, train)
+    quantiles = _quantiles(job, found)
     file["quantile"], file["landmark_quantile"] = found.quantile, quantiles[X]
-    every = _Side(found.values, _both(len(genes.all_genes), n_landmarks))
-    training = _write_values(
-        job, file, COMPENDIUM, sources.parts.compendium, [every], found.order, found.fitted_on
-    )
+    name, values = sources.parts.compendium, [_ordered(found.values, order)]
+    training = _write_values(job, file, COMPENDIUM, name, values, found.order, found.fitted_on)
     _write_groups(file, sources, found)
     for name, sides in sets.items():
-        own = [replace(one, values=_with_quantile(one, found.quantile, quantiles)) for one in sides]
-        everyone = np.arange(len(own[0].values.profiles))
+        values = [_ordered(_with_quantile(one, found.quantile, quantiles), order) for one in sides]
+        everyone = np.arange(len(sides[0].profiles))
         given = training if sources.sets[name].settings.standardize == "training" else None
-        _write_values(job, file, SETS.format(name), name, own, everyone, everyone, given)
+        _write_values(job, file, SETS.format(name), name, values, everyone, everyone, given)
     for part, rows in found.sizes.slices.items():
         file[f"{COMPENDIUM}/split/{part}"] = np.arange(rows.start, rows.stop)
-    compendium = sources.parts.compendium
-    counts: dict[str, int | None] = {
-        count_key(compendium, "profiles_read"): n_read,
-        count_key(compendium, "profiles_kept"): len(found.order),
-        count_key(compendium, "close_pairs"): found.duplicates.n_close,
-        count_key(compendium, "close_pairs_straddling_clusters"): found.duplicates.n_straddling,
+    counts = _counts(sources, found, genes, n_read)
+    for name, (first, *_) in sets.items():
+        counts[count_key(name, "profiles")] = len(first.profiles)
+        counts[count_key(name, "indices_clipped")] = first.n_clipped
+    file.create_group("report").attrs.update(counts)
+    sizes, both_lists = found.sizes._asdict(), (genes.dropped, genes.partial)
+    return PrepareReport(
+        job.output, sources.parts, counts, sizes, *both_lists, tuple(notes), tuple(warnings)
+    )
+
+
+def _counts(
+    sources: RawSources, found: _Compendium, genes: Selection, n_read: int
+) -> dict[str, int]:
+    """Count profiles of the compendium and genes; what nobody counted is left out."""
+    counts = {
+        count_key(sources.parts.compendium, name): n
+        for name, n in (
+            ("profiles_read", n_read),
+            ("profiles_kept", len(found.order)),
+            ("close_pairs", found.duplicates.n_close),
+            ("close_pairs_straddling_clusters", found.duplicates.n_straddling),
+        )
+    }
+    counts |= {
         "groups": None if sources.groups is None else len(set(sources.groups[found.rows])),
-        "landmarks": n_landmarks,
+        "landmarks": len(genes.landmarks),
         "targets": len(genes.targets),
         "targets_copying_a_landmark": int(genes.copy_of_landmark.sum()),
         "genes_dropped": len(genes.dropped),
         "genes_with_missing_probes": len(genes.partial),
     }
-    for name, (first, *_) in sets.items():
-        counts[count_key(name, "profiles")] = len(first.values.profiles)
-        counts[count_key(name, "indices_clipped")] = first.values.n_clipped
-    made = {name: count for name, count in counts.items() if count is not None}
-    file.create_group("report").attrs.update(made)
-    sizes, both_lists = found.sizes._asdict(), (genes.dropped, genes.partial)
-    return PrepareReport(
-        job.output, job.parts, made, sizes, *both_lists, tuple(notes), tuple(warnings)
-    )
+    return {name: n for name, n in counts.items() if n is not None}
 
 
-def _both(n_genes: int, n_landmarks: int) -> dict[str, slice]:
-    return {X: slice(0, n_landmarks), Y: slice(n_landmarks, n_genes)}
-
-
-def _reordered(side: _Side, columns: NDArray[np.intp]) -> _Side:
-    return replace(side, values=replace(side.values, columns=columns))
+def _ordered(values: Normalised, target_order: NDArray[np.intp] | None) -> Normalised:
+    """Read the targets in another order: ranks, once made, don't depend on that of the genes."""
+    if target_order is None or Y not in values.columns:
+        return values
+    targets = np.arange(values.stored.n_columns)[values.columns[Y]][target_order]
+    return replace(values, columns={**values.columns, Y: targets})
 
 
 def _with_quantile(
-    side: _Side, every: NDArray[np.float64], alone: Mapping[str, NDArray[np.float64]]
+    values: Normalised, every: NDArray[np.float64], alone: Mapping[str, NDArray[np.float64]]
 ) -> Normalised:
     """Give ranks their quantile: that of all genes, or of the landmarks or targets alone."""
-    if side.values.stored.dtype.kind == "f":
-        return side.values
-    return replace(
-        side.values, quantile=every if len(side.columns) > 1 else alone[min(side.columns)]
-    )
+    if values.stored.dtype.kind == "f":
+        return values
+    quantile = every if len(values.columns) > 1 else alone[min(values.columns)]
+    return replace(values, quantile=quantile)
 
 
 def _filtered(job: _Job) -> tuple[_Job, list[str]]:
@@ -308,8 +300,8 @@ def _filtered(job: _Job) -> tuple[_Job, list[str]]:
     config, source, genes = job.config, job.sources.compendium, job.genes.all_genes
     if config.min_genes == 0 and config.max_zero_share == 1:
         return job, []
-    used = np.unique(np.concatenate([np.array(columns) for columns in genes.probes]))
-    means = ProbeMeans([np.searchsorted(used, columns).tolist() for columns in genes.probes])
+    used = genes.probe_columns
+    means = ProbeMeans(genes.probes, used)
     rich, zeros = [], np.zeros(len(genes), dtype=np.intp)
     with job.progress.step("looking for empty profiles and genes", len(source.profiles)) as tick:
         for block in read_blocks(source.unwatched, used, block_size=config.block_size, tick=tick):
@@ -321,7 +313,7 @@ def _filtered(job: _Job) -> tuple[_Job, list[str]]:
     notes = []
     if len(kept) < len(source.profiles):
         text = f"profiles with fewer than {config.min_genes:,} genes above 0 left out"
-        notes.append(f"{job.parts.compendium}: {len(source.profiles) - len(kept):,} {text}")
+        notes.append(f"{job.sources.parts.compendium}: {len(source.profiles) - len(kept):,} {text}")
     if not len(kept):
         raise PreparationError(
             f"{source.path}: no profile has {config.min_genes:,} genes above 0 (min_genes)"
@@ -334,40 +326,40 @@ def _filtered(job: _Job) -> tuple[_Job, list[str]]:
     return replace(job, genes=selected, sources=job.sources.taken(kept)), notes
 
 
-def _normalise_set(job: _Job, name: str) -> list[_Side]:
+def _normalise_set(job: _Job, name: str) -> list[Normalised]:
     """Normalise a set: its one file, or the two of its landmarks and of its targets."""
     raw, genes = job.sources.sets[name], job.genes
-    rule: Rule = "values" if job.rule in ("none", "log_cpm") else "ranks"
+    rule: Rule = "ranks" if job.by_rank else "values"
     if job.rule == "original" and raw.settings.platform == "rnaseq":
         rule = "dense"
 
-    def normalised(file: RawFile, of: StudyGenes, kind: str) -> Normalised:
+    def normalised(file: RawFile, of: StudyGenes, columns: Mapping[str, slice]) -> Normalised:
         with job.progress.step(f"reading {file.name}", len(file.profiles)) as tick:
-            return normalise_set(
+            values = normalise_set(
                 file,
                 of.columns[name],
-                job.scratch / f"set {name}{kind}",
+                job.scratch / f"set {name} {''.join(columns)}",
                 rule,
                 block_size=job.config.block_size,
                 tick=tick,
             )
+        return replace(values, columns=columns)
 
     if raw.truth is None:
-        both = _both(len(genes.all_genes), job.n_landmarks)
-        return [_Side(normalised(raw.landmarks, genes.all_genes, ""), both)]
+        return [normalised(raw.landmarks, genes.all_genes, job.columns)]
     return [
-        _Side(normalised(raw.landmarks, genes.landmarks, X), {X: slice(0, job.n_landmarks)}),
-        _Side(normalised(raw.truth, genes.targets, Y), {Y: slice(0, len(genes.targets))}),
+        normalised(raw.landmarks, genes.landmarks, {X: slice(None)}),
+        normalised(raw.truth, genes.targets, {Y: slice(None)}),
     ]
 
 
 def _normalise_compendium(job: _Job) -> _Compendium:
     """Store the probes, drop duplicates, decide the split, and rank the profiles that stay."""
-    config, progress, name = job.config, job.progress, job.parts.compendium
+    config, progress, name = job.config, job.progress, job.sources.parts.compendium
     source, genes = job.sources.compendium, job.genes.all_genes
-    used = np.unique(np.concatenate([np.array(columns) for columns in genes.probes]))
     # Duplicates are decided on all probes of the array; without that search, genes are enough.
-    stored = used if config.duplicates == "none" else np.arange(len(source.genes))
+    every = config.duplicates != "none"
+    stored = np.arange(len(source.genes)) if every else genes.probe_columns
     check_room(job.scratch, len(source.profiles), len(stored), len(genes))
     with progress.step(f"reading {name}", len(source.profiles)) as tick:
         probes = store_profiles(
@@ -383,52 +375,38 @@ def _normalise_compendium(job: _Job) -> _Compendium:
     reference = np.ones(len(rows), dtype=bool)
     if config.scale_on == "train":
         reference[order[sizes.train :]] = False
-    means = ProbeMeans([np.searchsorted(stored, columns).tolist() for columns in genes.probes])
+    means = ProbeMeans(genes.probes, stored)
     target_order = None
     if config.partition == "clustered":
         target_order = _cluster_targets(job, probes, rows[order[: sizes.train]], means)
-    by_rank = job.rule in ("original", "quantile")
-    with progress.step(f"ranking {name}", len(rows)) as tick:
-        values, quantile = normalise_compendium(
+    values, quantile = _ranked(job, name, probes, rows, means, reference)
+    fitted_on = np.flatnonzero(reference)
+    return _Compendium(values, quantile, duplicates, sizes, order, fitted_on, rows, target_order)
+
+
+def _ranked(
+    job: _Job,
+    what: str,
+    probes: RowStore,
+    rows: NDArray[np.intp],
+    means: ProbeMeans,
+    reference: NDArray[np.bool_],
+) -> tuple[Normalised, NDArray[np.float64]]:
+    """Normalise profiles of the compendium; gives their quantile also where values stay."""
+    with job.progress.step(f"ranking {what}", len(rows)) as tick:
+        stored, quantile = normalise_compendium(
             probes,
             rows,
             means,
             reference,
-            job.scratch / "genes",
-            n_genes=len(genes),
-            by_rank=by_rank,
-            block_size=config.block_size,
+            job.scratch / f"ranks of {what}",
+            by_rank=job.by_rank,
+            block_size=job.config.block_size,
             tick=tick,
         )
-    kept = tuple(source.profiles[row] for row in rows)
-    normalised = Normalised(kept, values, quantile if by_rank else None)
-    fitted_on = np.flatnonzero(reference)
-    return _Compendium(
-        normalised, quantile, duplicates, sizes, order, fitted_on, rows, target_order
-    )
-
-
-def _quantiles(
-    job: _Job, found: _Compendium, train: NDArray[np.intp]
-) -> dict[str, NDArray[np.float64]]:
-    """Means over training of the sorted normalised values of landmarks, and of targets.
-
-    The latter only where a set's targets are ranked by themselves.
-    """
-    n_landmarks, n_genes = job.n_landmarks, len(job.genes.all_genes)
-    kinds = _both(n_genes, n_landmarks)
-    if all(one.truth is None for one in job.sources.sets.values()):
-        del kinds[Y]
-    quantiles = {}
-    for kind, columns in kinds.items():
-        total = RowSum(columns.stop - columns.start)
-        name = "landmarks" if kind == X else "targets"
-        with job.progress.step(f"quantile of the {name}", len(train)) as tick:
-            for block in found.values.values(train, job.config.block_size, columns):
-                total.add(np.sort(block, axis=1))
-                tick(len(block))
-        quantiles[kind] = total.mean()
-    return quantiles
+    kept = tuple(job.sources.compendium.profiles[row] for row in rows)
+    of_ranks = quantile if job.by_rank else None
+    return Normalised(kept, stored, of_ranks, columns=job.columns), quantile
 
 
 def _cluster_targets(
@@ -439,26 +417,35 @@ def _cluster_targets(
     These profiles are normalised by themselves: the study's quantile may know the test set.
     """
     chosen = np.sort(train[sampled_profiles(len(train), job.config.seed)])
-    n_landmarks, n_targets = len(job.genes.landmarks), len(job.genes.targets)
-    by_rank = job.rule in ("original", "quantile")
-    with job.progress.step("ranking a sample of training", len(chosen)) as tick:
-        stored, quantile = normalise_compendium(
-            probes,
-            chosen,
-            means,
-            np.ones(len(chosen), dtype=bool),
-            job.scratch / "sample",
-            n_genes=n_landmarks + n_targets,
-            by_rank=by_rank,
-            block_size=job.config.block_size,
-            tick=tick,
-        )
+    everyone = np.ones(len(chosen), dtype=bool)
+    sample, _ = _ranked(job, "a sample of training", probes, chosen, means, everyone)
+    n_targets = len(job.genes.targets)
     with job.progress.step("clustering targets", n_targets, unit="targets") as tick:
-        values = stored.read(slice(None))[:, n_landmarks:]
-        values = quantile[values] if by_rank else values.astype(np.float64)
+        (values,) = sample.values(np.arange(len(chosen)), len(chosen), job.columns[Y])
         order = clustered_order(values, job.config.seed)
         tick(n_targets)
     return order
+
+
+def _quantiles(job: _Job, found: _Compendium) -> dict[str, NDArray[np.float64]]:
+    """Means over training of the sorted normalised values of landmarks, and of targets.
+
+    The latter only where a set's targets are ranked by themselves.
+    """
+    train = np.sort(found.order[: found.sizes.train])
+    kinds = {X: "landmarks", Y: "targets"}
+    if all(one.truth is None for one in job.sources.sets.values()):
+        del kinds[Y]
+    quantiles = {}
+    for kind, name in kinds.items():
+        columns = job.columns[kind]
+        total = RowSum(columns.stop - columns.start)
+        with job.progress.step(f"quantile of the {name}", len(train)) as tick:
+            for block in found.values.values(train, job.config.block_size, columns):
+                total.add(np.sort(block, axis=1))
+                tick(len(block))
+        quantiles[kind] = total.mean()
+    return quantiles
 
 
 def _write_genes(file: h5py.File, genes: Selection, sources: RawSources) -> None:
@@ -471,12 +458,12 @@ def _write_genes(file: h5py.File, genes: Selection, sources: RawSources) -> None
     file["target_info/half"] = half
     file["target_info/copy_of_landmark"] = genes.copy_of_landmark
     for field in ("role", "symbol", "ensembl", "cause"):
-        _write_texts(file, f"dropped/{field}", [getattr(gene, field) for gene in genes.dropped])
-    _write_texts(file, "dropped/probes", [",".join(gene.probes) for gene in genes.dropped])
+        file[f"dropped/{field}"] = encode_fixed([getattr(gene, field) for gene in genes.dropped])
+    file["dropped/probes"] = encode_fixed([",".join(gene.probes) for gene in genes.dropped])
     for field in ("role", "symbol", "ensembl"):
-        _write_texts(file, f"partial/{field}", [getattr(gene, field) for gene in genes.partial])
+        file[f"partial/{field}"] = encode_fixed([getattr(gene, field) for gene in genes.partial])
     missing = [",".join(gene.probes) for gene in genes.partial]
-    _write_texts(file, "partial/missing_probes", missing)
+    file["partial/missing_probes"] = encode_fixed(missing)
 
 
 def _write_role(file: h5py.File, role: str, genes: StudyGenes, sources: RawSources) -> None:
@@ -489,12 +476,12 @@ def _write_role(file: h5py.File, role: str, genes: StudyGenes, sources: RawSourc
         found = [{ids[probe] for probe in names if probe in ids} for names in averaged]
         return [one.pop() if len(one) == 1 else "" for one in found]
 
-    _write_texts(file, f"{role}s", genes.ids)
-    _write_texts(file, f"{role}_info/symbol", genes.symbols)
-    _write_texts(file, f"{role}_info/probes", [",".join(names) for names in averaged])
-    _write_texts(file, f"{role}_info/entrez", common(annotation.entrez))
+    file[f"{role}s"] = encode_fixed(genes.ids)
+    file[f"{role}_info/symbol"] = encode_fixed(genes.symbols)
+    file[f"{role}_info/probes"] = encode_fixed([",".join(names) for names in averaged])
+    file[f"{role}_info/entrez"] = encode_fixed(common(annotation.entrez))
     if annotation.ensembl:
-        _write_texts(file, f"{role}_info/ensembl", common(annotation.ensembl))
+        file[f"{role}_info/ensembl"] = encode_fixed(common(annotation.ensembl))
 
 
 def _write_groups(file: h5py.File, sources: RawSources, found: _Compendium) -> None:
@@ -502,7 +489,7 @@ def _write_groups(file: h5py.File, sources: RawSources, found: _Compendium) -> N
     rows = found.rows[found.order]
     for name, texts in (("file", sources.file_names), ("group", sources.group_names)):
         if texts is not None:
-            _write_texts(file, f"{COMPENDIUM}/{name}", [texts[row] for row in rows])
+            file[f"{COMPENDIUM}/{name}"] = encode_fixed([texts[row] for row in rows])
 
 
 def _write_values(
@@ -510,11 +497,11 @@ def _write_values(
     file: h5py.File,
     place: str,
     name: str,
-    sides: Sequence[_Side],
+    sides: Sequence[Normalised],
     order: NDArray[np.intp],
     fitted_on: NDArray[np.intp],
-    given: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    given: Mapping[str, _Scale] | None = None,
+) -> dict[str, _Scale]:
     """Standardise one data set gene by gene and write its group `place`.
 
     The rows of the `sides` are stored in `order`; those in `fitted_on`, ascending, give the means
@@ -522,26 +509,23 @@ def _write_values(
     """
     group, used = file.create_group(place), {}
     for number, side in enumerate(sides):
-        profiles = [side.values.profiles[row] for row in order]
-        _write_texts(group, "truth" if number else "profiles", profiles)
+        profiles = [side.profiles[row] for row in order]
+        group["truth" if number else "profiles"] = encode_fixed(profiles)
         if given is None:
             mean, deviation = _statistics(job, name, side, fitted_on)
         else:
-            mean, deviation = (np.concatenate([given[k][n] for k in side.columns]) for n in (0, 1))
+            mean, deviation = np.empty((2, side.stored.n_columns))
+            for kind, columns in side.columns.items():
+                mean[columns], deviation[columns] = given[kind]
         for kind, columns in side.columns.items():
             used[kind] = mean[columns], deviation[columns]
             group[f"{kind}_mean"], group[f"{kind}_sd"] = used[kind]
-            width = columns.stop - columns.start
-            group.create_dataset(
-                kind,
-                (len(order), width),
-                np.float32,
-                chunks=(chunk_rows(len(order), width), width),
-                fletcher32=True,
-            )
+            shape = len(order), len(mean[columns])
+            chunks = chunk_rows(*shape), shape[1]
+            group.create_dataset(kind, shape, np.float32, chunks=chunks, fletcher32=True)
         with job.progress.step(f"writing {name}", len(order)) as tick:
             start = 0
-            for block in side.values.values(order, ROWS_WRITTEN):
+            for block in side.values(order, ROWS_WRITTEN):
                 scaled = standardise(block, mean, deviation).astype(np.float32)
                 for kind, columns in side.columns.items():
                     group[kind][start : start + len(block)] = scaled[:, columns]
@@ -550,14 +534,12 @@ def _write_values(
     return used
 
 
-def _statistics(
-    job: _Job, name: str, side: _Side, fitted_on: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n_genes = side.values.stored.n_columns
+def _statistics(job: _Job, name: str, side: Normalised, fitted_on: NDArray[np.intp]) -> _Scale:
+    n_genes = side.stored.n_columns
     with job.progress.step(f"means of {name}", 2 * len(fitted_on)) as tick:
 
         def read() -> Iterator[NDArray[np.float64]]:
-            for block in side.values.values(fitted_on, job.config.block_size):
+            for block in side.values(fitted_on, job.config.block_size):
                 yield block
                 tick(len(block))
 
@@ -594,7 +576,3 @@ def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None
     ).items():
         plain = isinstance(value, str | bool | int | float)
         file.attrs[name] = value if plain else json.dumps(value, sort_keys=True, default=str)
-
-
-def _write_texts(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
-    group[name] = encode_fixed(texts)

@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import h5py
 import numpy as np
 
+from dgex_jax.config import IdKind
 from dgex_jax.errors import FormatError, StudyError
 from dgex_jax.io.files import HDF5_MAGIC, Closing, Unchanged, read_head
 from dgex_jax.io.hdf5 import check_seal, hdf5_errors
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 
     from dgex_jax.io.expression import FloatArray
 
-GeneIds = Literal["ensembl", "entrez", "symbol", "probe", "number"]
+ColumnIds = Literal[IdKind, "number"]
 """What the ids of a study's genes are; ``probe`` where its genes are its probes, ``number`` where
 the reader counts columns that have no ids."""
 
@@ -130,7 +131,7 @@ class Prepared(Closing):
     licence: str = ""
     settings: Mapping[str, Any] = MappingProxyType({})
     parts: Parts = PAPER
-    gene_ids: GeneIds
+    gene_ids: ColumnIds
     landmarks: tuple[str, ...]
     landmark_symbols: tuple[str, ...]
     targets: tuple[str, ...]
@@ -347,9 +348,9 @@ class Hdf5Prepared(Prepared):
         self.source, self.licence = (str(attributes.get(one, "")) for one in ("source", "licence"))
         self.settings = json.loads(attributes.get("settings", "{}"))
         ids = str(attributes["gene_ids"]) if self._version > 1 else "ensembl"
-        if ids not in get_args(GeneIds):
+        if ids not in get_args(ColumnIds):
             raise FormatError(f"{self.path}: gene_ids are {ids!r}")
-        self.gene_ids = cast("GeneIds", ids)
+        self.gene_ids = cast("ColumnIds", ids)
         self.parts = self._parts()
 
     def _parts(self) -> Parts:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dgex_jax.config import ALIKE
 from dgex_jax.errors import FormatError, PreparationError, StudyError
 from dgex_jax.io.archs4 import Archs4
 from dgex_jax.io.expression import (
     Genes,
     View,
     check_ids,
-    listed,
     notes_of,
     transposed,
 )
-from dgex_jax.io.lines import kind_of, read_cells
+from dgex_jax.io.lines import kind_of
 from dgex_jax.io.manifest import file_sha256
 from dgex_jax.io.open import open_input
-from dgex_jax.parts import ARRAYS_ALONE
 from dgex_jax.prepare.genes import (
     Annotation,
     Selection,
@@ -30,17 +28,16 @@ from dgex_jax.prepare.genes import (
     is_gene_map,
     read_gene_map,
     select_genes,
-    symbol_text,
 )
 from dgex_jax.prepare.joined import Joined
-from dgex_jax.prepare.looks import without_annotation, without_sample_annotation
+from dgex_jax.prepare.looks import Watched, without_annotation, without_sample_annotation
 from dgex_jax.prepare.names import search
-from dgex_jax.prepare.opened import RawFile, RawSet, RawSources
+from dgex_jax.prepare.normalize import LogScale
 from dgex_jax.prepare.pairs import read_pairs
 from dgex_jax.prepare.probelist import landmark_file, read_probe_list, select_probes
 from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
+from dgex_jax.prepare.samples import groups_of
 from dgex_jax.prepare.samples import select as select_samples
-from dgex_jax.prepare.split import SEPARATORS, ids_of_cell, linked_groups
 from dgex_jax.rawfiles import (
     GeoOnlyFiles,
     OtherSet,
@@ -53,22 +50,125 @@ from dgex_jax.rawfiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
     import numpy as np
     from numpy.typing import NDArray
 
     from dgex_jax.config import IdKind, Normalize, PrepareConfig, SetPlatform, Values
-    from dgex_jax.io.expression import AnnotatedSource, GeneFilter
+    from dgex_jax.io.expression import AnnotatedSource, ExpressionSource, FloatArray
+    from dgex_jax.io.expression import Selection as Chosen
     from dgex_jax.io.progress import Progress
+    from dgex_jax.parts import Parts
     from dgex_jax.prepare.genes import GeneMap
-    from dgex_jax.prepare.prepared import GeneIds
     from dgex_jax.rawfiles import AnyRawFiles
 
+    Opener = Callable[[Path, SetPlatform], AnnotatedSource]
+
 GIB = 2**30
-SERIES = re.compile(r"[A-Z]{3,4}\d+|E-[A-Z]+-\d+")
-"""The accession of a series (GSE, SRP, E-MTAB); of these several may be in one cell."""
+
+
+class RawFile:
+    """A raw file of a study as it is read: looked at, and on a log scale.
+
+    `name` is for people; `path`, `profiles` and `genes` are those of the file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base: AnnotatedSource,
+        platform: SetPlatform,
+        values: Values,
+        rule: Normalize,
+    ) -> None:
+        self.name, self.base = name, base
+        self.platform, self.values, self.rule = platform, values, rule
+        self.path, self.profiles, self.genes = base.path, base.profiles, base.genes
+        self.gene_metadata = base.gene_metadata
+        self._watched = Watched(base)
+        self._source = self._logs(self._watched)
+
+    def _logs(self, source: ExpressionSource) -> ExpressionSource:
+        if self.values in ("log2", "log1p"):
+            return source
+        return LogScale(source, per_million=self.rule == "log_cpm")
+
+    @property
+    def unwatched(self) -> ExpressionSource:
+        """The same, to be read before."""
+        return self._logs(self.base)
+
+    def read(self, profiles: Chosen = None, genes: Chosen = None) -> FloatArray:
+        """Read the next profiles, always the same genes of them."""
+        return self._source.read(profiles, genes)
+
+    def taken(self, profiles: NDArray[np.intp]) -> RawFile:
+        """Return some of the profiles."""
+        base = View(self.base, profile_places=profiles)
+        return RawFile(self.name, base, self.platform, self.values, self.rule)
+
+    def verdict(self, *, force: bool) -> tuple[list[str], list[str]]:
+        """Judge what was read: notes and warnings; raises `FormatError` (see `Watched.verdict`)."""
+        # The original takes values of any scale, by their ranks.
+        said = None if self.rule == "original" else self.values
+        note, warnings = self._watched.verdict(ALIKE[self.platform][0], said, force=force)
+        if self.values == "counts" and self.rule == "quantile":
+            warnings.append("counts know no lengths: ranks between genes depend on them")
+        return [f"{self.name}: {note}"] * bool(note), [f"{self.name}: {one}" for one in warnings]
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """A set, open: the file of its landmarks, and that of its targets if it is another."""
+
+    settings: OtherSet
+    landmarks: RawFile
+    truth: RawFile | None = None
+
+
+@dataclass(frozen=True)
+class RawSources:
+    """The raw files of a study, open, and the genes that all platforms have."""
+
+    parts: Parts
+    compendium: RawFile
+    sets: Mapping[str, RawSet]
+    genes: Selection
+    gene_ids: IdKind
+    annotation: Annotation
+    """What is known of the compendium's rows."""
+    notes: tuple[str, ...]
+    """What was left out of the files, and by which names genes were found, a line each."""
+    file_names: tuple[str, ...] | None = None
+    """Of each profile of the compendium its file, if there are several."""
+    group_names: tuple[str, ...] | None = None
+    """Of each profile what it is split by, as written."""
+    groups: NDArray[np.intp] | None = None
+    """Of each profile the number of its group ``(n_profiles,)``."""
+
+    def files(self) -> Iterator[RawFile]:
+        """Give every file."""
+        yield self.compendium
+        for one in self.sets.values():
+            yield one.landmarks
+            if one.truth is not None:
+                yield one.truth
+
+    def taken(self, profiles: NDArray[np.intp]) -> RawSources:
+        """Return some profiles of the compendium."""
+
+        def some(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return None if texts is None else tuple(texts[place] for place in profiles.tolist())
+
+        return replace(
+            self,
+            compendium=self.compendium.taken(profiles),
+            file_names=some(self.file_names),
+            group_names=some(self.group_names),
+            groups=None if self.groups is None else self.groups[profiles],
+        )
 
 
 def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
@@ -78,178 +178,53 @@ def open_raw(raw: AnyRawFiles, config: PrepareConfig, files: ExitStack) -> RawSo
     of them. Raises `FormatError` for a file that can't be read as what it should be,
     `PreparationError` if no landmark or no target is on every platform.
     """
+    opening = _Opening(as_study_files(raw), normalization(raw, config), config, files)
     if isinstance(raw, GeoOnlyFiles):
-        return _open_geo_only(raw, config, files)
-    rule = normalization(raw, config)
+        return opening.by_probes(raw.landmarks)
     if isinstance(raw, RawFiles):
-        opening = _Opening(as_study_files(raw), rule, config, files)
         return opening.by_maps(read_gene_map(raw.landmarks), read_gene_map(raw.targets))
-    return _Opening(raw, rule, config, files).sources()
-
-
-def _open_geo_only(raw: GeoOnlyFiles, config: PrepareConfig, files: ExitStack) -> RawSources:
-    geo = open_input(raw.geo, files, accept_wrong_dimensions=config.accept_wrong_dimensions)
-    landmarks = read_probe_list(raw.landmarks, geo)
-    turned = False
-    if _may_be_turned(raw.geo):
-        other = read_probe_list(raw.landmarks, transposed(geo))
-        _refuse_both(geo, landmarks.n_found, other.n_found)
-        if other.n_found:
-            geo, landmarks, turned = transposed(geo), other, True
-    found = [*notes_of(geo), *landmarks.notes]
-    geo, left_out = without_annotation(geo, force=config.force_platform, training=True)
-    found += left_out
-    if turned or kind_of(raw.geo) == "h5ad":
-        geo, left_out = without_sample_annotation(geo)
-        found += left_out
-    _check_unique(geo)
-    annotation = annotation_of(geo.gene_metadata) | landmarks.annotation
-    genes = select_probes(landmarks, geo, annotation)
-    name = ARRAYS_ALONE.compendium
-    return RawSources(
-        ARRAYS_ALONE,
-        RawFile(name, geo, "array", "log2", normalization(raw, config)),
-        {},
-        genes,
-        "probe",
-        annotation,
-        tuple(f"{name}: {note}" for note in found),
-    )
+    lists = (raw.compendium.landmarks, raw.compendium.targets)
+    maps = [one for one in lists if isinstance(one, Path) and is_gene_map(one)]
+    return opening.by_maps(*map(read_gene_map, maps)) if len(maps) == 2 else opening.by_rows()
 
 
 @dataclass
 class _Opening:
-    """Opens a compendium and its sets."""
+    """Opens a compendium and its sets: each file, then the genes that all have, then the whole."""
 
     raw: StudyFiles
     rule: Normalize
     config: PrepareConfig
     files: ExitStack
+    notes: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.notes: list[str] = []
+    def by_probes(self, landmarks: Path) -> RawSources:
+        """Open an array alone; the genes are its probes."""
+        compendium = self.raw.compendium
+        (path,) = compendium.files
+        geo = self._by_list(path, self._open(path), landmarks, compendium.name)
+        found = read_probe_list(landmarks, geo)
+        self._note(compendium.name, found.notes)
+        annotation = annotation_of(geo.gene_metadata) | found.annotation
+        return self._opened(geo, {}, select_probes(found, geo, annotation), "probe", annotation)
 
-    def sources(self) -> RawSources:
-        """Open all files; the genes are those of two maps, or the rows of the compendium."""
-        landmarks, targets = self.raw.compendium.landmarks, self.raw.compendium.targets
-        maps = [one for one in (landmarks, targets) if isinstance(one, Path) and is_gene_map(one)]
-        if len(maps) == 2:
-            return self.by_maps(*map(read_gene_map, maps))
-        return self._by_rows()
-
-    def _by_rows(self) -> RawSources:
+    def by_rows(self) -> RawSources:
         """Open all files; the genes are the rows of the compendium, by any id."""
         compendium = self.raw.compendium
         listed_in = compendium.landmarks
         if not isinstance(listed_in, Path):
             listed_in = landmark_file(listed_in)
-        files = [self._training_file(path, listed_in) for path in compendium.files]
+        files = [
+            self._by_list(path, self._chosen(path, self._open(path)), listed_in, path.name)
+            for path in compendium.files
+        ]
         source = self._joined(files)
         rows = genes_of_rows(source, compendium.genes)
-        self.notes += [f"{compendium.name}: {note}" for note in rows.notes]
-
-        def opened(path: Path, platform: SetPlatform) -> AnnotatedSource:
-            return self._set_file(path, platform, rows.genes)
-
-        training = self._file(compendium.name, source, compendium.platform, compendium.values)
-        sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
-        files_of = {name: one.landmarks.base for name, one in sets.items()}
-        truths = {name: one.truth.base for name, one in sets.items() if one.truth is not None}
-        genes = select(rows, listed_in, compendium.targets, files_of, training.path, truths)
+        self._note(compendium.name, rows.notes)
+        sets = self._sets(lambda path, platform: self._by_genes(path, platform, rows.genes))
+        genes = select(rows, listed_in, compendium.targets, _sides(sets), source.path)
         self.notes += genes.notes
-        return self._opened(training, sets, genes, rows.id_kind, rows.annotation, source)
-
-    def _joined(self, files: Sequence[AnnotatedSource]) -> AnnotatedSource:
-        """Join the files of the compendium."""
-        if len(files) == 1:
-            return files[0]
-        joined = Joined(files)
-        self.notes += [note for note in joined.notes if note not in self.notes]
-        if self.rule == "log_cpm" and any(len(one.genes) > len(joined.genes) for one in files):
-            self.notes.append("counts are per million of the genes that all files have")
-        return joined
-
-    def _chosen(self, path: Path, source: AnnotatedSource) -> AnnotatedSource:
-        """Choose the samples of an ARCHS4 file; of another none can be asked for."""
-        compendium = self.raw.compendium
-        if isinstance(source, Archs4):
-            chosen, notes = select_samples(source, compendium, self.config.seed)
-            self.notes += [f"{path.name}: {note}" for note in notes]
-            return chosen
-        asked = [
-            one.name
-            for one in fields(compendium)
-            if one.name in ("samples", "sample", "single_cell")
-            and getattr(compendium, one.name) != one.default
-        ]
-        if asked:
-            raise FormatError(f"{path}: {', '.join(asked)}: is no ARCHS4 file to choose from")
-        return source
-
-    def _training_file(self, path: Path, landmarks: Path) -> AnnotatedSource:
-        """Open a file of the compendium; of ARCHS4 only the samples asked for."""
-        trusting = self.config.accept_wrong_dimensions
-        source: AnnotatedSource = open_input(path, self.files, accept_wrong_dimensions=trusting)
-        source = self._chosen(path, source)
-        turned = False
-        if _may_be_turned(path):
-            in_rows, in_columns = (
-                read_probe_list(landmarks, side).n_found for side in (source, transposed(source))
-            )
-            _refuse_both(source, in_rows, in_columns)
-            if in_columns:
-                source, turned = transposed(source), True
-        source, left_out = without_annotation(
-            source, force=self.config.force_platform, training=True
-        )
-        if turned or kind_of(path) == "h5ad":
-            source, more = without_sample_annotation(source)
-            left_out += more
-        self.notes += [f"{path.name}: {note}" for note in (*notes_of(source), *left_out)]
-        _check_unique(source)
-        return source
-
-    def _set_file(self, path: Path, platform: SetPlatform, genes: Genes) -> AnnotatedSource:
-        """Open a file of a set, in which genes are looked for; probes are averaged by gene."""
-        trusting = self.config.accept_wrong_dimensions
-        source = open_input(path, self.files, accept_wrong_dimensions=trusting)
-        if _may_be_turned(path):
-            source = _turned(source, lambda _gene: False, genes)
-        left, left_out = without_annotation(source, force=self.config.force_platform, training=True)
-        self.notes += [f"{path.name}: {note}" for note in (*notes_of(source), *left_out)]
-        check_ids(left.path, "profile", left.profiles)
-        if platform == "rnaseq":
-            return left
-        compendium = self.raw.compendium
-        rows = genes_of_rows(left, compendium.genes if platform == compendium.platform else None)
-        if rows.id_kind == "probe" or all(len(of_gene) == 1 for of_gene in rows.columns):
-            return left
-        self.notes += [f"{path.name}: {note}" for note in rows.notes]
-        return GeneMeans(left, rows)
-
-    def _opened(
-        self,
-        training: RawFile,
-        sets: Mapping[str, RawSet],
-        genes: Selection,
-        gene_ids: GeneIds,
-        annotation: Annotation,
-        source: AnnotatedSource,
-    ) -> RawSources:
-        groups = self._groups(source)
-        files = source.profile_metadata["file"] if isinstance(source, Joined) else None
-        return RawSources(
-            parts_of(self.raw),
-            training,
-            sets,
-            genes,
-            gene_ids,
-            annotation,
-            tuple(self.notes),
-            file_names=None if files is None else tuple(map(str, files)),
-            group_names=groups,
-            groups=None if groups is None else _numbered(groups),
-        )
+        return self._opened(source, sets, genes, rows.id_kind, rows.annotation)
 
     def by_maps(self, landmarks: GeneMap, targets: GeneMap) -> RawSources:
         """Open all files; the genes are those of two maps."""
@@ -264,182 +239,206 @@ class _Opening:
             ("",) * (len(landmarks) + len(targets)),
             landmarks.probes + targets.probes,
         )
-        wanted = set(map(ensembl_key, both.ensembl))
-        probes = {probe for of_gene in both.probes for probe in of_gene}
+        files = [self._by_map(path, both, training=True) for path in compendium.files]
+        source = self._joined(files)
+        sets = self._sets(lambda path, _platform: self._by_map(path, both, training=False))
+        genes = select_genes(landmarks, targets, source, _sides(sets))
+        return self._opened(source, sets, genes, "ensembl", annotation_of(source.gene_metadata))
 
-        def is_wanted(gene: str) -> bool:
-            return ensembl_key(gene) in wanted
+    def _note(self, name: str, notes: Sequence[str]) -> None:
+        self.notes += [f"{name}: {note}" for note in notes]
 
-        def opened(path: Path, _platform: SetPlatform) -> AnnotatedSource:
-            return self._by_map(path, is_wanted, is_wanted, both, ("ensembl", "symbol"))
+    def _open(self, path: Path, genes: Callable[[str], bool] | None = None) -> AnnotatedSource:
+        trusting = self.config.accept_wrong_dimensions
+        return open_input(path, self.files, genes=genes, accept_wrong_dimensions=trusting)
 
-        kept = probes if self.config.duplicates == "none" else None
-        found = [
-            self._by_map(path, kept, probes.__contains__, both, ("probe",), unique=True)
-            for path in compendium.files
+    def _chosen(self, path: Path, source: AnnotatedSource) -> AnnotatedSource:
+        """Choose the samples of an ARCHS4 file; of another none can be asked for."""
+        compendium = self.raw.compendium
+        if isinstance(source, Archs4):
+            chosen, notes = select_samples(source, compendium, self.config.seed)
+            self._note(path.name, notes)
+            return chosen
+        asked = [
+            one.name
+            for one in fields(compendium)
+            if one.name in ("samples", "sample", "single_cell")
+            and getattr(compendium, one.name) != one.default
         ]
-        source = self._joined(found)
-        training = self._file(compendium.name, source, compendium.platform, compendium.values)
-        sets = {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
-        sides = {name: one.sides for name, one in sets.items()}
-        genes = select_genes(landmarks, targets, training, sides)
-        annotation = annotation_of(training.gene_metadata)
-        return self._opened(training, sets, genes, "ensembl", annotation, source)
+        if asked:
+            raise FormatError(f"{path}: {', '.join(asked)}: is no ARCHS4 file to choose from")
+        return source
 
-    def _groups(self, source: AnnotatedSource) -> tuple[str, ...] | None:
-        """Read what the profiles are split by: a field of their annotation, or a file."""
-        by = self.raw.compendium.split_by
-        if by is None:
-            return None
-        if isinstance(by, Path):
-            found = _group_of(by)
-            names = [found.get(profile, "") for profile in source.profiles]
-            where = f"{by}"
+    def _cleaned(
+        self,
+        path: Path,
+        source: AnnotatedSource,
+        turn: Callable[[AnnotatedSource], AnnotatedSource],
+        name: str,
+    ) -> AnnotatedSource:
+        """Turn a file that may have its genes in its columns; leave out annotation of genes."""
+        if kind_of(path) in {"table", "series matrix"}:
+            source = turn(source)
+        force = self.config.force_platform
+        source, left_out = without_annotation(source, force=force, training=True)
+        self._note(name, [*notes_of(source), *left_out])
+        return source
+
+    def _by_list(
+        self, path: Path, source: AnnotatedSource, landmarks: Path, name: str
+    ) -> AnnotatedSource:
+        """Clean a file of the compendium, in which listed landmarks are looked for."""
+
+        def turn(table: AnnotatedSource) -> AnnotatedSource:
+            both = (table, transposed(table))
+            return _turned(table, *(read_probe_list(landmarks, one).n_found for one in both))
+
+        source = self._cleaned(path, source, turn, name)
+        if kind_of(path) == "h5ad" or (isinstance(source, View) and source.turned):
+            source, left_out = without_sample_annotation(source)
+            self._note(name, left_out)
+        return _checked(source)
+
+    def _by_genes(self, path: Path, platform: SetPlatform, genes: Genes) -> AnnotatedSource:
+        """Open a file of a set, in which genes are looked for; probes are averaged by gene."""
+        opened = self._open(path)
+        source = self._cleaned(path, opened, lambda table: _by_search(table, genes), path.name)
+        check_ids(source.path, "profile", source.profiles)
+        if platform == "rnaseq":
+            return source
+        compendium = self.raw.compendium
+        rows = genes_of_rows(source, compendium.genes if platform == compendium.platform else None)
+        if rows.id_kind == "probe" or all(len(of_gene) == 1 for of_gene in rows.columns):
+            return source
+        self._note(path.name, rows.notes)
+        return GeneMeans(source, rows)
+
+    def _by_map(self, path: Path, both: Genes, *, training: bool) -> AnnotatedSource:
+        """Open a file in which genes of the maps are looked for; text keeps only those."""
+        kinds: tuple[IdKind, ...] = ("probe",) if training else ("ensembl", "symbol")
+        probes = {probe for of_gene in both.probes for probe in of_gene}
+        ensembl = set(map(ensembl_key, both.ensembl))
+
+        def is_gene(name: str) -> bool:
+            return name in probes if training else ensembl_key(name) in ensembl
+
+        def turn(table: AnnotatedSource) -> AnnotatedSource:
+            in_rows, in_columns = (sum(map(is_gene, ids)) for ids in (table.genes, table.profiles))
+            if in_rows or in_columns:
+                return _turned(table, in_rows, in_columns)
+            return _by_search(table, both)
+
+        # A million reads are those of all genes, and duplicates are sought by all probes.
+        every = self.rule == "log_cpm" or (training and self.config.duplicates != "none")
+        source = self._open(path, None if every else is_gene)
+        if not every and not any(map(is_gene, source.genes)):
+            # Its genes are named otherwise: all of them are needed to find out how.
+            source = self._open(path)
+        if training:
+            source = _checked(self._cleaned(path, self._chosen(path, source), turn, path.name))
         else:
-            metadata = source.profile_metadata
-            if by not in metadata.columns:
-                there = ", ".join(map(str, metadata.columns)) or "none"
-                raise FormatError(
-                    f"{source.path}: its profiles have no field {by!r} to split by (there: {there})"
-                )
-            names = [symbol_text(text) for text in metadata[by]]
-            where = f"the field {by!r} of {source.path.name}"
-        alone = [name for name, group in zip(source.profiles, names, strict=True) if not group]
-        if len(alone) == len(names):
-            raise FormatError(f"{source.path}: no profile has a group by {where}")
-        if alone:
-            text = f"{len(alone):,} profiles have no group by {where}, each is one of its own"
-            self.notes.append(f"{text}: {listed(alone, 3)}")
-        return tuple(names)
+            source = self._cleaned(path, source, turn, path.name)
+            check_ids(source.path, "profile", source.profiles)
+        return _named(source, both, kinds, is_gene, self.notes)
 
-    def _file(
-        self, name: str, source: AnnotatedSource, platform: SetPlatform, values: Values
-    ) -> RawFile:
-        return RawFile(name, source, platform, values, self.rule)
+    def _joined(self, files: Sequence[AnnotatedSource]) -> AnnotatedSource:
+        """Join the files of the compendium."""
+        if len(files) == 1:
+            return files[0]
+        joined = Joined(files)
+        self.notes += [note for note in joined.notes if note not in self.notes]
+        if self.rule == "log_cpm" and any(len(one.genes) > len(joined.genes) for one in files):
+            self.notes.append("counts are per million of the genes that all files have")
+        return joined
 
-    def _set(
-        self, name: str, one: OtherSet, opened: Callable[[Path, SetPlatform], AnnotatedSource]
-    ) -> RawSet:
+    def _sets(self, opened: Opener) -> dict[str, RawSet]:
+        return {name: self._set(name, one, opened) for name, one in self.raw.sets.items()}
+
+    def _set(self, name: str, one: OtherSet, opened: Opener) -> RawSet:
         if one.file is not None:
             # Dense ranks need no logarithms, and corrected RPKM below 0 have none.
             ranked = self.rule == "original" and one.platform == "rnaseq"
-            values = "log2" if ranked else one.values
-            source = opened(one.file, one.platform)
-            return RawSet(one, self._file(name, source, one.platform, values))
+            source, values = opened(one.file, one.platform), "log2" if ranked else one.values
+            return RawSet(one, RawFile(name, source, one.platform, values, self.rule))
         if one.landmarks is None or one.truth is None:
             raise AssertionError("a set is one file, or two")
         of_truth = one.truth_platform or one.platform
         landmarks, truth = opened(one.landmarks, one.platform), opened(one.truth, of_truth)
-        pairs = read_pairs(
-            one.pairs, landmarks.profiles, truth.profiles, (one.landmarks, one.truth)
-        )
-        self.notes += [f"{name}: {note}" for note in pairs.notes]
+        paths = (one.landmarks, one.truth)
+        pairs = read_pairs(one.pairs, landmarks.profiles, truth.profiles, paths)
+        self._note(name, pairs.notes)
+        inputs = View(landmarks, profile_places=pairs.landmarks)
+        outputs = View(truth, profile_places=pairs.truth)
         return RawSet(
             one,
-            self._file(
-                f"{name} (landmarks)",
-                View(landmarks, profile_places=pairs.landmarks),
-                one.platform,
-                one.values,
-            ),
-            self._file(
-                f"{name} (truth)",
-                View(truth, profile_places=pairs.truth),
-                of_truth,
-                one.of_truth,
-            ),
+            RawFile(f"{name} (landmarks)", inputs, one.platform, one.values, self.rule),
+            RawFile(f"{name} (truth)", outputs, of_truth, one.of_truth, self.rule),
         )
 
-    def _by_map(
+    def _opened(
         self,
-        path: Path,
-        genes: GeneFilter,
-        is_gene: Callable[[str], bool],
-        both: Genes,
-        kinds: tuple[IdKind, ...],
-        *,
-        unique: bool = False,
-    ) -> AnnotatedSource:
-        """Open a file in which genes of the maps are looked for; text keeps only those."""
-        trusting = self.config.accept_wrong_dimensions
-        if self.rule == "log_cpm":
-            genes = None  # a million reads are those of all genes
-        opened = open_input(path, self.files, genes=genes, accept_wrong_dimensions=trusting)
-        if genes is not None and not any(map(is_gene, opened.genes)):
-            # Its genes are named otherwise: all of them are needed to find out how.
-            opened = open_input(path, self.files, accept_wrong_dimensions=trusting)
-        if unique:
-            opened = self._chosen(path, opened)
-        if _may_be_turned(path):
-            opened = _turned(opened, is_gene, both)
-        left, left_out = without_annotation(opened, force=self.config.force_platform, training=True)
-        self.notes += [f"{path.name}: {note}" for note in (*notes_of(opened), *left_out)]
-        if unique:
-            _check_unique(left)
-        else:
-            check_ids(left.path, "profile", left.profiles)
-        return _named(left, both, kinds, is_gene, self.notes)
-
-
-def _numbered(groups: Sequence[str]) -> NDArray[np.intp]:
-    """Give each profile the number of its group; those that share one of several series are one."""
-    cells = []
-    for name in groups:
-        ids = ids_of_cell(name.replace(" ", ","))
-        several = bool(ids) and all(map(SERIES.fullmatch, ids))
-        cells.append(",".join(ids) if several else SEPARATORS.sub("\0", name))
-    return linked_groups(cells)
-
-
-def _group_of(path: Path) -> dict[str, str]:
-    """Read a file of two columns: profile and group."""
-    groups: dict[str, str] = {}
-    for number, cells in read_cells(path):
-        if len(cells) != 2:
-            raise FormatError(
-                f"{path}: line {number}: {len(cells)} columns, not 2 (profile and group)"
-            )
-        profile, group = cells
-        if groups.setdefault(profile, group) != group:
-            raise FormatError(f"{path}: line {number}: profile {profile!r} has two groups")
-    return groups
-
-
-def _may_be_turned(path: Path) -> bool:
-    """Whether a file is of a kind that has its genes in its rows or in its columns."""
-    return kind_of(path) in {"table", "series matrix"}
-
-
-def _turned(
-    table: AnnotatedSource, is_gene: Callable[[str], bool], genes: Genes
-) -> AnnotatedSource:
-    """Give a table with its genes as columns, whichever axis of the file they are on."""
-    in_rows, in_columns = (sum(map(is_gene, ids)) for ids in (table.genes, table.profiles))
-    if not in_rows and not in_columns:
-        kinds: tuple[IdKind, ...] = ("probe", "ensembl", "symbol")
-        in_rows, in_columns = (
-            search(kinds, genes, side.genes, side.gene_metadata)[0].count
-            for side in (table, transposed(table))
+        source: AnnotatedSource,
+        sets: Mapping[str, RawSet],
+        genes: Selection,
+        gene_ids: IdKind,
+        annotation: Annotation,
+    ) -> RawSources:
+        """Give all that is open, and what the profiles of the compendium are split by."""
+        compendium = self.raw.compendium
+        names, numbers, notes = groups_of(source, compendium.split_by)
+        self.notes += notes
+        files = source.profile_metadata["file"] if isinstance(source, Joined) else None
+        return RawSources(
+            parts_of(self.raw),
+            RawFile(compendium.name, source, compendium.platform, compendium.values, self.rule),
+            sets,
+            genes,
+            gene_ids,
+            annotation,
+            tuple(self.notes),
+            file_names=None if files is None else tuple(map(str, files)),
+            group_names=names,
+            groups=numbers,
         )
-        # By other names a few are found by chance.
-        if 10 * min(in_rows, in_columns) < max(in_rows, in_columns):
-            return transposed(table) if in_columns > in_rows else table
-    _refuse_both(table, in_rows, in_columns)
-    return transposed(table) if in_columns else table
 
 
-def _refuse_both(table: AnnotatedSource, in_rows: int, in_columns: int) -> None:
+def _sides(
+    sets: Mapping[str, RawSet],
+) -> dict[str, tuple[AnnotatedSource, AnnotatedSource]]:
+    """Give for each set the file of its landmarks and that of its targets, mostly the same."""
+    return {
+        name: (one.landmarks.base, (one.truth or one.landmarks).base) for name, one in sets.items()
+    }
+
+
+def _by_search(table: AnnotatedSource, genes: Genes) -> AnnotatedSource:
+    """Give a table with its genes as columns: the axis on which most are found, by any name."""
+    kinds: tuple[IdKind, ...] = ("probe", "ensembl", "symbol")
+    in_rows, in_columns = (
+        search(kinds, genes, side.genes, side.gene_metadata)[0].count
+        for side in (table, transposed(table))
+    )
+    # By other names a few are found by chance.
+    if 10 * min(in_rows, in_columns) < max(in_rows, in_columns):
+        return transposed(table) if in_columns > in_rows else table
+    return _turned(table, in_rows, in_columns)
+
+
+def _turned(table: AnnotatedSource, in_rows: int, in_columns: int) -> AnnotatedSource:
+    """Give a table with its genes as columns, of which one axis of the file has some."""
     if in_rows and in_columns:
         raise FormatError(
             f"{table.path}: has genes of the study in its rows ({in_rows}) and in its columns "
             f"({in_columns}): which of them are the genes can't be told"
         )
+    return transposed(table) if in_columns else table
 
 
-def _check_unique(source: AnnotatedSource) -> None:
+def _checked(source: AnnotatedSource) -> AnnotatedSource:
     """Raise `FormatError` for an id that comes twice: not every reader refuses it."""
     check_ids(source.path, "profile", source.profiles)
     check_ids(source.path, "gene", source.genes)
+    return source
 
 
 def _named(

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from dgex_jax.prepare.genes import (
     entrez_text,
     is_ensembl,
 )
-from dgex_jax.prepare.hgnc import complete_genes, hgnc
+from dgex_jax.prepare.hgnc import complete_genes, hgnc, once
 from dgex_jax.prepare.names import ID_KINDS, KIND_WORDS, READ, may_be_entrez, search, ways_to_name
 from dgex_jax.prepare.probelist import choose_landmarks, find_listed, read_list, read_text
 
@@ -35,25 +35,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dgex_jax.config import IdKind
+    from dgex_jax.config import GeneIds, IdKind
     from dgex_jax.io.expression import AnnotatedSource, FloatArray
     from dgex_jax.io.expression import Selection as Places
     from dgex_jax.prepare.names import Found, Names
 
-GeneKind = Literal["entrez", "ensembl", "symbol"]
-GENE_KINDS: tuple[GeneKind, ...] = ("entrez", "ensembl", "symbol")
+GENE_KINDS: tuple[GeneIds, ...] = ("entrez", "ensembl", "symbol")
 """In the order in which they tell what gene a row is."""
 
 SEVERAL = re.compile(r"\s*(?:///|[|;,])\s*")
 """What is between the genes of one probe (Affymetrix: ``DDR1 /// MIR4640``)."""
 
-ENOUGH: dict[GeneKind, float] = {"entrez": 0.5, "ensembl": 0.0, "symbol": 0.25}
+ENOUGH: dict[GeneIds, float] = {"entrez": 0.5, "ensembl": 0.0, "symbol": 0.25}
 """Share of some names that HGNC must know to take them for ids of genes; Ensembl's show it."""
 
 ANNOTATED = 0.25
 """Share of the rows with a gene, from which on annotation says what the rows are."""
 
-FIELDS: dict[GeneKind, tuple[str, ...]] = {
+FIELDS: dict[GeneIds, tuple[str, ...]] = {
     "entrez": ENTREZ_FIELDS,
     "ensembl": (),
     "symbol": SYMBOL_FIELDS,
@@ -222,9 +221,9 @@ def _key(text: str) -> str:
     return entrez_text(text) or ensembl_key(text.strip())
 
 
-def _known(ways: Sequence[Names], least: float) -> dict[GeneKind, _Ids]:
+def _known(ways: Sequence[Names], least: float) -> dict[GeneIds, _Ids]:
     """Give for each kind of gene id those of the names that have most, at `least` as many."""
-    found: dict[GeneKind, _Ids] = {}
+    found: dict[GeneIds, _Ids] = {}
     for kind in GENE_KINDS:
         most = (False, max(least, 1) - 0.5)
         for way in ways:
@@ -239,21 +238,21 @@ def _known(ways: Sequence[Names], least: float) -> dict[GeneKind, _Ids]:
     return found
 
 
-def _are_known(kind: GeneKind, ids: Sequence[str]) -> bool:
+def _are_known(kind: GeneIds, ids: Sequence[str]) -> bool:
     """Whether HGNC knows enough of some ids."""
     table = hgnc()
     known = table.gene_of if kind == "symbol" else lambda one: table.genes_by_id.get(one, ())
     return sum(bool(known(one)) for one in ids) >= ENOUGH[kind] * len(ids)
 
 
-def _read(kind: GeneKind, text: str, *, split: bool) -> Iterator[str]:
+def _read(kind: GeneIds, text: str, *, split: bool) -> Iterator[str]:
     parts = SEVERAL.split(text) if split else [text]
     for one in dict.fromkeys(READ[kind](part) for part in parts):
         if one and (kind != "ensembl" or is_ensembl(one)):
             yield one
 
 
-def _columns(known: Mapping[GeneKind, _Ids], n: int) -> tuple[_Ids, _Ids, _Ids]:
+def _columns(known: Mapping[GeneIds, _Ids], n: int) -> tuple[_Ids, _Ids, _Ids]:
     """Ensembl ids, symbols and Entrez ids of `n` rows."""
     return (
         known.get("ensembl", [()] * n),
@@ -291,8 +290,8 @@ def _one_gene(
 
 def _rows_are_genes(
     source: AnnotatedSource,
-    own: Mapping[GeneKind, _Ids],
-    annotated: Mapping[GeneKind, _Ids],
+    own: Mapping[GeneIds, _Ids],
+    annotated: Mapping[GeneIds, _Ids],
     notes: list[str],
 ) -> RowGenes:
     kind = next(kind for kind in GENE_KINDS if kind in own)
@@ -320,7 +319,7 @@ def _rows_are_probes(
     rows = [row for row, gene in enumerate(known) if any(gene or ())]
     ensembl, symbols, entrez = zip(*(known[row] or ("",) * 3 for row in rows), strict=True)
     full = complete_genes(Genes(ensembl, symbols, entrez, ()), repeated=True)
-    groups: dict[tuple[GeneKind, str], list[int]] = {}
+    groups: dict[tuple[GeneIds, str], list[int]] = {}
     for place, by in enumerate(zip(full.entrez, full.ensembl, full.symbols, strict=True)):
         key = next((kind, one) for kind, one in zip(GENE_KINDS, by, strict=True) if one)
         groups.setdefault(key, []).append(place)
@@ -356,51 +355,51 @@ def select(
     rows: RowGenes,
     landmarks: Path,
     targets: Path | None,
-    sets: Mapping[str, AnnotatedSource],
+    sets: Mapping[str, tuple[AnnotatedSource, AnnotatedSource]],
     training_path: Path,
-    truths: Mapping[str, AnnotatedSource] | None = None,
 ) -> Selection:
     """Keep the landmarks of a list, and as targets the genes of another list or all others.
 
     Lists are read as `read_probe_list` reads them, by any id (of `targets` a column ``pr_is_lm``
-    means nothing); a gene of both is a landmark. All genes must be in all `sets` (targets of a set
-    in its file of `truths`, if it has one), which are looked
-    for by any id that is known or that HGNC knows (a set of probes is given as its `GeneMeans`;
-    training probes of no known gene are looked for by probe). Landmarks and listed targets come in
-    the order of their list, all other targets in that of the training file; a target that is
-    another row of a landmark's gene is left out. Raises `FormatError` for a fault of a list, for
-    two rows of a set that are the same gene by their ids (or for many by annotation), and for a row
-    with a comma in its id; `PreparationError` if no landmark or no target is left.
+    means nothing); a gene of both is a landmark. All genes must be in all `sets`, each the file of
+    its landmarks and that of its targets, mostly the same: they are looked for by any id that is
+    known or that HGNC knows (a set of probes is given as its `GeneMeans`; training probes of no
+    known gene are looked for by probe). Landmarks and listed targets come in the order of their
+    list, all other targets in that of the training file; a target that is another row of a
+    landmark's gene is left out. Raises `FormatError` for a fault of a list, for two rows of a set
+    that are the same gene by their ids (or for many by annotation), and for a row with a comma in
+    its id; `PreparationError` if no landmark or no target is left.
     """
     comma = next((one for of_gene in rows.genes.probes for one in of_gene if "," in one), None)
     if comma is not None:
         raise FormatError(f"{training_path}: id {comma!r} holds a comma, which separates probes")
     inputs = _Listed("landmark", landmarks, rows, training_path)
-    outputs = None if targets is None else _Listed("target", targets, rows, training_path)
+    notes, dropped, wanted = [*inputs.notes], [*inputs.lost], list(range(len(rows)))
+    if targets is not None:
+        outputs = _Listed("target", targets, rows, training_path)
+        notes, dropped, wanted = notes + outputs.notes, dropped + outputs.lost, outputs.found
     taken = set(inputs.found)
-    if outputs is None:
-        others = [gene for gene in range(len(rows)) if gene not in taken]
-    else:
-        others = [gene for gene in outputs.found if gene not in taken]
-    notes = [*inputs.notes, *(outputs.notes if outputs else ())]
-    if outputs and len(others) < len(outputs.found):
-        both = [rows.ids[gene] for gene in outputs.found if gene in taken]
+    both = [rows.ids[gene] for gene in wanted if gene in taken]
+    if both and targets is not None:
         notes.append(f"{len(both)} listed targets are landmarks, and stay so: {listed(both)}")
+    others = [gene for gene in wanted if gene not in taken]
     others, twins = _without_twins(rows, inputs.found, others)
-    places = {name: _places(name, source, rows, notes) for name, source in sets.items()}
-    measured = {
-        name: _places(f"{name} (truth)", source, rows, notes)
-        for name, source in (truths or {}).items()
+    dropped += twins
+    places = {name: _places(name, source, rows, notes) for name, (source, _) in sets.items()}
+    truths = {
+        name: places[name] if truth is source else _places(f"{name} (truth)", truth, rows, notes)
+        for name, (source, truth) in sets.items()
     }
-    dropped = [*inputs.lost, *(outputs.lost if outputs else ()), *twins]
     kept = {}
-    for role, path, chosen, there in (
-        ("landmark", landmarks, inputs.found, places),
-        ("target", targets or training_path, others, places | measured),
+    for side, (role, path, chosen, there) in enumerate(
+        (
+            ("landmark", landmarks, inputs.found, places),
+            ("target", targets or training_path, others, truths),
+        )
     ):
         left = _in_all_sets(role, chosen, rows, there, dropped)
         if not left:
-            files = ", ".join(str(one) for one in (training_path, *(s.path for s in sets.values())))
+            files = ", ".join(map(str, (training_path, *(of[side].path for of in sets.values()))))
             raise PreparationError(f"{path}: no {role} gene is left that is in all of {files}")
         kept[role] = StudyGenes(
             tuple(rows.genes.symbols[gene] for gene in left),
@@ -501,8 +500,8 @@ def _places(
         for one in _read(kind, text, split=False)
     }
     known = complete_genes(rows.genes, among=among)
-    ensembl, symbols, entrez = map(_unique, (known.ensembl, known.symbols, known.entrez))
-    wanted = Genes(ensembl, symbols, entrez, rows.genes.probes)
+    ensembl, symbols, entrez = map(once, (known.ensembl, known.symbols, known.entrez))
+    wanted = Genes(tuple(ensembl), tuple(symbols), tuple(entrez), rows.genes.probes)
     kinds = ID_KINDS if rows.id_kind == "probe" else ID_KINDS[1:]
     best, *rest = search(kinds, wanted, source.genes, source.gene_metadata)
     places = _take(best, {})
@@ -555,9 +554,3 @@ def _agree(way: Found, best: Found) -> bool:
     both = [(a, b) for a, b in zip(way.columns, best.columns, strict=True) if a and b]
     same = sum(a == b for a, b in both)
     return way.names.field is None or (bool(both) and same >= 0.9 * len(both))
-
-
-def _unique(ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the ids that several genes have: they tell none of them."""
-    counts = Counter(map(ensembl_key, ids))
-    return tuple(one if counts[ensembl_key(one)] == 1 else "" for one in ids)

@@ -6,7 +6,6 @@ stream of its own: adding or skipping one (no clustering, say) never moves anoth
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,8 +13,6 @@ import numpy as np
 from dgex_jax.errors import PreparationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 STREAMS = {
@@ -29,9 +26,6 @@ STREAMS = {
     "groups": 8,
     "samples": 9,
 }
-
-SEPARATORS = re.compile(r"[,;|\t]|Xx-xX")
-"""Between the ids of one cell; the last is what ARCHS4 (version 1) has between series."""
 
 MOST_PROFILES = 2000
 """Of GEO-tr that the partition looks at: a correlation over so many has a standard error of 0.02,
@@ -48,38 +42,6 @@ def random_stream(seed: int, name: str) -> np.random.RandomState:
 def shuffled(seed: int, name: str, n: int) -> NDArray[np.intp]:
     """Return a permutation of 0 ... n - 1 drawn from the named stream of `STREAMS`."""
     return random_stream(seed, name).permutation(n)
-
-
-def ids_of_cell(cell: str) -> list[str]:
-    """Give the ids (of series, say) that stand in one cell, without the space around them."""
-    return [name for part in SEPARATORS.split(cell) if (name := part.strip())]
-
-
-def linked_groups(cells: Sequence[str]) -> NDArray[np.intp]:
-    """Give each profile the number of its group, which must stay together in a split.
-
-    `cells` have the ids (of series, donors, …) of each profile, several separated by a comma,
-    semicolon, bar or tab. Profiles that share an id are in one group, and so are those that others
-    link. A profile whose cell is empty is a group of its own. Gives ``(n,)`` intp: groups from 0 on
-    in the order in which they first come.
-    """
-    # Loaded here, as training reads prepared studies without SciPy.
-    from scipy.sparse import coo_array  # noqa: PLC0415
-    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
-
-    n = len(cells)
-    of_id: dict[str, int] = {}
-    pairs = [
-        (profile, of_id.setdefault(name, n + len(of_id)))
-        for profile, cell in enumerate(cells)
-        for name in ids_of_cell(cell)
-    ]
-    rows, columns = np.array(pairs, np.intp).reshape(-1, 2).T
-    size = n + len(of_id)
-    links = coo_array((np.ones(len(pairs), np.bool_), (rows, columns)), shape=(size, size))
-    labels = connected_components(links, directed=False)[1][:n]
-    _, first, group = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[group]
 
 
 class SplitSizes(NamedTuple):

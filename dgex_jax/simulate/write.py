@@ -15,7 +15,7 @@ from dgex_jax.io.expression import Expression
 from dgex_jax.io.files import atomic_path, make_folder
 from dgex_jax.io.progress import Progress, in_order
 from dgex_jax.io.writers import GctxWriter, write_gct, write_rpkm
-from dgex_jax.rawfiles import AnyRawFiles, RawFiles, training_files
+from dgex_jax.rawfiles import AnyRawFiles, RawFiles, as_study_files
 from dgex_jax.simulate.biology import (
     ProfileStreams,
     geo_samples,
@@ -57,7 +57,7 @@ def simulated_files(folder: Path) -> RawFiles:
 def is_simulated(files: AnyRawFiles) -> bool:
     """Whether the training file says that it was simulated (GCTX attribute ``src``)."""
     try:
-        with h5py.File(training_files(files)[0], "r") as file:
+        with h5py.File(as_study_files(files).compendium.files[0], "r") as file:
             src = file.attrs.get("src", "")
     except OSError:
         return False

@@ -20,6 +20,7 @@ import numpy as np
 
 from dgex_jax import __version__
 from dgex_jax.cli import main as dgex
+from dgex_jax.errors import Stopped
 from dgex_jax.io.gctx import Gctx
 from dgex_jax.io.progress import Progress
 from dgex_jax.methods.residual import ResidualConfig, fit_residual
@@ -29,26 +30,31 @@ from dgex_jax.model.export import model_of
 from dgex_jax.model.fit import tables_of
 from dgex_jax.model.model import read_model, write_model
 from dgex_jax.prepare.prepared import open_prepared
+from dgex_jax.simulate.config import SimulationConfig
 from dgex_jax.simulate.write import simulate
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.devices import choose_devices
-from dgex_jax.train.run import CHECKPOINTS, Checkpoints, group_hash, run_config, to_arrays
-from dgex_jax.train.train import first_states
-from tests.data.make_v1 import (
+from dgex_jax.train.run import (
+    CHECKPOINTS,
+    Checkpoints,
+    StopRequest,
+    group_hash,
+    run_config,
+    to_arrays,
+)
+from dgex_jax.train.train import Conduct, first_states, train_runs
+from tests.data.kept import (
     NETWORK,
-    SIMULATION,
     TRAINING,
     array_sums,
     checksum,
     errors_of,
-    fail,
-    stop,
     study_sums,
     weight_sums,
-    write_profiles,
 )
 
 if TYPE_CHECKING:
+    from dgex_jax.config import NetworkConfig
     from dgex_jax.model.model import Model
     from dgex_jax.prepare.prepared import Prepared
 
@@ -73,6 +79,24 @@ values = "rpkm"
 [prepare]
 scale_on = "train"
 """
+SIMULATION = SimulationConfig(
+    seed=3,
+    n_profiles=60,
+    n_gtex=8,
+    n_1000g=6,
+    n_landmarks=7,
+    n_targets=13,
+    missing_landmarks=1,
+    missing_targets=2,
+    n_other_genes=6,
+    extra_probes=20,
+    shared_targets=0.1,
+    n_tissues=4,
+    n_regulators=8,
+    n_programmes=4,
+    array_noise=0.4,
+)
+STOPPED_AFTER = 3
 METHODS = ("ridge", "knn-ge", "kernel-ridge", "learned-kernel", "sample-lasso")
 RESIDUAL = ResidualConfig(hidden_layers=1, units=4, members=2, epochs=3, batch_size=10)
 INTERVAL = "0.8"
@@ -151,6 +175,33 @@ def combined(study: Prepared, models: list[Model]) -> Model:
     return model_of(study, method, "va", errors, r2, models[0].record)
 
 
+def stop(study: Prepared, folder: Path, devices: Any) -> None:
+    """Stop the same training after some epochs."""
+    request = StopRequest()
+
+    def ask(_network: NetworkConfig, done: int, _line: str) -> None:
+        if done == STOPPED_AFTER:
+            request.ask(15)
+
+    conduct = Conduct(report=ask, request=request, checkpoint_share=1.0)
+    try:
+        train_runs(study, [NETWORK], TRAINING, [folder], devices, conduct=conduct)
+    except Stopped:
+        return
+    raise AssertionError("the training was not stopped")
+
+
+def write_profiles(path: Path, study: Prepared) -> None:
+    """Standardised landmarks of the test profiles, a line a gene."""
+    X = study.X("te")
+    lines = ["\t".join(["gene", *(f"profile {n + 1}" for n in range(len(X)))])]
+    lines += [
+        "\t".join([name, *map(repr, values.tolist())])
+        for name, values in zip(study.landmarks, X.T, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def infer(model: Path, profiles: Path, output: Path) -> None:
     """Predict standardised profiles with intervals."""
     options = ("--platform", "standardized", "--interval", INTERVAL)
@@ -206,6 +257,11 @@ def expected(folder: Path) -> dict[str, Any]:
         "evaluation": errors,
         "inferred": {name: inferred(folder / name, folder / "profiles.tsv") for name in MODELS},
     }
+
+
+def fail(line: str) -> None:
+    """Refuse what is not whole."""
+    raise AssertionError(line)
 
 
 if __name__ == "__main__":

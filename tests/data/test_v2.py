@@ -1,6 +1,6 @@
 """Files of version 0.2 (``v2``) are read, to the bit, and go on being of use.
 
-What is compared how: see `tests.data.test_v1`.
+See `tests.data.kept` for what is compared how.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from dgex_jax.prepare.prepared import open_prepared
 from dgex_jax.train.arrays import load_arrays
 from dgex_jax.train.run import Checkpoints, to_arrays
 from dgex_jax.train.train import first_states, train_group
-from tests.data.make_v1 import (
+from tests.data.kept import (
+    COMPUTED,
     NETWORK,
+    TRAINED,
     TRAINING,
     array_sums,
     checksum,
@@ -35,7 +37,6 @@ from tests.data.make_v1 import (
     weight_sums,
 )
 from tests.data.make_v2 import MODELS, inferred
-from tests.data.test_v1 import COMPUTED, TRAINED
 
 V2 = Path(__file__).parent / "v2"
 

@@ -106,6 +106,21 @@ def change_geo(golden_raw, tmp_path):
 
 
 @pytest.fixture
+def disturb(change_geo):
+    """Write the recorded GEO file anew with other values of some profiles."""
+
+    def write(others: set[str]) -> RawFiles:
+        def change(values, profiles, _genes):
+            rows = [one in others for one in profiles]
+            values[rows] = np.exp(values[rows, ::-1] / 3.0)
+            return values
+
+        return change_geo(change)
+
+    return write
+
+
+@pytest.fixture
 def edit_text(tmp_path):
     """Write a text file anew with `edit(lines)` applied."""
 

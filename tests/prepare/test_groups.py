@@ -15,6 +15,7 @@ from dgex_jax.config import PrepareConfig
 from dgex_jax.errors import DgexError, FormatError, PreparationError
 from dgex_jax.io.expression import Expression
 from dgex_jax.io.writers import write_gct, write_gctx
+from dgex_jax.prepare.samples import linked_groups
 from dgex_jax.prepare.split import split_groups
 from dgex_jax.rawfiles import Compendium, StudyFiles
 from tests.prepare.checks import datasets, refused
@@ -36,6 +37,28 @@ def numbered(draw: st.DrawFn, least: int = 3) -> NDArray[np.intp]:
     sizes = draw(st.lists(st.integers(1, 40), min_size=least, max_size=80))
     groups = np.repeat(np.arange(len(sizes)), sizes)
     return np.random.default_rng(draw(SEEDS)).permutation(groups)
+
+
+@pytest.mark.parametrize("n_ids", [3, 20, 200])
+def test_linked_groups_are_the_connected_profiles(n_ids) -> None:
+    """Against the definition: the closure of "shares an id", by products of matrices."""
+    rng = np.random.default_rng(n_ids)
+    sets = [set(rng.integers(n_ids, size=rng.integers(0, 4)).tolist()) for _ in range(60)]
+    shared = np.array([[bool(a & b) for b in sets] for a in sets]) | np.eye(60, dtype=bool)
+    for _ in range(6):
+        shared = shared @ shared
+    wanted = shared.argmax(axis=1)
+    marks = (",", ";", " | ", "\t", ", ", "Xx-xX")
+    cells = [marks[k % 6].join(f"GSE{name}" for name in names) for k, names in enumerate(sets)]
+    groups = linked_groups(cells)
+    assert groups.dtype == np.intp
+    np.testing.assert_array_equal(np.unique(wanted, return_inverse=True)[1], groups)
+
+
+def test_cells_of_linked_groups() -> None:
+    cells = ["GSE1", "", "GSE2,GSE3", " GSE1 ", "patient 1", "", "GSE3; GSE1;", "patient 2"]
+    assert linked_groups(cells).tolist() == [0, 1, 0, 0, 2, 3, 0, 4]
+    assert linked_groups([]).tolist() == []
 
 
 @examples(100)

@@ -136,9 +136,8 @@ def test_float64_values_are_the_originals(golden_raw, expected, tmp_path, block_
         probes = store_profiles(geo, np.arange(len(geo.genes)), tmp_path / "probes", **options)
         kept = np.flatnonzero(np.isin(geo.profiles, expected["profiles"]))
         everyone, means = np.ones(len(kept), dtype=bool), ProbeMeans(genes.probes)
-        by_rank = {"n_genes": len(genes), "by_rank": True}
         ranks, quantile = normalise_compendium(
-            probes, kept, means, everyone, tmp_path / "geo", **by_rank, **options
+            probes, kept, means, everyone, tmp_path / "geo", by_rank=True, **options
         )
         ranked = {"geo": Normalised(tuple(np.array(geo.profiles)[kept]), ranks, quantile)}
     for name, prefix in (("GTEx", "gtex"), ("1000G", "kg")):
@@ -202,7 +201,7 @@ def test_the_quantile_is_the_mean_of_reference_profiles_alone(tmp_path, stored, 
     values = np.random.default_rng(1).normal(size=(40, 5))
     reference = np.random.default_rng(2).random(30) < 0.5
     rows = np.sort(np.random.default_rng(3).permutation(40)[:30])
-    options = {"n_genes": 5, "by_rank": by_rank, "block_size": 7, "tick": _ignore}
+    options = {"by_rank": by_rank, "block_size": 7, "tick": _ignore}
     means = ProbeMeans([[g] for g in range(5)])
     found, quantile = normalise_compendium(
         stored(values), rows, means, reference, tmp_path / "r", **options

@@ -39,6 +39,11 @@ def source(ids, path: str = "training", **fields: list[str]) -> Expression:
     return Expression(Path(path), values, ("a", "b", "c"), ids, gene_metadata=metadata)
 
 
+def of_sets(**files):
+    """Sets of one file each, which has landmarks and targets."""
+    return {name: (one, one) for name, one in files.items()}
+
+
 def known(rows) -> pd.DataFrame:
     genes = rows.genes
     columns = {"entrez": genes.entrez, "symbol": genes.symbols, "ensembl": genes.ensembl}
@@ -178,7 +183,7 @@ def test_any_id_on_any_side(tmp_path, row_kind, list_kind, set_kind, target_kind
         targets.write_text("\n".join(GENES[target_kind][[5, 0, 1]]) + "\n")
     rows = genes_of_rows(source(GENES[row_kind]), None)
     order = [6, 5, 4, 3, 1, 0]
-    sets = {"one": source(GENES[set_kind][order], "one"), "two": source(GENES["symbol"], "two")}
+    sets = of_sets(one=source(GENES[set_kind][order], "one"), two=source(GENES["symbol"], "two"))
     found = select(rows, landmarks, targets, sets, Path("training"))
     wanted = [5, 1] if target_kind else [1, 4, 5, 6]
     assert found.landmarks.ids == tuple(GENES[row_kind][[3, 0]])
@@ -217,10 +222,10 @@ def test_landmarks_by_a_probe_of_their_gene_and_sets_of_probes(tmp_path) -> None
     rows = genes_of_rows(array, None)
     other = source(["x1", "x2", "x3"], "other", symbol=["AARS1", "DDR1", "DDR1"])
     refused(
-        lambda: select(rows, path, None, {"s": other}, array.path), "'x2' and 'x3' are the same"
+        lambda: select(rows, path, None, of_sets(s=other), array.path), "'x2' and 'x3' are the same"
     )
     means = GeneMeans(other, genes_of_rows(other, None))
-    found = select(rows, path, None, {"s": means}, array.path)
+    found = select(rows, path, None, of_sets(s=means), array.path)
     assert (found.landmarks.ids, found.landmarks.probes) == (("780",), ((0, 4),))
     assert found.targets.ids == ("16",)
     np.testing.assert_allclose(
@@ -236,7 +241,7 @@ def test_probes_of_no_known_gene_are_found_by_the_same_names(tmp_path) -> None:
     rows = genes_of_rows(source(PROBES), None)
     path = tmp_path / "landmarks.txt"
     path.write_text("4_at\n2_at\n")
-    sets = {"s": source(["2_at", "7_at", "4_at", "1_at"])}
+    sets = of_sets(s=source(["2_at", "7_at", "4_at", "1_at"]))
     found = select(rows, path, None, sets, Path("training"))
     assert (found.landmarks.ids, found.targets.ids) == (("4_at", "2_at"), ("1_at", "7_at"))
     assert found.landmarks.columns["s"].tolist() == [2, 0]
@@ -253,12 +258,12 @@ def test_rows_of_a_set_that_annotation_calls_the_same(tmp_path) -> None:
     ids = [f"ENSG9000000{n:04d}" for n in range(44)]
     ids[1] = "ENSG00000204580"
     names = ["Y_RNA", "DDR1", "Y_RNA", "DDR1", *table["symbol"]]
-    found = select(rows, path, None, {"s": source(ids, "set", Description=names)}, Path("t"))
+    found = select(rows, path, None, of_sets(s=source(ids, "set", Description=names)), Path("t"))
     assert found.landmarks.columns["s"].tolist() == [1]
     assert found.targets.columns["s"].tolist() == list(range(4, 44))
     assert [(gene.symbol, gene.cause) for gene in found.dropped] == [("Y_RNA", "missing in s")]
     assert any("1 genes not taken: Y_RNA is several rows" in note for note in found.notes)
-    twice = {"s": source([*ids, "ENSG00000204580.2"], "set")}
+    twice = of_sets(s=source([*ids, "ENSG00000204580.2"], "set"))
     path.write_text("ENSG00000049541\n")
     rows = genes_of_rows(source(["ENSG00000204580", "ENSG00000049541"]), None)
     refused(
@@ -275,8 +280,8 @@ def test_a_column_that_disagrees_finds_no_genes(tmp_path) -> None:
     omim = ["16", "7318", "7067", "33333"]
     wrong = source(GENES["symbol"][order], "set", omim=omim)
     right = source(GENES["symbol"][order], "set", entrez=["780", "5982", "3310", "7318"])
-    assert len(select(rows, path, None, {"set": wrong}, Path("training")).targets) == 3
-    found = select(rows, path, None, {"set": right}, Path("training"))
+    assert len(select(rows, path, None, of_sets(set=wrong), Path("training")).targets) == 3
+    found = select(rows, path, None, of_sets(set=right), Path("training"))
     assert found.targets.symbols == ("RFC2", "HSPA6", "PAX8")
 
 
@@ -287,7 +292,9 @@ def test_haplotypes_and_twins(tmp_path) -> None:
     rows = genes_of_rows(source(["23", "780"]), None)
     assert rows.genes.ensembl[0] == ""
     one = source(["ENSG00000204580", "ENSG00000206490"], "set")
-    assert select(rows, path, None, {"s": one}, Path("t")).landmarks.columns["s"].tolist() == [1]
+    assert select(rows, path, None, of_sets(s=one), Path("t")).landmarks.columns["s"].tolist() == [
+        1
+    ]
     path.write_text("ENSG00000206490\n")
     rows = genes_of_rows(source(["ENSG00000206490", "ENSG00000204574", "ENSG00000204580"]), None)
     found = select(rows, path, None, {}, Path("t"))
@@ -319,7 +326,7 @@ def test_the_real_landmarks(shared: Path) -> None:
     assert found.targets.ids == ("1",)
     # The first of several Ensembl ids alone, as in files of the primary assembly, and A1BG's.
     ensembl = source([*table["ensembl"].str.partition("|")[0], "ENSG00000121410"], "set")
-    places = select(rows, landmark_file("l1000"), None, {"s": ensembl}, Path("t"))
+    places = select(rows, landmark_file("l1000"), None, of_sets(s=ensembl), Path("t"))
     assert places.landmarks.columns["s"].tolist() == list(range(978))
 
 

@@ -17,6 +17,7 @@ from dgex_jax.prepare.prepare import prepare
 from dgex_jax.prepare.samples import select
 from dgex_jax.rawfiles import Compendium, StudyFiles
 from tests.io.archs4_file import write_archs4
+from tests.prepare.checks import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +111,7 @@ def test_what_can_not_be_chosen(chosen, tmp_path: Path) -> None:
         ({"listed": "# none\n"}, r"list.txt: has no ids"),
         ({"samples": tmp_path / "nothing"}, "no such file"),
     ):
-        with pytest.raises(DgexError, match=match) as caught:
-            chosen(**options)
-        assert "\n" not in str(caught.value)
+        refused(lambda of=options: chosen(**of), match, DgexError)
     for options in ({"sample": 0}, {"single_cell": float("nan")}):
         with pytest.raises(StudyError, match=next(iter(options))):
             Compendium((tmp_path / "a.h5",), "l1000", **options)
@@ -148,5 +147,4 @@ def test_a_study_by_maps_chooses_too_and_ignores_nothing(tmp_path: Path) -> None
         (replace(plain, single_cell=0.9), "single_cell: is no ARCHS4 file to choose from"),
         (replace(whole, genes=table), "compendium.genes: landmarks and targets are maps"),
     ):
-        with pytest.raises(DgexError, match=cause):
-            prepared(other)
+        refused(lambda of=other: prepared(of), cause, DgexError)

@@ -14,7 +14,6 @@ from dgex_jax.prepare.split import (
     STREAMS,
     clustered_order,
     half_slices,
-    linked_groups,
     random_stream,
     shuffled,
     split_sizes,
@@ -166,7 +165,7 @@ def test_targets_of_a_half_are_more_alike_on_profiles_never_looked_at(
 
 @pytest.mark.parametrize("scale_on", ["all", "train"])
 def test_profiles_of_validation_and_test_do_not_count(
-    run_prepare, change_geo, golden_raw, tmp_path, scale_on
+    run_prepare, disturb, golden_raw, tmp_path, scale_on
 ) -> None:
     config = replace(CLUSTERED, scale_on=scale_on)
     run_prepare(golden_raw, tmp_path / "before.h5", config)
@@ -174,14 +173,7 @@ def test_profiles_of_validation_and_test_do_not_count(
 
     def targets_after(part: str) -> list[str]:
         rows = np.concatenate([old[f"compendium/split/{name}"] for name in part.split()])
-        some = set(old["compendium/profiles"][rows])
-
-        def disturb(values, profiles, _genes):
-            chosen = [p in some for p in profiles]
-            values[chosen] = np.exp(values[chosen, ::-1] / 3.0)
-            return values
-
-        changed = change_geo(disturb)
+        changed = disturb(set(old["compendium/profiles"][rows]))
         run_prepare(changed, tmp_path / "after.h5", config)
         new = datasets(tmp_path / "after.h5")
         np.testing.assert_array_equal(new["compendium/profiles"], old["compendium/profiles"])
@@ -190,25 +182,3 @@ def test_profiles_of_validation_and_test_do_not_count(
 
     assert targets_after("validation test") == old["targets"].tolist()
     assert targets_after("train") != old["targets"].tolist()
-
-
-@pytest.mark.parametrize("n_ids", [3, 20, 200])
-def test_linked_groups_are_the_connected_profiles(n_ids) -> None:
-    """Against the definition: the closure of "shares an id", by products of matrices."""
-    rng = np.random.default_rng(n_ids)
-    sets = [set(rng.integers(n_ids, size=rng.integers(0, 4)).tolist()) for _ in range(60)]
-    shared = np.array([[bool(a & b) for b in sets] for a in sets]) | np.eye(60, dtype=bool)
-    for _ in range(6):
-        shared = shared @ shared
-    wanted = shared.argmax(axis=1)
-    marks = (",", ";", " | ", "\t", ", ", "Xx-xX")
-    cells = [marks[k % 6].join(f"GSE{name}" for name in names) for k, names in enumerate(sets)]
-    groups = linked_groups(cells)
-    assert groups.dtype == np.intp
-    np.testing.assert_array_equal(np.unique(wanted, return_inverse=True)[1], groups)
-
-
-def test_cells_of_linked_groups() -> None:
-    cells = ["GSE1", "", "GSE2,GSE3", " GSE1 ", "patient 1", "", "GSE3; GSE1;", "patient 2"]
-    assert linked_groups(cells).tolist() == [0, 1, 0, 0, 2, 3, 0, 4]
-    assert linked_groups([]).tolist() == []

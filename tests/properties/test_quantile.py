@@ -193,7 +193,6 @@ def test_preparation_gives_the_same_ranks_and_quantile_in_any_blocks(
         ProbeMeans(probes),
         np.ones(len(values), dtype=bool),
         folder / "kept",
-        n_genes=len(probes),
         by_rank=by_rank,
         block_size=block_size,
         tick=lambda _: None,
