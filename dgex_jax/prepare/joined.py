@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dgex_jax.errors import FormatError, PreparationError
-from dgex_jax.io.expression import check_ids, notes_of, positions
+from dgex_jax.io.expression import notes_of, positions
 from dgex_jax.prepare.genes import match_ensembl
 
 if TYPE_CHECKING:
@@ -92,17 +92,12 @@ class Joined:
         return np.result_type(*(source.read(one, one).dtype for source in self.sources))
 
     def _check_profiles(self) -> None:
-        for source in self.sources:
-            check_ids(source.path, "profile", source.profiles)
-        if len(set(self.profiles)) == len(self.profiles):
-            return
         first: dict[str, Path] = {}
         for source in self.sources:
             for name in source.profiles:
                 if name in first:
-                    raise FormatError(
-                        f"{source.path}: profile {name!r} is in {first[name]} as well"
-                    )
+                    other = first[name]
+                    raise FormatError(f"{source.path}: profile {name!r} is in {other} as well")
                 first[name] = source.path
 
     def _names(self) -> list[str]:

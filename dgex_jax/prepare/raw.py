@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ from dgex_jax.prepare.rows import GeneMeans, genes_of_rows, select
 from dgex_jax.prepare.samples import groups_of
 from dgex_jax.prepare.samples import select as select_samples
 from dgex_jax.rawfiles import (
+    Compendium,
     GeoOnlyFiles,
     OtherSet,
     RawFiles,
@@ -126,6 +127,11 @@ class RawSet:
     settings: OtherSet
     landmarks: RawFile
     truth: RawFile | None = None
+
+    @property
+    def sides(self) -> tuple[AnnotatedSource, AnnotatedSource]:
+        """Give the file of the landmarks and that of the targets, mostly the same."""
+        return self.landmarks.base, (self.truth or self.landmarks).base
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,8 @@ class _Opening:
         rows = genes_of_rows(source, compendium.genes)
         self._note(compendium.name, rows.notes)
         sets = self._sets(lambda path, platform: self._by_genes(path, platform, rows.genes))
-        genes = select(rows, listed_in, compendium.targets, _sides(sets), source.path)
+        sides = {name: one.sides for name, one in sets.items()}
+        genes = select(rows, listed_in, compendium.targets, sides, source.path)
         self.notes += genes.notes
         return self._opened(source, sets, genes, rows.id_kind, rows.annotation)
 
@@ -242,7 +249,8 @@ class _Opening:
         files = [self._by_map(path, both, training=True) for path in compendium.files]
         source = self._joined(files)
         sets = self._sets(lambda path, _platform: self._by_map(path, both, training=False))
-        genes = select_genes(landmarks, targets, source, _sides(sets))
+        sides = {name: one.sides for name, one in sets.items()}
+        genes = select_genes(landmarks, targets, source, sides)
         return self._opened(source, sets, genes, "ensembl", annotation_of(source.gene_metadata))
 
     def _note(self, name: str, notes: Sequence[str]) -> None:
@@ -259,12 +267,8 @@ class _Opening:
             chosen, notes = select_samples(source, compendium, self.config.seed)
             self._note(path.name, notes)
             return chosen
-        asked = [
-            one.name
-            for one in fields(compendium)
-            if one.name in ("samples", "sample", "single_cell")
-            and getattr(compendium, one.name) != one.default
-        ]
+        options = ("samples", "sample", "single_cell")
+        asked = [one for one in options if getattr(compendium, one) != getattr(Compendium, one)]
         if asked:
             raise FormatError(f"{path}: {', '.join(asked)}: is no ARCHS4 file to choose from")
         return source
@@ -400,15 +404,6 @@ class _Opening:
             group_names=names,
             groups=numbers,
         )
-
-
-def _sides(
-    sets: Mapping[str, RawSet],
-) -> dict[str, tuple[AnnotatedSource, AnnotatedSource]]:
-    """Give for each set the file of its landmarks and that of its targets, mostly the same."""
-    return {
-        name: (one.landmarks.base, (one.truth or one.landmarks).base) for name, one in sets.items()
-    }
 
 
 def _by_search(table: AnnotatedSource, genes: Genes) -> AnnotatedSource:

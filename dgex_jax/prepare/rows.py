@@ -401,12 +401,8 @@ def select(
         if not left:
             files = ", ".join(map(str, (training_path, *(of[side].path for of in sets.values()))))
             raise PreparationError(f"{path}: no {role} gene is left that is in all of {files}")
-        kept[role] = StudyGenes(
-            tuple(rows.genes.symbols[gene] for gene in left),
-            tuple(rows.ids[gene] for gene in left),
-            tuple(rows.columns[gene] for gene in left),
-            {name: columns[left] for name, columns in there.items()},
-        )
+        every = StudyGenes(rows.genes.symbols, rows.ids, rows.columns, there)
+        kept[role] = every.take(np.array(left, dtype=np.intp))
     dropped.sort(key=lambda gene: gene.role)
     return Selection(kept["landmark"], kept["target"], tuple(dropped), (), tuple(notes))
 
