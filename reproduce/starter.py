@@ -45,7 +45,7 @@ MODEL = ROOT / "models" / NAME
 TEMPLATE = ROOT / "reproduce" / "starter.md"
 CARD = ROOT / "models" / "README.md"
 OPTIONS = ("--method", "kernel-ridge", "--weights-only", "--half-precision")
-"""What was best on held-out series of what fits (docs/reference/methods.md)."""
+"""What its validation part chooses of what fits (docs/reference/methods.md)."""
 
 SHARED = ROOT.parent / "shared"
 DATA = SHARED / "data" / "human_mini"
