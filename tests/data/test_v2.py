@@ -115,7 +115,8 @@ def test_the_zarr_store(expected) -> None:
     kept = expected["inferred"]["every_method"]
     assert list(data.var_names) == kept["genes"]
     assert {"unlike_training", "reconstructed"} <= set(data.obs)
-    for what, values in (("values", data.X), *data.layers.items()):
+    read = {"values": data.X, "lower": data.layers["lower"], "upper": data.layers["upper"]}
+    for what, values in read.items():
         np.testing.assert_allclose(values, kept[what], err_msg=what, **COMPUTED)
 
 
