@@ -210,8 +210,11 @@ def prepare(
 def _disk_errors(output: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise PreparationError(f"{output}: can't be prepared: {one_line(error)}") from error
+    except (OSError, RuntimeError) as error:
+        # Of a file that can't be written HDF5 says that it can't be closed, and hides the cause.
+        hidden = error.__context__
+        cause = hidden if isinstance(hidden, OSError) else error
+        raise PreparationError(f"{output}: can't be prepared: {one_line(cause)}") from error
 
 
 def _write(file: h5py.File, job: _Job) -> PrepareReport:

@@ -101,8 +101,8 @@ def test_half_a_file_is_no_file(name, world, tmp_path) -> None:
     check(command, world, tmp_path / "out", whole, here, sizes(command, whole)[-1] // 2, CAUSE)
 
 
-@pytest.mark.parametrize("n_bytes", [0, 7])
-@pytest.mark.parametrize("name", ["train", "download --study", "predict h5ad"])
+@pytest.mark.parametrize("n_bytes", [0, 100])
+@pytest.mark.parametrize("name", ["prepare", "train", "download --study", "predict h5ad"])
 def test_not_a_byte_fits(name, n_bytes, world, tmp_path) -> None:
     command, out = commands()[name], tmp_path / "out"
     command.set_up(world, out)
