@@ -101,14 +101,25 @@ def test_half_a_file_is_no_file(name, world, tmp_path) -> None:
     check(command, world, tmp_path / "out", whole, here, sizes(command, whole)[-1] // 2, CAUSE)
 
 
-@pytest.mark.parametrize("n_bytes", [0, 100])
-@pytest.mark.parametrize("name", ["prepare", "train", "download --study", "predict h5ad"])
+@pytest.mark.parametrize("n_bytes", [0, 7])
+@pytest.mark.parametrize("name", ["train", "download --study", "predict h5ad"])
 def test_not_a_byte_fits(name, n_bytes, world, tmp_path) -> None:
     command, out = commands()[name], tmp_path / "out"
     command.set_up(world, out)
     outcome = here(command, world, out, n_bytes)
     assert not_one_line(command, outcome) == []
     assert str(out) in outcome.err
+    assert CAUSE in outcome.err
+    assert left_behind(out) == []
+    assert contents(out) == {}
+
+
+def test_the_first_bytes_of_a_prepared_study(world, tmp_path) -> None:
+    """Then HDF5 can't close it. In a process of its own, as HDF5 stays spoilt in this one."""
+    command, out = commands()["prepare"], tmp_path / "out"
+    command.set_up(world, out)
+    outcome = child(command, world, out, 100)
+    assert not_one_line(command, outcome) == []
     assert CAUSE in outcome.err
     assert left_behind(out) == []
     assert contents(out) == {}
